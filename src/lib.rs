@@ -1,0 +1,1 @@
+//! imgkit signs, assembles and verifies immutable node images.

@@ -1,0 +1,2 @@
+//! The `imgkit` command.
+fn main() {}
