@@ -1,1 +1,15 @@
 //! imgkit signs, assembles and verifies immutable node images.
+//!
+//! Data flows upward through floors; a module uses only floors below its own (`tests/layers.rs` asserts it):
+//!
+//! - floor 0, names: [`digest`], [`failure`], [`limit`], [`mod@reference`], [`time`]
+//! - floor 1, files and disks: [`tree`]
+//! - floor 6, people: [`cli`]
+
+pub mod cli;
+pub mod digest;
+pub mod failure;
+pub mod limit;
+pub mod reference;
+pub mod time;
+pub mod tree;

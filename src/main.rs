@@ -1,2 +1,5 @@
 //! The `imgkit` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    imgkit::cli::run()
+}

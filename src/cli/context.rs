@@ -1,0 +1,55 @@
+//! What a command may know of its surroundings, read once.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::OutputFormat;
+use crate::failure::Failure;
+use crate::time::Time;
+
+/// The clock, the environment and the terminal, as one command sees them.
+#[derive(Debug)]
+pub struct Context {
+    output: OutputFormat,
+}
+
+impl Context {
+    /// Makes the context of this process.
+    pub fn new(output: OutputFormat) -> Self {
+        Self { output }
+    }
+
+    /// Returns how results are printed.
+    pub fn output(&self) -> OutputFormat {
+        self.output
+    }
+
+    /// Reads the clock.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the clock stands before 1970 or after 9999.
+    pub fn now(&self) -> Result<Time, Failure> {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map(|past| past.as_secs());
+        let seconds = seconds.ok().and_then(|seconds| i64::try_from(seconds).ok());
+        seconds
+            .and_then(|seconds| Time::from_unix(seconds).ok())
+            .ok_or_else(|| Failure::unavailable("the time", "the system clock is not set; set it"))
+    }
+
+    /// Returns imgkit's directory of kind `XDG_{kind}_HOME` (`CACHE`, `DATA`, `STATE`, `CONFIG`), which may not exist yet.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when neither that variable nor `HOME` is set.
+    pub fn xdg_dir(&self, kind: &str, below_home: &str) -> Result<PathBuf, Failure> {
+        let variable = format!("XDG_{kind}_HOME");
+        let absolute = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        absolute(&variable)
+            .or_else(|| absolute("HOME").map(|home| home.join(below_home)))
+            .map(|base| base.join("imgkit"))
+            .ok_or_else(|| Failure::malformed(variable, "neither it nor HOME is set to an absolute path; set one"))
+    }
+}

@@ -1,0 +1,53 @@
+//! The command line: one file per command; the only reader of clock, environment and terminal.
+//!
+//! Results go to standard output, talk to standard error. With `--output json` every command that reports prints one
+//! JSON object, on success and on failure. Exit codes: 0 yes, 1 refused, 2 wrong usage or configuration, 3 could not find out.
+
+mod completions;
+mod context;
+mod report;
+
+pub use context::Context;
+pub use report::{OutputFormat, Report};
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Signs, assembles and verifies immutable node images.
+///
+/// Components are OCI images signed with TUF metadata; `build` refuses any that a policy does not admit and
+/// assembles a bootable disk, bit for bit reproducible, without root; `verify` checks a finished disk offline.
+#[derive(Debug, Parser)]
+#[command(name = "imgkit", version, max_term_width = 110)]
+pub struct Cli {
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+    /// Write the manual pages into a directory
+    Man(completions::Man),
+}
+
+/// Runs the command that the process's arguments name.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let context = Context::new(cli.output);
+    let (name, result): (&str, Result<Report, Failure>) = match &cli.command {
+        Command::Completions(command) => ("completions", command.run()),
+        Command::Man(command) => ("man", command.run()),
+    };
+    report::print(&context, name, result)
+}

@@ -1,0 +1,173 @@
+//! The three trunks of failure: a verdict, nonsense, and not knowing.
+//!
+//! - [`Refusal`]: everything needed was there, and the answer is no. Only this is a verdict.
+//! - [`Failure::Malformed`]: what came in is not what it claims to be (a configuration, a document).
+//! - [`Failure::Unavailable`]: it could not be found out. Never "unsigned", and never "fine".
+//!
+//! All three fail closed. The command line turns them into exit codes 1, 2 and 3.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why something was refused, for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Code {
+    /// The image's architecture is not the one that the policy or the build names.
+    Arch,
+    /// A byte of a disk is not what its owner's signed description says.
+    BytesMismatch,
+    /// The kernel command line holds what the policy does not allow.
+    Cmdline,
+    /// A rule names this thing to deny it.
+    Denied,
+    /// A document's digest is not the one that was signed or written.
+    DigestMismatch,
+    /// The image's epoch is below what policy or memory demands.
+    Epoch,
+    /// Metadata or an image is past its time.
+    Expired,
+    /// A document is not in the form that its kind demands.
+    Malformed,
+    /// The image's name is not the one that the policy names.
+    Name,
+    /// No rule of the policy matches.
+    NoRule,
+    /// A component is only asserted where the policy demands proof.
+    NotProved,
+    /// A later part replaces an earlier one's file where the policy forbids it.
+    Override,
+    /// A component asks for a privilege that neither its rule nor the YAML grants.
+    Privilege,
+    /// The key that signed was revoked.
+    Revoked,
+    /// A document is older than one seen before.
+    Rollback,
+    /// Fewer distinct keys signed than the threshold demands.
+    Threshold,
+    /// The image's tree is not the one that its signer signed.
+    TreeMismatch,
+    /// An unsafe switch was used to make this.
+    Unsafe,
+    /// There is no signature.
+    Unsigned,
+    /// An input of the build (the YAML, a file) is not signed where the policy demands it.
+    UnsignedInput,
+    /// Signatures are there, but none by a key that counts.
+    WrongKey,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Serialised names are the only names; serde writes a unit variant as a string.
+        Serialize::serialize(self, f)
+    }
+}
+
+/// A place in a text that a person wrote.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// The file as it was named.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A verdict: no. It says what was expected, what was found, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Why, for machines.
+    pub code: Code,
+    /// What was refused: a reference, a file, a disk.
+    pub subject: String,
+    /// Where the user's text names the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// What was expected.
+    pub expected: String,
+    /// What was found.
+    pub found: String,
+    /// What to do; never advice to weaken a policy.
+    pub advice: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, self.subject)?;
+        if let Some(place) = &self.place {
+            write!(f, " ({place})")?;
+        }
+        write!(
+            f,
+            "\n  expected: {}\n  found:    {}\n  to do:    {}",
+            self.expected, self.found, self.advice
+        )
+    }
+}
+
+/// What any operation can end in, other than success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Verdicts, all that were found in one run.
+    #[error("refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Refusal>),
+    /// A configuration or document is not what it should be.
+    #[error("{subject}: {problem}")]
+    Malformed {
+        /// What was read: a file with line and column where known.
+        subject: String,
+        /// What was expected, what was found, and what to do.
+        problem: String,
+    },
+    /// It could not be found out.
+    #[error("could not find out: {subject}: {problem}")]
+    Unavailable {
+        /// What was asked for.
+        subject: String,
+        /// What stood in the way, and what to do.
+        problem: String,
+    },
+}
+
+impl Failure {
+    /// Makes a [`Failure::Malformed`].
+    pub fn malformed(subject: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Self::Malformed {
+            subject: subject.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// Makes a [`Failure::Unavailable`].
+    pub fn unavailable(subject: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Self::Unavailable {
+            subject: subject.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(vec![refusal])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_one_name_everywhere() {
+        assert_eq!(Code::DigestMismatch.to_string(), "DIGEST_MISMATCH");
+    }
+}

@@ -1,0 +1,22 @@
+//! Names every bound on hostile input, with its reason.
+//!
+//! A bound stands here and nowhere else; code that enforces one refers to it by name, so that an
+//! auditor reads one file to know what a hostile input can cost.
+
+/// Longest path inside a tree, in bytes: Linux's `PATH_MAX` less the terminating NUL.
+pub const PATH_BYTES: usize = 4095;
+
+/// Longest path component, in bytes: Linux's `NAME_MAX`.
+pub const NAME_BYTES: usize = 255;
+
+/// Most entries in one tree: a full Debian desktop has about 400,000.
+pub const TREE_ENTRIES: usize = 2_000_000;
+
+/// Most bytes of extended attributes on one entry: the kernel's `XATTR_LIST_MAX`.
+pub const XATTR_BYTES: usize = 65_536;
+
+/// Longest reference, in bytes: host (253 + port), repository (255), tag (128) and digest fit.
+pub const REFERENCE_BYTES: usize = 1024;
+
+/// Longest repository name, in bytes: the distribution specification's advice.
+pub const REPOSITORY_BYTES: usize = 255;
