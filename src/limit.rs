@@ -20,3 +20,15 @@ pub const REFERENCE_BYTES: usize = 1024;
 
 /// Longest repository name, in bytes: the distribution specification's advice.
 pub const REPOSITORY_BYTES: usize = 255;
+
+/// Largest seal with its evidence, in bytes: tree lists of 500,000 files take about 40 MiB compressed.
+pub const SEAL_BYTES: usize = 128 << 20;
+
+/// Largest DSSE envelope, in bytes: a statement over 10,000 segments stays below a tenth of it.
+pub const ENVELOPE_BYTES: usize = 16 << 20;
+
+/// Largest evidence once decompressed, in bytes.
+pub const EVIDENCE_BYTES: u64 = 256 << 20;
+
+/// Most signatures on one document: thresholds above a few dozen keys are unheard of.
+pub const SIGNATURES: usize = 256;
