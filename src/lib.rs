@@ -5,6 +5,7 @@
 //! - floor 0, names: [`digest`], [`failure`], [`limit`], [`mod@reference`], [`time`]
 //! - floor 1, files and disks: [`tree`]
 //! - floor 2, statements: [`seal`]
+//! - floor 5, work: [`run`]
 //! - floor 6, people: [`cli`]
 
 pub mod cli;
@@ -12,6 +13,7 @@ pub mod digest;
 pub mod failure;
 pub mod limit;
 pub mod reference;
+pub mod run;
 pub mod seal;
 pub mod time;
 pub mod tree;
