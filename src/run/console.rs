@@ -63,19 +63,16 @@ impl Console {
 
     fn watch(&mut self, chunk: &[u8]) -> Option<Ending> {
         for &byte in chunk {
+            // A prompt has no newline behind it, so a line is looked at as it grows, where a word may have ended.
+            if !byte.is_ascii_alphanumeric()
+                && let Some(ending) = self.judge()
+            {
+                return Some(ending);
+            }
             if byte == b'\n' {
                 self.line.clear();
-                continue;
-            }
-            if self.line.len() < LINE_BYTES {
+            } else if self.line.len() < LINE_BYTES {
                 self.line.push(byte);
-            }
-            // A prompt has no newline behind it, so a line is looked at as it grows, where a word may have ended.
-            if byte.is_ascii_alphanumeric() {
-                continue;
-            }
-            if let Some(ending) = self.judge() {
-                return Some(ending);
             }
         }
         self.judge()
