@@ -4,11 +4,12 @@
 //!
 //! - floor 0, names: [`digest`], [`failure`], [`limit`], [`mod@reference`], [`time`]
 //! - floor 1, files and disks: [`tree`]
-//! - floor 2, statements: [`seal`]
+//! - floor 2, statements: [`config`], [`seal`]
 //! - floor 5, work: [`run`]
 //! - floor 6, people: [`cli`]
 
 pub mod cli;
+pub mod config;
 pub mod digest;
 pub mod failure;
 pub mod limit;

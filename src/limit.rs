@@ -32,3 +32,12 @@ pub const EVIDENCE_BYTES: u64 = 256 << 20;
 
 /// Most signatures on one document: thresholds above a few dozen keys are unheard of.
 pub const SIGNATURES: usize = 256;
+
+/// Most bytes of one YAML file: a node's specification with some certificates in it stays far below.
+pub const YAML_BYTES: usize = 4 << 20;
+
+/// Deepest nesting of a YAML file: LinuxKit's schema has 8 levels.
+pub const YAML_DEPTH: usize = 32;
+
+/// Most bytes that the anchors and aliases of one YAML file may copy: as much again as the largest file.
+pub const YAML_EXPANSION_BYTES: usize = 4 << 20;
