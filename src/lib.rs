@@ -5,6 +5,7 @@
 //! - floor 0, names: [`digest`], [`failure`], [`limit`], [`mod@reference`], [`time`]
 //! - floor 1, files and disks: [`tree`]
 //! - floor 2, statements: [`config`], [`seal`]
+//! - floor 3, where bytes live: [`store`]
 //! - floor 5, work: [`run`]
 //! - floor 6, people: [`cli`]
 
@@ -16,5 +17,6 @@ pub mod limit;
 pub mod reference;
 pub mod run;
 pub mod seal;
+pub mod store;
 pub mod time;
 pub mod tree;

@@ -1,0 +1,64 @@
+//! Files as the rest of the house uses them: whole or absent, read within bounds, locked against other processes.
+
+mod at;
+mod lock;
+mod new;
+
+pub use at::FileAt;
+pub use lock::Lock;
+pub use new::{NewFile, remove_stale};
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::failure::Failure;
+
+/// Reads a whole file (or pipe) of at most `max` bytes.
+///
+/// # Errors
+/// [`Failure::Unavailable`] when it cannot be read; [`Failure::Malformed`] when it is longer.
+pub fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>, Failure> {
+    let file = File::open(path).map_err(|error| cannot("open", path, &error))?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells "too long" from "exactly full".
+    file.take(max as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| cannot("read", path, &error))?;
+    if bytes.len() > max {
+        let problem = format!("is longer than {max} bytes, the most that is read of its kind");
+        return Err(Failure::malformed(path.display(), problem));
+    }
+    Ok(bytes)
+}
+
+/// Makes a directory and those above it, if they are missing.
+///
+/// # Errors
+/// [`Failure::Unavailable`] when it cannot be made.
+pub fn make_dir(path: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(path).map_err(|error| cannot("make the directory", path, &error))
+}
+
+/// Makes the failure of an operation on a path.
+pub(crate) fn cannot(action: &str, path: &Path, error: &dyn Display) -> Failure {
+    Failure::unavailable(path.display(), format!("cannot {action}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn reads_up_to_the_bound_and_refuses_one_byte_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(read_limited(&path, 5).unwrap(), b"12345");
+        assert!(matches!(read_limited(&path, 4), Err(Failure::Malformed { .. })));
+        let absent = read_limited(&dir.path().join("g"), 4);
+        assert!(matches!(absent, Err(Failure::Unavailable { .. })));
+    }
+}
