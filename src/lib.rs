@@ -2,7 +2,7 @@
 //!
 //! Data flows upward through floors; a module uses only floors below its own (`tests/layers.rs` asserts it):
 //!
-//! - floor 0, names: [`digest`], [`failure`], [`limit`], [`mod@reference`], [`time`]
+//! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`]
 //! - floor 1, files and disks: [`tree`]
 //! - floor 2, statements: [`config`], [`seal`]
 //! - floor 3, where bytes live: [`store`]
@@ -13,6 +13,8 @@ pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod failure;
+pub mod json;
+pub mod key;
 pub mod limit;
 pub mod reference;
 pub mod run;

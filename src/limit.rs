@@ -41,3 +41,24 @@ pub const YAML_DEPTH: usize = 32;
 
 /// Most bytes that the anchors and aliases of one YAML file may copy: as much again as the largest file.
 pub const YAML_EXPANSION_BYTES: usize = 4 << 20;
+
+/// Deepest nesting of JSON: TUF's metadata reach 8, custom data of signers a few more; serde_json itself stops at 128.
+pub const JSON_DEPTH: usize = 32;
+
+/// Largest public key, in bytes of DER: an RSA key of 8192 bits takes 1,062.
+pub const PUBLIC_KEY_BYTES: usize = 4096;
+
+/// Longest TUF key id, in bytes: imgkit's are 64, others' are opaque.
+pub const KEY_ID_BYTES: usize = 128;
+
+/// Largest private key file, in bytes: an encrypted RSA key of 8192 bits takes 6,400.
+pub const KEY_FILE_BYTES: usize = 16_384;
+
+/// Most memory that opening a key may take, in bytes: scrypt with N = 2^17, r = 8, the strongest in common use, takes half.
+pub const SCRYPT_MEMORY: u64 = 256 << 20;
+
+/// Most work that opening a key may take, in bytes mixed: about 5 seconds.
+pub const SCRYPT_WORK: u64 = 2 << 30;
+
+/// Most PBKDF2 iterations that opening a key may take: openssl writes 2,048, OWASP advises 600,000.
+pub const PBKDF2_ITERATIONS: u64 = 10_000_000;

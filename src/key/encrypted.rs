@@ -1,0 +1,222 @@
+//! Private keys as encrypted PKCS#8 in PEM (RFC 5958, RFC 8018), which openssl reads and writes too.
+//!
+//! - Written with scrypt and AES-256-CBC. What the passphrase costs to try stands in the file, so reading bounds it before
+//!   any of it is spent.
+//! - Read with scrypt or PBKDF2.
+
+use std::fmt;
+
+use pkcs8::der::asn1::{ObjectIdentifier, OctetString, OctetStringRef};
+use pkcs8::der::pem::LineEnding;
+use pkcs8::der::{Decode as _, SecretDocument};
+use pkcs8::pkcs5::EncryptionScheme;
+use pkcs8::pkcs5::pbes2::{Kdf, Parameters};
+use pkcs8::pkcs5::scrypt;
+use pkcs8::spki::AlgorithmIdentifierRef;
+use pkcs8::{EncryptedPrivateKeyInfoOwned, EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
+use zeroize::Zeroizing;
+
+use super::{KeyError, SigningKey};
+use crate::limit;
+
+const PEM_LABEL: &str = "ENCRYPTED PRIVATE KEY";
+
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// What stands before the seed: `CurvePrivateKey ::= OCTET STRING` of 32 bytes (RFC 8410, section 7).
+const SEED_HEADER: [u8; 2] = [0x04, 0x20];
+
+/// Cost of one try: N = 2^14, r = 8 (16 MiB, the most that openssl reads by default), p = 5, as OWASP advises for that memory.
+const LOG_N: u8 = 14;
+const BLOCK_SIZE: u32 = 8;
+const PARALLELIZATION: u32 = 5;
+
+/// A secret text that opens a private key; wiped when dropped.
+#[derive(Clone)]
+pub struct Passphrase(Zeroizing<String>);
+
+impl Passphrase {
+    /// Takes a passphrase.
+    ///
+    /// # Errors
+    /// [`KeyError::Form`] when it is empty.
+    pub fn new(text: impl Into<String>) -> Result<Self, KeyError> {
+        let text = Zeroizing::new(text.into());
+        if text.is_empty() {
+            return Err(KeyError::Form {
+                expected: "a passphrase",
+                found: "an empty one".into(),
+            });
+        }
+        Ok(Self(text))
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase")
+    }
+}
+
+impl SigningKey {
+    /// Writes the key encrypted under `passphrase`; it takes about a quarter of a second.
+    ///
+    /// # Errors
+    /// [`KeyError::Randomness`] when the kernel gives no salt.
+    pub fn to_encrypted_pem(&self, passphrase: &Passphrase) -> Result<String, KeyError> {
+        let cannot = |error: &dyn fmt::Display| KeyError::Form {
+            expected: "a private key that can be written",
+            found: error.to_string(),
+        };
+        let mut salt = [0; 16];
+        let mut iv = [0; 16];
+        for bytes in [&mut salt, &mut iv] {
+            getrandom::fill(bytes).map_err(|error| KeyError::Randomness(error.to_string()))?;
+        }
+        let private = Zeroizing::new([SEED_HEADER.as_slice(), self.seed().as_slice()].concat());
+        // Without the public key it is version 1, which openssl 3.0 reads.
+        let info = PrivateKeyInfoRef {
+            algorithm: AlgorithmIdentifierRef {
+                oid: ED25519,
+                parameters: None,
+            },
+            private_key: OctetStringRef::new(&private).map_err(|error| cannot(&error))?,
+            public_key: None,
+        };
+        let plain = SecretDocument::encode_msg(&info).map_err(|error| cannot(&error))?;
+        let cost = scrypt::Params::new(LOG_N, BLOCK_SIZE, PARALLELIZATION).map_err(|error| cannot(&error))?;
+        let parameters = Parameters::generate_scrypt_aes256cbc(cost, &salt, iv).map_err(|error| cannot(&error))?;
+        let data = parameters.encrypt(passphrase.0.as_bytes(), plain.as_bytes());
+        let info = EncryptedPrivateKeyInfoOwned {
+            encryption_algorithm: EncryptionScheme::from(parameters),
+            encrypted_data: data
+                .map_err(|error| cannot(&error))
+                .and_then(|data| OctetString::new(data).map_err(|error| cannot(&error)))?,
+        };
+        let document = SecretDocument::try_from(info).map_err(|error| cannot(&error))?;
+        let pem = document
+            .to_pem(PEM_LABEL, LineEnding::LF)
+            .map_err(|error| cannot(&error))?;
+        Ok(pem.to_string())
+    }
+
+    /// Opens an encrypted Ed25519 key.
+    ///
+    /// # Errors
+    /// [`KeyError::Form`] when the text is no encrypted key, [`KeyError::Cost`] when opening it would take more memory or
+    /// time than allowed, [`KeyError::Passphrase`] when the passphrase does not open it.
+    pub fn from_encrypted_pem(pem: &str, passphrase: &Passphrase) -> Result<Self, KeyError> {
+        let bad = |found: &dyn fmt::Display| KeyError::Form {
+            expected: "an encrypted private key in PEM (PKCS#8, scrypt or PBKDF2)",
+            found: found.to_string(),
+        };
+        if pem.len() > limit::KEY_FILE_BYTES {
+            return Err(bad(&"it is longer than any supported key"));
+        }
+        let (label, document) = SecretDocument::from_pem(pem.trim()).map_err(|error| bad(&error))?;
+        if label != PEM_LABEL {
+            return Err(bad(&format!("the label `{label}`")));
+        }
+        let info = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| bad(&error))?;
+        let parameters = info
+            .encryption_algorithm
+            .pbes2()
+            .ok_or_else(|| bad(&"another encryption than PBES2"))?;
+        check_cost(parameters)?;
+        let plain = info
+            .decrypt(passphrase.0.as_bytes())
+            .map_err(|_| KeyError::Passphrase)?;
+        // CBC without authentication: a wrong passphrase shows itself here as nonsense.
+        let info = PrivateKeyInfoRef::from_der(plain.as_bytes()).map_err(|_| KeyError::Passphrase)?;
+        if info.algorithm.oid != ED25519 {
+            return Err(KeyError::Unsupported(info.algorithm.oid.to_string()));
+        }
+        let seed = info.private_key.as_bytes().strip_prefix(&SEED_HEADER);
+        let seed = seed.and_then(|seed| seed.try_into().ok());
+        Self::from_seed(seed.ok_or(KeyError::Passphrase)?)
+    }
+}
+
+/// Refuses parameters before they cost anything, and those that the decoder's arithmetic does not expect.
+fn check_cost(parameters: &Parameters) -> Result<(), KeyError> {
+    let bound = |what, found, limit| match found {
+        1.. if found <= limit => Ok(()),
+        _ => Err(KeyError::Cost { what, limit, found }),
+    };
+    match &parameters.kdf {
+        Kdf::Scrypt(cost) => {
+            let (r, p) = (u64::from(cost.block_size), u64::from(cost.parallelization));
+            let memory = cost.cost_parameter.saturating_mul(r).saturating_mul(128);
+            bound("scrypt memory", memory, limit::SCRYPT_MEMORY)?;
+            bound("scrypt work", memory.saturating_mul(p), limit::SCRYPT_WORK)
+        }
+        Kdf::Pbkdf2(cost) => bound("iterations", cost.iteration_count.into(), limit::PBKDF2_ITERATIONS),
+        other => Err(KeyError::Unsupported(other.oid().to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::key::PublicKey;
+    use pkcs8::der::Encode as _;
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(text).unwrap()
+    }
+
+    #[test]
+    fn opens_with_the_passphrase_only() {
+        let key = SigningKey::generate().unwrap();
+        let pem = key.to_encrypted_pem(&passphrase("correct horse")).unwrap();
+        let opened = SigningKey::from_encrypted_pem(&pem, &passphrase("correct horse")).unwrap();
+        assert_eq!(opened.public(), key.public());
+        let refused = SigningKey::from_encrypted_pem(&pem, &passphrase("wrong horse"));
+        assert_eq!(refused.unwrap_err(), KeyError::Passphrase);
+    }
+
+    #[test]
+    fn opens_what_openssl_wrote() {
+        let public = PublicKey::from_pem(include_str!("testdata/ed25519.pem")).unwrap();
+        for pem in [
+            include_str!("testdata/ed25519-scrypt.pem"),
+            include_str!("testdata/ed25519-pbkdf2.pem"),
+        ] {
+            let key = SigningKey::from_encrypted_pem(pem, &passphrase("secret")).unwrap();
+            assert_eq!(key.public(), &public);
+        }
+    }
+
+    #[test]
+    fn refuses_parameters_that_would_exhaust_the_reader() {
+        let (_, document) = SecretDocument::from_pem(include_str!("testdata/ed25519-scrypt.pem")).unwrap();
+        let info = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).unwrap();
+        for (n, r, p) in [
+            (0, 8, 1),
+            (1 << 40, 8, 1),
+            (u64::MAX, 65_535, 65_535),
+            (1 << 14, 8, 65_535),
+            (1 << 14, 0, 1),
+        ] {
+            let mut parameters = info.encryption_algorithm.pbes2().unwrap().clone();
+            let mut cost = *parameters.kdf.scrypt().unwrap();
+            (cost.cost_parameter, cost.block_size, cost.parallelization) = (n, r, p);
+            parameters.kdf = Kdf::Scrypt(cost);
+            let hostile = EncryptedPrivateKeyInfoRef {
+                encryption_algorithm: parameters.into(),
+                encrypted_data: info.encrypted_data,
+            };
+            let hostile = SecretDocument::try_from(hostile.to_der().unwrap()).unwrap();
+            let pem = hostile.to_pem(PEM_LABEL, LineEnding::LF).unwrap();
+            let refused = SigningKey::from_encrypted_pem(&pem, &passphrase("secret")).unwrap_err();
+            assert!(matches!(refused, KeyError::Cost { .. }), "{n} {r} {p}: {refused}");
+        }
+    }
+
+    #[test]
+    fn an_empty_passphrase_is_none() {
+        assert!(Passphrase::new("").is_err());
+        assert_eq!(format!("{:?}", passphrase("secret")), "Passphrase");
+    }
+}

@@ -1,0 +1,60 @@
+//! Keys and signatures: one way to verify for every algorithm, and Ed25519 for signing.
+//!
+//! - A key is verified with a named [`Scheme`] that fits it; a scheme never comes from the signature.
+//! - Ed25519 is checked strictly (no weak keys, no second encoding of a signature).
+//! - Private keys are wiped when dropped, have no `Debug` that shows them, and are stored encrypted only.
+
+mod encrypted;
+mod public;
+mod scheme;
+mod signing;
+mod tuf;
+
+pub use encrypted::Passphrase;
+pub use public::{KeyType, PublicKey};
+pub use scheme::Scheme;
+pub use signing::SigningKey;
+pub use tuf::{KeyId, TufKey};
+
+/// Why a key or a signature is not good.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Reading the key would cost more than allowed.
+    #[error("the key file asks for {what} = {found}, expected at most {limit}; it is damaged or hostile")]
+    Cost {
+        /// The parameter.
+        what: &'static str,
+        /// Its largest legal value.
+        limit: u64,
+        /// Its value.
+        found: u64,
+    },
+    /// The bytes are no key of their kind.
+    #[error("not {expected}: {found}")]
+    Form {
+        /// What was expected.
+        expected: &'static str,
+        /// What was found.
+        found: String,
+    },
+    /// Neither the passphrase nor the file can be told wrong from the other.
+    #[error("the passphrase does not open the key, or the file is damaged")]
+    Passphrase,
+    /// The kernel gave no random bytes.
+    #[error("the kernel gave no randomness: {0}")]
+    Randomness(String),
+    /// The key cannot be used with the scheme.
+    #[error("the scheme {scheme} does not fit a key of type {key}")]
+    Scheme {
+        /// The scheme asked for.
+        scheme: Scheme,
+        /// The key's type.
+        key: KeyType,
+    },
+    /// The signature is not by this key over this message.
+    #[error("the {0} signature is not good for this message and key")]
+    Signature(Scheme),
+    /// An algorithm that imgkit does not have.
+    #[error("the algorithm {0} is not supported; expected Ed25519, ECDSA on P-256 or P-384, or RSA")]
+    Unsupported(String),
+}
