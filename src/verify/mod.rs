@@ -1,0 +1,20 @@
+//! The gate: the only place that can mint [`Verified`].
+//!
+//! What `build` puts on a disk and what `run` boots is a `Verified<_>`; there is no other way to make one than the checks in this
+//! module's children. The field is private to this module, and nothing here is conditional on a feature or configuration.
+
+use std::ops::Deref;
+
+/// A value that passed every check its kind demands, with the evidence inside it.
+///
+/// It can be read, not changed: no `DerefMut`, no `From`, no `Default`, no `Deserialize`.
+#[derive(Clone, Debug)]
+pub struct Verified<T>(T);
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

@@ -1,0 +1,99 @@
+//! Only `verify/` mints `Verified<T>`: everything else that tries does not compile, for the reason expected.
+//!
+//! Each attempt stands beside a twin that differs in the forbidden line alone and compiles, so that an attempt cannot fail for
+//! another reason. Attempts from inside the crate are made on a copy of its sources.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Copies what `cargo check` needs of this package to a temporary folder.
+fn copy_of_the_package() -> tempfile::TempDir {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let to = tempfile::tempdir().unwrap();
+    for name in ["Cargo.toml", "Cargo.lock", "build.rs"] {
+        fs::copy(from.join(name), to.path().join(name)).unwrap();
+    }
+    let mut folders = vec![PathBuf::from("src")];
+    while let Some(folder) = folders.pop() {
+        fs::create_dir_all(to.path().join(&folder)).unwrap();
+        for entry in fs::read_dir(from.join(&folder)).unwrap() {
+            let path = folder.join(entry.unwrap().file_name());
+            if from.join(&path).is_dir() {
+                folders.push(path);
+            } else {
+                fs::copy(from.join(&path), to.path().join(&path)).unwrap();
+            }
+        }
+    }
+    to
+}
+
+/// Checks the package's library (or a test of it) with the target folder of this run, so that dependencies are not built again.
+fn check(package: &Path, what: &[&str]) -> Result<(), String> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/minting");
+    let output = Command::new(env!("CARGO"))
+        .args(["check", "--quiet", "--offline", "--locked", "--color=never"])
+        .args(what)
+        .current_dir(package)
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// Appends `line` inside a function to the file at `path` of a copy, and checks the library.
+fn with_line(package: &Path, path: &str, line: &str) -> Result<(), String> {
+    let file = package.join(path);
+    let original = fs::read_to_string(&file).unwrap();
+    let attempt = format!(
+        "{original}\n#[allow(dead_code, unused_qualifications, missing_docs)]\nfn attempt(source: crate::verify::Verified<u8>) -> u8 {{\n    {line}\n    *source\n}}\n"
+    );
+    fs::write(&file, attempt).unwrap();
+    let result = check(package, &["--lib"]);
+    fs::write(&file, original).unwrap();
+    result
+}
+
+#[test]
+fn nothing_inside_the_crate_but_the_gate_can_mint() {
+    let package = copy_of_the_package();
+    let inside = ["src/build/mod.rs", "src/run/mod.rs", "src/cli/mod.rs"];
+    for path in inside {
+        with_line(package.path(), path, "let _twin = &source;").unwrap();
+        let error = with_line(package.path(), path, "let _forged = crate::verify::Verified(1_u8);").unwrap_err();
+        assert!(error.contains("private fields") || error.contains("private field"), "{path}: {error}");
+        let error = with_line(package.path(), path, "let mut source = source; *source = 2;").unwrap_err();
+        assert!(error.contains("E0594"), "{path}: {error}");
+    }
+}
+
+#[test]
+fn nothing_outside_the_crate_can_mint() {
+    let package = copy_of_the_package();
+    fs::create_dir(package.path().join("examples")).unwrap();
+    let outside = |line: &str| {
+        let program = format!(
+            "//! An outsider.\nuse imgkit::verify::Verified;\nfn take(_: Option<Verified<u8>>) {{}}\nfn main() {{\n    {line}\n}}\n"
+        );
+        fs::write(package.path().join("examples/outsider.rs"), program).unwrap();
+        check(package.path(), &["--example", "outsider"])
+    };
+    outside("take(None);").unwrap();
+    for (attempt, reason) in [
+        ("take(Some(Verified(1)));", "private"),
+        ("take(Some(Verified::default()));", "E0599"),
+        ("take(Some(Verified::from(1)));", "E0308"),
+        ("take(Some(1.into()));", "E0277"),
+        ("take(serde_json::from_str(\"1\").ok());", "E0277"),
+    ] {
+        let error = outside(attempt).unwrap_err();
+        assert!(error.contains(reason), "{attempt}: {error}");
+    }
+}
