@@ -92,6 +92,9 @@ pub struct Refusal {
     /// Where the user's text names the subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// Which byte of a disk is not as it should be, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte: Option<u64>,
     /// What was expected.
     pub expected: String,
     /// What was found.
@@ -100,11 +103,49 @@ pub struct Refusal {
     pub advice: String,
 }
 
+impl Refusal {
+    /// Makes a refusal without a place.
+    pub fn new(
+        code: Code,
+        subject: impl fmt::Display,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+        advice: impl fmt::Display,
+    ) -> Self {
+        Self {
+            code,
+            subject: subject.to_string(),
+            place: None,
+            byte: None,
+            expected: expected.to_string(),
+            found: found.to_string(),
+            advice: advice.to_string(),
+        }
+    }
+
+    /// Says where the user's text names the subject.
+    #[must_use]
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Says which byte it is about.
+    #[must_use]
+    pub fn at_byte(mut self, byte: u64) -> Self {
+        self.byte = Some(byte);
+        self
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.subject)?;
         if let Some(place) = &self.place {
             write!(f, " ({place})")?;
+        }
+        if let Some(byte) = self.byte {
+            write!(f, " at byte {byte}")?;
         }
         write!(
             f,

@@ -68,7 +68,10 @@ fn nothing_inside_the_crate_but_the_gate_can_mint() {
     for path in inside {
         with_line(package.path(), path, "let _twin = &source;").unwrap();
         let error = with_line(package.path(), path, "let _forged = crate::verify::Verified(1_u8);").unwrap_err();
-        assert!(error.contains("private fields") || error.contains("private field"), "{path}: {error}");
+        assert!(
+            error.contains("private fields") || error.contains("private field"),
+            "{path}: {error}"
+        );
         let error = with_line(package.path(), path, "let mut source = source; *source = 2;").unwrap_err();
         assert!(error.contains("E0594"), "{path}: {error}");
     }
