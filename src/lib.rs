@@ -4,7 +4,7 @@
 //!
 //! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`]
 //! - floor 1, files and disks: [`tree`]
-//! - floor 2, statements: [`config`], [`seal`]
+//! - floor 2, statements: [`config`], [`oci`], [`seal`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 5, work: [`run`]
 //! - floor 6, people: [`cli`]
@@ -16,6 +16,7 @@ pub mod failure;
 pub mod json;
 pub mod key;
 pub mod limit;
+pub mod oci;
 pub mod reference;
 pub mod run;
 pub mod seal;

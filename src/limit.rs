@@ -62,3 +62,18 @@ pub const SCRYPT_WORK: u64 = 2 << 30;
 
 /// Most PBKDF2 iterations that opening a key may take: openssl writes 2,048, OWASP advises 600,000.
 pub const PBKDF2_ITERATIONS: u64 = 10_000_000;
+
+/// Largest index, manifest or config, in bytes: the distribution specification's advice to registries.
+pub const DOCUMENT_BYTES: usize = 4 << 20;
+
+/// Most manifests in one index: the busiest public ones list about 30, attestations included.
+pub const INDEX_MANIFESTS: usize = 1024;
+
+/// Most layers in one image: Docker stops at 127.
+pub const LAYERS: usize = 1024;
+
+/// Largest blob, in bytes: a layer of 64 GiB is beyond any node image.
+pub const BLOB_BYTES: u64 = 64 << 30;
+
+/// Largest `index.json` of a store, in bytes: 100,000 tagged images take about 30 MiB.
+pub const LAYOUT_INDEX_BYTES: usize = 64 << 20;
