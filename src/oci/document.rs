@@ -57,10 +57,6 @@ impl Document {
     /// A refusal (MALFORMED) when it is too long, not JSON, neither or both of the two kinds, lists an index, or calls itself
     /// something else than `declared`.
     pub fn parse(subject: &str, bytes: &[u8], declared: Option<&str>) -> Result<Self, Failure> {
-        if bytes.len() > limit::DOCUMENT_BYTES {
-            let expected = format!("a document of at most {} bytes", limit::DOCUMENT_BYTES);
-            return Err(malformed(subject, expected, format!("{} bytes", bytes.len())));
-        }
         let raw: Raw = from_json(subject, bytes, MEMBERS)?;
         if raw.schema_version != 2 {
             return Err(malformed(subject, "schemaVersion 2", raw.schema_version));
@@ -253,5 +249,7 @@ mod tests {
         assert!(parse(&with(manifest(), "layers", json!(many)), None).is_err());
         assert!(Document::parse("it", &vec![b' '; limit::DOCUMENT_BYTES + 1], None).is_err());
         assert!(Document::parse("it", b"[]", None).is_err());
+        let twice = index().to_string().replacen('{', r#"{"manifests":[],"#, 1);
+        assert!(Document::parse("it", twice.as_bytes(), None).is_err());
     }
 }

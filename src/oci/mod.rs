@@ -22,34 +22,22 @@ pub use walk::{Image, Layer, choose, walk};
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
+use crate::json;
+use crate::limit;
 
 /// Refuses a document that is not in its kind's form.
 fn malformed(subject: &str, expected: impl Display, found: impl Display) -> Failure {
-    Failure::from(Refusal {
-        code: Code::Malformed,
-        subject: subject.to_owned(),
-        place: None,
-        expected: expected.to_string(),
-        found: found.to_string(),
-        advice: "build or push the image again with a tool that follows the OCI image specification".to_owned(),
-    })
+    let advice = "build or push the image again with a tool that follows the OCI image specification";
+    Refusal::new(Code::Malformed, subject, expected, found, advice).into()
 }
 
 /// Refuses bytes that are not those that were named.
 pub fn digest_mismatch(subject: &str, expected: impl Display, found: impl Display) -> Failure {
-    Failure::from(Refusal {
-        code: Code::DigestMismatch,
-        subject: subject.to_owned(),
-        place: None,
-        expected: expected.to_string(),
-        found: found.to_string(),
-        advice: "fetch the image again from a place you trust; these bytes are not the ones that its name stands for"
-            .to_owned(),
-    })
+    let advice = "fetch the image again from a place you trust; these bytes are not the ones that its name stands for";
+    Refusal::new(Code::DigestMismatch, subject, expected, found, advice).into()
 }
 
 /// Compares a document's bytes with the digest that named them.
@@ -70,7 +58,8 @@ fn check_digest(subject: &str, expected: &Digest, bytes: &[u8]) -> Result<(), Fa
 /// Reads JSON into `T`, after refusing members of the outermost object that are a known one in other letters.
 fn from_json<T: DeserializeOwned>(subject: &str, bytes: &[u8], known: &[&str]) -> Result<T, Failure> {
     let bad = |found: String| malformed(subject, "a JSON document of the image specification", found);
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+    let limits = json::Limits::any_number(limit::DOCUMENT_BYTES);
+    let value = json::parse(bytes, limits).map_err(|error| bad(error.to_string()))?;
     for name in value.as_object().into_iter().flat_map(|members| members.keys()) {
         if known.iter().any(|k| name != k && name.eq_ignore_ascii_case(k)) {
             return Err(bad(format!("a member `{name}`, which some readers take for another")));
