@@ -3,7 +3,7 @@
 //! Data flows upward through floors; a module uses only floors below its own (`tests/layers.rs` asserts it):
 //!
 //! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`]
-//! - floor 1, files and disks: [`tree`]
+//! - floor 1, files and disks: [`mod@format`], [`tree`]
 //! - floor 2, statements: [`config`], [`oci`], [`seal`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 5, work: [`run`]
@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod failure;
+pub mod format;
 pub mod json;
 pub mod key;
 pub mod limit;

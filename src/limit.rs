@@ -15,6 +15,27 @@ pub const TREE_ENTRIES: usize = 2_000_000;
 /// Most bytes of extended attributes on one entry: the kernel's `XATTR_LIST_MAX`.
 pub const XATTR_BYTES: usize = 65_536;
 
+/// Most bytes of names, link targets and attributes in one tree: TREE_ENTRIES times a usual path, and it fits in memory.
+pub const TREE_TEXT_BYTES: usize = 256 << 20;
+
+/// Most bytes that one layer may unpack to; the largest images in use (machine-learning runtimes) stay below.
+pub const LAYER_BYTES: u64 = 8 << 30;
+
+/// Most bytes that a layer may unpack to for each byte read, once past [`LAYER_RATIO_GRACE`]; binaries reach 10, logs 50.
+pub const LAYER_RATIO: u64 = 200;
+
+/// How many unpacked bytes a layer may have before [`LAYER_RATIO`] counts: unpacking them costs under a second.
+pub const LAYER_RATIO_GRACE: u64 = 256 << 20;
+
+/// Largest zstd window of a layer, as a power of two: 32 MiB, what `zstd --ultra -20` uses; it bounds memory.
+pub const LAYER_WINDOW_LOG: u32 = 25;
+
+/// Largest extended header of a tar member: attributes of [`XATTR_BYTES`] and two paths fit; Go's reader has the same bound.
+pub const TAR_HEADER_BYTES: u64 = 1 << 20;
+
+/// Largest zstd window of a segment, as a power of two: 8 MiB, what level 19 uses and every Linux kernel accepts.
+pub const SEGMENT_WINDOW_LOG: u32 = 23;
+
 /// Longest reference, in bytes: host (253 + port), repository (255), tag (128) and digest fit.
 pub const REFERENCE_BYTES: usize = 1024;
 

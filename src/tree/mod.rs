@@ -12,6 +12,7 @@ mod path;
 
 pub use contents::Contents;
 pub use entry::{Device, Entry, Meta, Node};
+pub(crate) use path::escape;
 pub use path::{PathError, TreePath};
 
 use std::collections::BTreeMap;
@@ -41,10 +42,7 @@ impl Tree {
 
     /// Removes everything strictly below `path`.
     pub fn remove_below(&mut self, path: &TreePath) {
-        let below: Vec<TreePath> = self.below(path).map(|(path, _)| path.clone()).collect();
-        for path in below {
-            self.entries.remove(&path);
-        }
+        remove_below(&mut self.entries, path);
     }
 
     /// Looks an entry up.
@@ -63,12 +61,9 @@ impl Tree {
     }
 
     /// Iterates over the entries strictly below `path`, in order.
-    pub fn below<'a>(&'a self, path: &'a TreePath) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> {
-        // Everything below `path` starts with its bytes; so may a sibling (`a-b` beside `a/b`).
-        self.entries
-            .range((Bound::Excluded(path), Bound::Unbounded))
-            .take_while(move |(other, _)| other.as_bytes().starts_with(path.as_bytes()))
-            .filter(move |(other, _)| other.is_below(path))
+    pub fn below(&self, path: &TreePath) -> impl Iterator<Item = (&TreePath, &Entry)> {
+        let (from, to) = path.range_below();
+        self.entries.range::<[u8], _>(between(&from, &to))
     }
 
     /// Counts the entries.
@@ -89,6 +84,20 @@ impl Tree {
         });
         sizes.fold(0, u64::saturating_add)
     }
+}
+
+/// Removes everything strictly below `path` from a map, in time proportional to what is removed.
+pub(crate) fn remove_below<T>(map: &mut BTreeMap<TreePath, T>, path: &TreePath) {
+    let (from, to) = path.range_below();
+    let below = map.range::<[u8], _>(between(&from, &to));
+    let below: Vec<TreePath> = below.map(|(path, _)| path.clone()).collect();
+    for path in below {
+        map.remove(&path);
+    }
+}
+
+fn between<'a>(from: &'a [u8], to: &'a [u8]) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    (Bound::Included(from), Bound::Excluded(to))
 }
 
 impl FromIterator<(TreePath, Entry)> for Tree {

@@ -1,5 +1,6 @@
 //! Paths inside a tree.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use crate::limit;
@@ -82,10 +83,22 @@ impl TreePath {
         rest.is_some_and(|rest| rest.first() == Some(&b'/'))
     }
 
+    /// Returns the bounds of what lies below this path: from `path/` up to `path0`, as `0` follows `/` in ASCII.
+    pub(super) fn range_below(&self) -> (Vec<u8>, Vec<u8>) {
+        ([self.as_bytes(), b"/"].concat(), [self.as_bytes(), b"0"].concat())
+    }
+
     /// Returns this path relative to `directory`; `None` when it does not lie below it.
     pub fn relative_to(&self, directory: &Self) -> Option<Self> {
         let rest = self.0.strip_prefix(directory.as_bytes())?;
         rest.strip_prefix(b"/").map(|rest| Self(rest.into()))
+    }
+}
+
+/// Paths sort as their bytes do.
+impl Borrow<[u8]> for TreePath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
