@@ -4,8 +4,9 @@
 //!
 //! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`]
 //! - floor 1, files and disks: [`mod@format`], [`tree`]
-//! - floor 2, statements: [`config`], [`oci`], [`seal`]
+//! - floor 2, statements: [`config`], [`oci`], [`policy`], [`seal`]
 //! - floor 3, where bytes live: [`store`]
+//! - floor 4, the gate: [`verify`]
 //! - floor 5, work: [`run`]
 //! - floor 6, people: [`cli`]
 
@@ -18,9 +19,11 @@ pub mod json;
 pub mod key;
 pub mod limit;
 pub mod oci;
+pub mod policy;
 pub mod reference;
 pub mod run;
 pub mod seal;
 pub mod store;
 pub mod time;
 pub mod tree;
+pub mod verify;

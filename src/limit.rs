@@ -98,3 +98,6 @@ pub const BLOB_BYTES: u64 = 64 << 30;
 
 /// Largest `index.json` of a store, in bytes: 100,000 tagged images take about 30 MiB.
 pub const LAYOUT_INDEX_BYTES: usize = 64 << 20;
+
+/// Largest policy or root.json that a policy pins, in bytes: ten thousand rules, or a hundred keys, stay far below.
+pub const POLICY_BYTES: usize = 4 << 20;

@@ -5,6 +5,7 @@
 
 mod completions;
 mod context;
+mod policy;
 mod report;
 
 pub use context::Context;
@@ -36,6 +37,8 @@ enum Command {
     Completions(completions::Completions),
     /// Write the manual pages into a directory
     Man(completions::Man),
+    /// Check policies and explain what they decide
+    Policy(policy::PolicyCommand),
 }
 
 /// Runs the command that the process's arguments name.
@@ -48,6 +51,7 @@ pub fn run() -> ExitCode {
     let (name, result): (&str, Result<Report, Failure>) = match &cli.command {
         Command::Completions(command) => ("completions", command.run()),
         Command::Man(command) => ("man", command.run()),
+        Command::Policy(command) => ("policy", command.run()),
     };
     report::print(&context, name, result)
 }

@@ -1,0 +1,251 @@
+//! Patterns over normalised references: `HOST/PATH[:TAG]`.
+
+use std::fmt;
+
+use crate::limit;
+use crate::reference::Reference;
+
+/// A pattern that matches references.
+///
+/// The host (with port) is literal. In each part of the path `*` matches any run of characters but `/`; `**` as the last part
+/// matches one or more parts. A tag pattern may follow after `:`; without one every tag, and a bare digest, matches.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    host: String,
+    parts: Vec<String>,
+    rest: bool,
+    tag: Option<String>,
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// [`PatternError`] when it is not of the form above.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let bad = |problem| PatternError {
+            pattern: text.chars().take(200).collect(),
+            problem,
+        };
+        if text.len() > limit::REFERENCE_BYTES {
+            return Err(bad("it is longer than 1024 bytes"));
+        }
+        let (host, path) = text
+            .split_once('/')
+            .ok_or_else(|| bad("it names no host; write the full name, for example docker.io/library/alpine"))?;
+        if !host.contains(['.', ':']) && host != "localhost" {
+            return Err(bad(
+                "its first part is no host; write the full name, for example docker.io/linuxkit/init",
+            ));
+        }
+        let host_is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+        if !host.chars().all(host_is_plain) {
+            return Err(bad("a host or port has no wildcards and no upper case"));
+        }
+        let (path, tag) = match path.split_once(':') {
+            Some((path, tag)) => (path, Some(tag.to_owned())),
+            None => (path, None),
+        };
+        let tag_is_good = |tag: &String| {
+            !tag.is_empty()
+                && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-*".contains(c))
+                && !tag.contains("**")
+        };
+        if tag.as_ref().is_some_and(|tag| !tag_is_good(tag)) {
+            return Err(bad(
+                "what follows `:` is no tag pattern; letters, digits, `.`, `_`, `-` and single `*`",
+            ));
+        }
+        let mut parts: Vec<String> = path.split('/').map(str::to_owned).collect();
+        let rest = parts.last().is_some_and(|last| last == "**");
+        if rest {
+            parts.pop();
+        }
+        let part_is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-*".contains(c);
+        for part in &parts {
+            if part.contains("**") {
+                return Err(bad("`**` stands only as the whole last part"));
+            }
+            if part.is_empty() || !part.chars().all(part_is_plain) {
+                return Err(bad(
+                    "each part of the path is lower-case letters, digits, `.`, `_`, `-` and `*`",
+                ));
+            }
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            host: host.to_owned(),
+            parts,
+            rest,
+            tag,
+        })
+    }
+
+    /// Tells whether `reference` matches.
+    pub fn matches(&self, reference: &Reference) -> bool {
+        let repository = reference.repository();
+        if repository.host() != self.host {
+            return false;
+        }
+        let parts: Vec<&str> = repository.path().split('/').collect();
+        let enough = match self.rest {
+            true => parts.len() > self.parts.len(),
+            false => parts.len() == self.parts.len(),
+        };
+        let tag_matches = match (&self.tag, reference.tag()) {
+            (None, _) => true,
+            (Some(pattern), Some(tag)) => glob(pattern, tag),
+            (Some(_), None) => false,
+        };
+        enough && tag_matches && self.parts.iter().zip(parts).all(|(pattern, part)| glob(pattern, part))
+    }
+
+    /// Returns names that the pattern admits, and near misses that it does not, for people to read.
+    pub fn examples(&self) -> (Vec<String>, Vec<String>) {
+        let plain = |word: &str| self.fill(word);
+        let mut admits = vec![plain("x")];
+        let mut misses = Vec::new();
+        if self.rest {
+            admits.push(format!(
+                "{}/y",
+                plain("x")
+                    .rsplit_once(':')
+                    .map_or(plain("x"), |(name, _)| name.to_owned())
+            ));
+            misses.push(format!("{}/{}", self.host, self.parts.join("/").replace('*', "x")));
+        } else {
+            misses.push(format!("{}/{}/y", self.host, self.parts.join("/").replace('*', "x")));
+        }
+        misses.push(plain("x").replacen(&self.host, &format!("{}.evil.example", self.host.replace(':', "-")), 1));
+        admits.retain(|name| name.parse().is_ok_and(|reference| self.matches(&reference)));
+        misses.retain(|name| name.parse().is_ok_and(|reference| !self.matches(&reference)));
+        (admits, misses)
+    }
+
+    fn fill(&self, word: &str) -> String {
+        let mut parts: Vec<String> = self.parts.iter().map(|part| part.replace('*', word)).collect();
+        if self.rest {
+            parts.push(word.to_owned());
+        }
+        let tag = self.tag.as_deref().unwrap_or("v1").replace('*', "1");
+        format!("{}/{}:{tag}", self.host, parts.join("/"))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({})", self.text)
+    }
+}
+
+/// A text is no pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{pattern}` is not a pattern for references: {problem}")]
+pub struct PatternError {
+    pattern: String,
+    problem: &'static str,
+}
+
+/// Matches `text` against a pattern in which `*` stands for any run of characters.
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, middle)) = pieces.split_last() else {
+        return rest.is_empty();
+    };
+    for piece in middle {
+        match rest.find(piece) {
+            Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn matches(pattern: &str, reference: &str) -> bool {
+        Pattern::parse(pattern).unwrap().matches(&reference.parse().unwrap())
+    }
+
+    #[test]
+    fn a_star_does_not_cross_a_slash() {
+        assert!(matches("r.example/team/*", "r.example/team/a:v1"));
+        assert!(!matches("r.example/team/*", "r.example/team/a/b:v1"));
+        assert!(!matches("r.example/team/*", "r.example/team:v1"));
+        assert!(matches("r.example/t*m/a", "r.example/team/a"));
+    }
+
+    #[test]
+    fn two_stars_match_one_part_or_more() {
+        assert!(matches("r.example/team/**", "r.example/team/a/b:v1"));
+        assert!(!matches("r.example/team/**", "r.example/team:v1"));
+        assert!(!matches("r.example/team/**", "r.example/teamx/a:v1"));
+    }
+
+    #[test]
+    fn hosts_are_literal_and_names_are_normalised() {
+        assert!(matches("docker.io/library/alpine", "alpine:3"));
+        assert!(!matches("r.example/a", "r.example.evil/a"));
+        assert!(matches("127.0.0.1:5000/a/*", "127.0.0.1:5000/a/b"));
+        assert!(!matches("127.0.0.1:5000/a/*", "127.0.0.1:5001/a/b"));
+    }
+
+    #[test]
+    fn a_tag_pattern_needs_a_tag() {
+        let digest = crate::digest::Digest::sha256(b"");
+        assert!(matches("r.example/a:v*", "r.example/a:v1"));
+        assert!(!matches("r.example/a:v*", "r.example/a:w1"));
+        assert!(!matches("r.example/a:v*", &format!("r.example/a@{digest}")));
+        assert!(matches("r.example/a", &format!("r.example/a@{digest}")));
+    }
+
+    #[test]
+    fn refuses_patterns_that_mean_more_than_they_say() {
+        for bad in [
+            "*",
+            "**",
+            "*/a",
+            "r.*/a",
+            "r.example:*/a",
+            "r.example/**/a",
+            "r.example/a**",
+            "team/a",
+            "r.example/",
+            "r.example/A",
+            "r.example/a:",
+        ] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn examples_are_true() {
+        for text in [
+            "r.example/team/*",
+            "r.example/team/**",
+            "r.example/a:v*",
+            "127.0.0.1:5000/x/y",
+        ] {
+            let (admits, misses) = Pattern::parse(text).unwrap().examples();
+            assert!(
+                !admits.is_empty() && !misses.is_empty(),
+                "{text}: {admits:?} {misses:?}"
+            );
+        }
+    }
+}
