@@ -7,6 +7,7 @@ use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::malformed_if_other;
 use crate::limit;
 
 /// How a layer is compressed.
@@ -113,7 +114,7 @@ struct Bounded<'a> {
 
 impl Read for Bounded<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.unpacked.read(buffer)?;
+        let n = self.unpacked.read(buffer).map_err(malformed_if_other)?;
         self.produced += n as u64;
         let consumed = self.consumed.load(Ordering::Relaxed);
         let bomb = if self.produced > limit::LAYER_BYTES {

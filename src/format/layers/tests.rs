@@ -3,9 +3,10 @@ use ::tar::{EntryType, Header};
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::arbitrary;
 use crate::format::tar::write_tar;
 use crate::time::Time;
-use crate::tree::contents::{HashOnly, Memory};
+use crate::tree::contents::HashOnly;
 use crate::tree::list;
 
 /// A layer made header by header, as a hostile builder would.
@@ -264,86 +265,9 @@ fn an_error_names_layer_and_member() {
     assert!(error.to_string().starts_with("layer 1, `../no`: "), "{error}");
 }
 
-fn arbitrary_tree() -> impl Strategy<Value = (Tree, Memory)> {
-    let name = prop_oneof![
-        Just("a"),
-        Just("b"),
-        Just("a-b"),
-        Just("\u{fc}"),
-        Just("a very long name, twice over and over")
-    ];
-    let path = prop::collection::vec(name, 1..5).prop_map(|parts| parts.join("/"));
-    let node = (
-        0..6u8,
-        any::<u16>(),
-        any::<u32>(),
-        prop::collection::vec(any::<u8>(), 0..600),
-    );
-    prop::collection::vec((path, node), 0..20).prop_map(|list| {
-        let mut contents = Memory::default();
-        let mut tree = Tree::new();
-        let mut file = None;
-        for (path, (kind, mode, uid, content)) in list {
-            let path = TreePath::parse(path).unwrap();
-            let blocks = |path: TreePath| tree.entry(&path).is_some_and(|entry| !entry.is_directory());
-            if path.ancestors().any(blocks) || tree.entry(&path).is_some() {
-                continue;
-            }
-            for above in path.ancestors() {
-                tree.insert(above, Entry::directory(0o755));
-            }
-            let mut meta = Meta {
-                uid,
-                gid: uid / 2,
-                ..Meta::root(mode)
-            };
-            if mode & 1 == 1 {
-                meta.xattrs.insert(b"user.x".to_vec(), content.clone());
-            }
-            let device = crate::tree::Device {
-                major: uid >> 12,
-                minor: uid & 0xfffff,
-            };
-            let node = match kind {
-                0 => Node::Directory,
-                1 => Node::Symlink([b"t", &*content].concat().into_iter().map(|b| b | 1).collect()),
-                2 => Node::Char(crate::tree::Device {
-                    major: device.major & 0xfff,
-                    ..device
-                }),
-                3 => Node::Fifo,
-                _ => Node::File {
-                    size: content.len() as u64,
-                    digest: contents.add(content),
-                },
-            };
-            if kind == 1 {
-                meta.mode = 0o777;
-            }
-            let is_file = kind > 3;
-            if is_file && file.as_ref().is_some_and(|file| *file < path) && mode & 2 == 2 {
-                let node = Node::HardLink(file.clone().unwrap());
-                tree.insert(
-                    path,
-                    Entry {
-                        meta: Meta::default(),
-                        node,
-                    },
-                );
-                continue;
-            }
-            tree.insert(path.clone(), Entry { meta, node });
-            if is_file {
-                file = Some(path);
-            }
-        }
-        (tree, contents)
-    })
-}
-
 proptest! {
     #[test]
-    fn what_the_writer_writes_flattens_to_the_same_tree((tree, contents) in arbitrary_tree(), time in 0..300_000_000_000i64) {
+    fn what_the_writer_writes_flattens_to_the_same_tree((tree, contents) in arbitrary::tree(true), time in 0..300_000_000_000i64) {
         let mut archive = Vec::new();
         let time = Time::from_unix(time % 253_402_300_799).unwrap();
         write_tar(&tree, &contents, time, &mut archive).unwrap();
@@ -356,7 +280,7 @@ proptest! {
 
     #[test]
     fn flipped_archives_are_errors_or_trees_never_panics(
-        (tree, contents) in arbitrary_tree(),
+        (tree, contents) in arbitrary::tree(true),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let mut archive = Vec::new();

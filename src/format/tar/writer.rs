@@ -11,6 +11,7 @@ use ::tar::{EntryType, Header};
 
 use super::pax::write_record;
 use super::{BLOCK, XATTR_PREFIX};
+use crate::format::copy_content;
 use crate::time::Time;
 use crate::tree::{Contents, Device, Entry, Meta, Node, Tree, TreePath};
 
@@ -89,14 +90,9 @@ impl Archive<'_> {
                     ..Shape::of(EntryType::Regular)
                 };
                 self.header(name, meta, shape, out)?;
-                let mut content: Box<dyn Read> = match contents {
-                    Some(contents) => contents.open(digest)?,
-                    None => Box::new(io::repeat(0).take(*size)),
-                };
-                // One byte more than announced is enough to see that there is more.
-                let copied = io::copy(&mut content.as_mut().take(size.saturating_add(1)), out)?;
-                if copied != *size {
-                    return Err(unfit(path, "its content does not have as many bytes as its entry says"));
+                match contents {
+                    Some(contents) => copy_content(contents, digest, *size, out)?,
+                    None => drop(io::copy(&mut io::repeat(0).take(*size), out)?),
                 }
                 return pad(*size, out);
             }

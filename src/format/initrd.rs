@@ -1,0 +1,141 @@
+//! An initrd as a whole: what its segments come to when Linux unpacks them one after the other.
+//!
+//! - No path but a directory occurs in two segments; a directory that does has the later one's owner and mode.
+//! - No two segments have the same place, so that no two files have the same device and inode numbers.
+//! - Every segment names the directories above its entries, so that nothing is written through another segment's link.
+//! - `init` is the last entry of the last segment: what is unpacked in part cannot boot.
+
+use std::collections::BTreeSet;
+
+use crate::tree::{Entry, Tree, TreePath};
+
+/// The tree that an initrd's segments come to.
+#[derive(Clone, Debug, Default)]
+pub struct Initrd {
+    tree: Tree,
+    places: BTreeSet<u64>,
+    complete: bool,
+}
+
+impl Initrd {
+    /// Starts with no segments.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the next segment: the entries that its strict reader gave.
+    ///
+    /// # Errors
+    /// [`InitrdError`] when the segments are not as an initrd's should be.
+    pub fn add(&mut self, place: u64, segment: Tree) -> Result<(), InitrdError> {
+        if !self.places.insert(place) {
+            return Err(InitrdError::Place(place));
+        }
+        if self.complete {
+            return Err(InitrdError::Last);
+        }
+        for (path, entry) in segment {
+            if let Some(there) = self.tree.entry(&path)
+                && !(there.is_directory() && entry.is_directory())
+            {
+                return Err(InitrdError::Twice(path));
+            }
+            self.complete |= path.as_bytes() == b"init" && !entry.is_directory();
+            self.tree.insert(path, entry);
+        }
+        Ok(())
+    }
+
+    /// Ends the initrd and gives its tree.
+    ///
+    /// # Errors
+    /// [`InitrdError::Last`] when its last segment has no `init`.
+    pub fn finish(self) -> Result<Tree, InitrdError> {
+        if self.complete {
+            Ok(self.tree)
+        } else {
+            Err(InitrdError::Last)
+        }
+    }
+
+    /// Looks up what the segments so far have at `path`.
+    pub fn entry(&self, path: &TreePath) -> Option<&Entry> {
+        self.tree.entry(path)
+    }
+}
+
+/// Segments do not make an initrd.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InitrdError {
+    /// `init` is missing, or not in the last segment.
+    #[error("`init` is not the last entry of the initrd's last segment")]
+    Last,
+    /// Two segments have one place.
+    #[error("two segments have the place {0:016x}")]
+    Place(u64),
+    /// Two segments have one path.
+    #[error("`{0}` is in two segments, and is not a directory in both")]
+    Twice(TreePath),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn segment(entries: &[(&str, Entry)]) -> Tree {
+        let entries = entries.iter().cloned();
+        entries
+            .map(|(path, entry)| (TreePath::parse(path).unwrap(), entry))
+            .collect()
+    }
+
+    fn file(path: &str) -> (&str, Entry) {
+        (path, Entry::file(0o755, b"content"))
+    }
+
+    fn join(segments: &[(u64, Tree)]) -> Result<Tree, InitrdError> {
+        let mut initrd = Initrd::new();
+        segments
+            .iter()
+            .try_for_each(|(place, segment)| initrd.add(*place, segment.clone()))?;
+        initrd.finish()
+    }
+
+    #[test]
+    fn directories_merge_and_the_later_one_counts() {
+        let etc = |mode| ("etc", Entry::directory(mode));
+        let first = segment(&[etc(0o700), file("etc/a")]);
+        let second = segment(&[etc(0o755), file("etc/b"), file("init")]);
+        let tree = join(&[(1, first), (2, second)]).unwrap();
+        assert_eq!(tree, segment(&[etc(0o755), file("etc/a"), file("etc/b"), file("init")]));
+    }
+
+    #[test]
+    fn refuses_what_the_kernel_would_unpack_in_its_own_way() {
+        let init = || (9, segment(&[file("init")]));
+        let link = segment(&[("etc", Entry::symlink(0o777, *b"/run"))]);
+        let through = segment(&[("etc", Entry::directory(0o755)), file("etc/a")]);
+        let path = |path| TreePath::parse(path).unwrap();
+        for (segments, error) in [
+            (
+                vec![(1, link.clone()), (2, through.clone()), init()],
+                InitrdError::Twice(path("etc")),
+            ),
+            (
+                vec![(1, through.clone()), (2, link), init()],
+                InitrdError::Twice(path("etc")),
+            ),
+            (
+                vec![(1, segment(&[file("a")])), (2, segment(&[file("a")])), init()],
+                InitrdError::Twice(path("a")),
+            ),
+            (vec![(9, through.clone()), init()], InitrdError::Place(9)),
+            (vec![init(), (1, through.clone())], InitrdError::Last),
+            (vec![(1, through)], InitrdError::Last),
+            (vec![], InitrdError::Last),
+        ] {
+            assert_eq!(join(&segments).unwrap_err(), error);
+        }
+    }
+}
