@@ -4,12 +4,13 @@
 //!
 //! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`]
 //! - floor 1, files and disks: [`mod@format`], [`tree`]
-//! - floor 2, statements: [`config`], [`oci`], [`policy`], [`seal`]
+//! - floor 2, statements: [`assemble`], [`config`], [`oci`], [`policy`], [`seal`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 4, the gate: [`verify`]
 //! - floor 5, work: [`run`]
 //! - floor 6, people: [`cli`]
 
+pub mod assemble;
 pub mod cli;
 pub mod config;
 pub mod digest;

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tree", 1),
     ("format", 1),
     ("disk", 1),
+    ("assemble", 2),
     ("attest", 2),
     ("config", 2),
     ("oci", 2),

@@ -14,7 +14,10 @@ pub const CONFIG: &str = "GRUB.CFG";
 ///
 /// A step that fails ends in `halt`: the boot loader never prompts (law of the disk 8).
 pub fn config(cmdline: &str) -> String {
-    let quoted: Vec<String> = cmdline.split_ascii_whitespace().map(|word| format!("'{word}'")).collect();
+    let quoted: Vec<String> = cmdline
+        .split_ascii_whitespace()
+        .map(|word| format!("'{word}'"))
+        .collect();
     format!(
         "set timeout=0\n\
          serial --unit=0 --speed=115200\n\

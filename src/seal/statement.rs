@@ -188,6 +188,12 @@ pub enum Admission {
     },
     /// `--unsafe-accept-unsigned`: nothing did.
     Nothing,
+    /// A rule of the policy that asks for no signature.
+    #[serde(rename_all = "camelCase")]
+    UnsignedRule {
+        /// The rule's pattern.
+        rule: String,
+    },
 }
 
 /// One segment of the initrd.
