@@ -3,6 +3,8 @@
 //! A bound stands here and nowhere else; code that enforces one refers to it by name, so that an
 //! auditor reads one file to know what a hostile input can cost.
 
+use std::time::Duration;
+
 /// Longest path inside a tree, in bytes: Linux's `PATH_MAX` less the terminating NUL.
 pub const PATH_BYTES: usize = 4095;
 
@@ -98,6 +100,27 @@ pub const BLOB_BYTES: u64 = 64 << 30;
 
 /// Largest `index.json` of a store, in bytes: 100,000 tagged images take about 30 MiB.
 pub const LAYOUT_INDEX_BYTES: usize = 64 << 20;
+
+/// Largest file of registry credentials, in bytes.
+pub const CREDENTIALS_BYTES: u64 = 1 << 20;
+
+/// How long a registry may take to accept a connection: beyond that a person would call it down.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a registry may send nothing: object stores behind registries wake up slowly.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a request to a registry is made before it counts as failed, resumed downloads included.
+pub const ATTEMPTS: u32 = 6;
+
+/// How long the first pause between two attempts is; each later one is twice as long.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Most redirections of one request: registries send blobs on to object stores, once.
+pub const REDIRECTS: usize = 5;
+
+/// How many blobs are fetched at once: docker's default is 3.
+pub const PARALLEL_BLOBS: usize = 4;
 
 /// Largest policy or root.json that a policy pins, in bytes: ten thousand rules, or a hundred keys, stay far below.
 pub const POLICY_BYTES: usize = 4 << 20;

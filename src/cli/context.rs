@@ -52,4 +52,19 @@ impl Context {
             .map(|base| base.join("imgkit"))
             .ok_or_else(|| Failure::malformed(variable, "neither it nor HOME is set to an absolute path; set one"))
     }
+
+    /// Returns where temporary files go.
+    pub fn scratch_dir(&self) -> PathBuf {
+        std::env::temp_dir()
+    }
+
+    /// Returns the files in which registry credentials are looked for: podman's and docker's, in the order of their say.
+    pub fn credential_files(&self) -> Vec<PathBuf> {
+        let at = |variable: &str, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
+        let chosen = std::env::var_os("REGISTRY_AUTH_FILE").map(PathBuf::from);
+        let podman = at("XDG_RUNTIME_DIR", "containers/auth.json");
+        let docker = at("DOCKER_CONFIG", "config.json").or_else(|| at("HOME", ".docker/config.json"));
+        let kept = at("XDG_CONFIG_HOME", "containers/auth.json").or_else(|| at("HOME", ".config/containers/auth.json"));
+        [chosen, podman, kept, docker].into_iter().flatten().collect()
+    }
 }

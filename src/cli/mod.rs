@@ -3,10 +3,12 @@
 //! Results go to standard output, talk to standard error. With `--output json` every command that reports prints one
 //! JSON object, on success and on failure. Exit codes: 0 yes, 1 refused, 2 wrong usage or configuration, 3 could not find out.
 
+mod cache;
 mod completions;
 mod context;
 mod policy;
 mod report;
+mod store;
 
 pub use context::Context;
 pub use report::{OutputFormat, Report};
@@ -33,6 +35,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look after the local store of images
+    Cache(cache::Cache),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Write the manual pages into a directory
@@ -49,6 +53,7 @@ pub fn run() -> ExitCode {
     };
     let context = Context::new(cli.output);
     let (name, result): (&str, Result<Report, Failure>) = match &cli.command {
+        Command::Cache(command) => ("cache", command.run(&context)),
         Command::Completions(command) => ("completions", command.run()),
         Command::Man(command) => ("man", command.run()),
         Command::Policy(command) => ("policy", command.run()),

@@ -1,5 +1,7 @@
 //! Media types, OCI's and Docker's, and what they stand for.
 
+use crate::format::compress::Compression;
+
 /// What a blob is, by its media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -8,20 +10,9 @@ pub enum Kind {
     /// A list of manifests, one a platform.
     Index,
     /// A tar archive that is one layer of a root file system.
-    Layer(Encoding),
+    Layer(Compression),
     /// An image's config and layers.
     Manifest,
-}
-
-/// How a layer's tar archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// gzip (RFC 1952).
-    Gzip,
-    /// Not at all.
-    Plain,
-    /// Zstandard (RFC 8878).
-    Zstd,
 }
 
 /// Media type of an OCI index.
@@ -33,29 +24,29 @@ const TYPES: &[(&str, Kind)] = &[
     (INDEX, Kind::Index),
     (MANIFEST, Kind::Manifest),
     ("application/vnd.oci.image.config.v1+json", Kind::Config),
-    ("application/vnd.oci.image.layer.v1.tar", Kind::Layer(Encoding::Plain)),
+    ("application/vnd.oci.image.layer.v1.tar", Kind::Layer(Compression::None)),
     (
         "application/vnd.oci.image.layer.v1.tar+gzip",
-        Kind::Layer(Encoding::Gzip),
+        Kind::Layer(Compression::Gzip),
     ),
     (
         "application/vnd.oci.image.layer.v1.tar+zstd",
-        Kind::Layer(Encoding::Zstd),
+        Kind::Layer(Compression::Zstd),
     ),
     ("application/vnd.docker.distribution.manifest.list.v2+json", Kind::Index),
     ("application/vnd.docker.distribution.manifest.v2+json", Kind::Manifest),
     ("application/vnd.docker.container.image.v1+json", Kind::Config),
     (
         "application/vnd.docker.image.rootfs.diff.tar",
-        Kind::Layer(Encoding::Plain),
+        Kind::Layer(Compression::None),
     ),
     (
         "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        Kind::Layer(Encoding::Gzip),
+        Kind::Layer(Compression::Gzip),
     ),
     (
         "application/vnd.docker.image.rootfs.diff.tar.zstd",
-        Kind::Layer(Encoding::Zstd),
+        Kind::Layer(Compression::Zstd),
     ),
 ];
 

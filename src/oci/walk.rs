@@ -1,8 +1,9 @@
 //! The walk from the document that a reference names to the layers of one platform's image (law of the gate 3).
 
-use super::{Descriptor, Document, Encoding, ImageConfig, Index, Kind, Platform, check_digest, malformed};
+use super::{Descriptor, Document, ImageConfig, Index, Kind, Platform, check_digest, malformed};
 use crate::digest::Digest;
 use crate::failure::Failure;
+use crate::format::compress::Compression;
 
 /// One platform's image: every document on the way to it, as bytes that were hashed, and what they say.
 ///
@@ -24,8 +25,8 @@ pub struct Image {
 pub struct Layer {
     /// The layer's blob.
     pub descriptor: Descriptor,
-    /// How the blob is compressed.
-    pub encoding: Encoding,
+    /// How the blob is compressed, by its media type.
+    pub compression: Compression,
     /// Digest of the tar archive inside.
     pub diff_id: Digest,
 }
@@ -116,9 +117,9 @@ pub fn walk(
     }
     let layers = parsed.layers().iter().zip(&config.diff_ids);
     let layers = layers.map(|(descriptor, diff_id)| match descriptor.kind() {
-        Some(Kind::Layer(encoding)) => Ok(Layer {
+        Some(Kind::Layer(compression)) => Ok(Layer {
             descriptor: descriptor.clone(),
-            encoding,
+            compression,
             diff_id: *diff_id,
         }),
         _ => Err(malformed(

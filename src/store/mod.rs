@@ -1,10 +1,21 @@
 //! Where bytes live: all disk and network access of the house below `build`.
 //!
 //! - [`layout`]: the local store of images, an OCI layout.
+//! - [`registry`]: registries over the network.
 //! - [`file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
 
 pub mod file;
 pub mod layout;
+mod progress;
+pub mod registry;
+mod resolver;
+mod source;
 pub mod spool;
+mod tree;
+
+pub use progress::Progress;
+pub use resolver::Resolver;
+pub use source::Source;
+pub use tree::image_tree;

@@ -76,7 +76,7 @@ fn walks_from_index_to_layers() {
     assert_eq!(image.index(), Some(world.root.as_slice()));
     assert_eq!(image.manifest_digest(), &Digest::sha256(image.manifest()));
     assert_eq!(image.layers()[0].diff_id, Digest::sha256(b"tar"));
-    assert_eq!(image.layers()[0].encoding, Encoding::Gzip);
+    assert_eq!(image.layers()[0].compression, Compression::Gzip);
     assert_eq!(image.blobs().len(), 2);
 }
 

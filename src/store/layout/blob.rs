@@ -16,7 +16,7 @@ pub struct BlobReader {
     digest: Digest,
     size: u64,
     read: u64,
-    hasher: Option<Hasher>,
+    hasher: Hasher,
 }
 
 impl BlobReader {
@@ -26,7 +26,7 @@ impl BlobReader {
             digest: descriptor.digest,
             size: descriptor.size,
             read: 0,
-            hasher: Some(descriptor.digest.hasher()),
+            hasher: descriptor.digest.hasher(),
         }
     }
 
@@ -48,17 +48,15 @@ impl Read for BlobReader {
         if self.read > self.size {
             return Err(self.wrong(None));
         }
+        self.hasher.update(buffer.get(..n).unwrap_or_default());
         if n > 0 || buffer.is_empty() {
-            if let Some(hasher) = &mut self.hasher {
-                hasher.update(buffer.get(..n).unwrap_or_default());
-            }
             return Ok(n);
         }
-        let found = self.hasher.take().map(Hasher::finish);
-        match found {
-            Some(found) if found != self.digest || self.read != self.size => Err(self.wrong(Some(found))),
-            _ => Ok(0),
+        let found = self.hasher.clone().finish();
+        if found != self.digest || self.read != self.size {
+            return Err(self.wrong(Some(found)));
         }
+        Ok(0)
     }
 }
 

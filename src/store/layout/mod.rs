@@ -30,7 +30,7 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::json;
 use crate::limit;
-use crate::oci::{Descriptor, Document};
+use crate::oci::{Descriptor, Document, Image};
 use crate::reference::Reference;
 use index::Index;
 
@@ -178,6 +178,17 @@ impl Layout {
     pub fn is_intact(&self, descriptor: &Descriptor) -> bool {
         let reader = self.blob_reader(descriptor).ok();
         reader.is_some_and(|mut reader| std::io::copy(&mut reader, &mut std::io::sink()).is_ok())
+    }
+
+    /// Tells whether every blob that an image names is here, by name and size; reading one tells whether it is right.
+    pub fn holds(&self, image: &Image) -> bool {
+        let here = |blob: &Descriptor| self.here(&blob.digest).is_some_and(|here| here.size == blob.size);
+        image.blobs().iter().all(here)
+    }
+
+    /// Tells whether something stands under a digest.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        self.here(digest).is_some()
     }
 
     /// Describes the file that stands under a digest, without a media type; `None` when there is none.

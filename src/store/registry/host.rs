@@ -1,0 +1,308 @@
+//! One registry: how it is reached and logged in to, and one bounded request.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, RegistryOperation};
+use reqwest::header::{ACCEPT, RANGE};
+use reqwest::redirect::Policy;
+use reqwest::{Response, StatusCode};
+
+use crate::failure::Failure;
+use crate::limit;
+use crate::oci::Kind;
+use crate::reference::Repository;
+
+const USER_AGENT: &str = concat!("imgkit/", env!("CARGO_PKG_VERSION"));
+
+/// A repository of a registry, with what is needed to talk to it.
+pub(super) struct Place {
+    pub(super) repository: Repository,
+    pub(super) client: Client,
+    /// The same registry for requests whose answers are read within bounds; `oci-client` reads them whole.
+    http: reqwest::Client,
+    base: String,
+    auth: RegistryAuth,
+    looked: String,
+    tokens: Mutex<BTreeMap<&'static str, Option<String>>>,
+}
+
+/// What stands in the way of a request.
+pub(super) enum Trouble {
+    /// It may work when tried again.
+    Passing(String),
+    /// It will not.
+    Final(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Final(failure)
+    }
+}
+
+impl Place {
+    pub(super) fn new(repository: &Repository, auth: RegistryAuth, looked: String) -> Result<Self, Failure> {
+        let loopback = is_loopback(repository.host());
+        let cannot = |error: &dyn Error| Failure::unavailable(repository.host(), chain(error));
+        let mut config = ClientConfig {
+            protocol: if loopback {
+                ClientProtocol::Http
+            } else {
+                ClientProtocol::Https
+            },
+            connect_timeout: Some(limit::CONNECT_TIMEOUT),
+            read_timeout: Some(limit::READ_TIMEOUT),
+            user_agent: USER_AGENT,
+            use_monolithic_push: true,
+            ..ClientConfig::default()
+        };
+        let mut http = reqwest::Client::builder()
+            .connect_timeout(limit::CONNECT_TIMEOUT)
+            .read_timeout(limit::READ_TIMEOUT)
+            .user_agent(USER_AGENT)
+            .redirect(redirects());
+        if loopback {
+            // A proxy could not reach this machine's loopback. `oci-client` can only be kept from the environment's proxy by
+            // naming one, which is then never used.
+            http = http.no_proxy();
+            config.http_proxy = Some("http://127.0.0.1:9".to_owned());
+            config.no_proxy = Some("localhost,127.0.0.0/8,::1".to_owned());
+        }
+        let host = match repository.host() {
+            "docker.io" => "index.docker.io",
+            host => host,
+        };
+        let scheme = if loopback { "http" } else { "https" };
+        Ok(Self {
+            repository: repository.clone(),
+            client: Client::try_from(config).map_err(|error| cannot(&error))?,
+            http: http.build().map_err(|error| cannot(&error))?,
+            base: format!("{scheme}://{host}/v2/{}", repository.path()),
+            auth,
+            looked,
+            tokens: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// Names an object of this repository as `oci-client` does: by tag or by digest.
+    pub(super) fn name(&self, tag_or_digest: &str) -> oci_client::Reference {
+        let (host, path) = (self.repository.host().to_owned(), self.repository.path().to_owned());
+        match tag_or_digest.contains(':') {
+            true => oci_client::Reference::with_digest(host, path, tag_or_digest.to_owned()),
+            false => oci_client::Reference::with_tag(host, path, tag_or_digest.to_owned()),
+        }
+    }
+
+    /// Logs in, and remembers the token for this repository.
+    pub(super) async fn log_in(&self, operation: RegistryOperation) -> Result<Option<String>, Trouble> {
+        let token = self.client.auth(&self.name("latest"), &self.auth, operation).await;
+        let token = token.map_err(|error| self.explain(&error))?;
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.insert(operation_key(operation), token.clone());
+        Ok(token)
+    }
+
+    /// Asks for `manifests/…` or `blobs/…` from a byte on; answers with success, or with 416 when there is nothing from there on.
+    pub(super) async fn get(&self, what: &str, from: u64) -> Result<Response, Trouble> {
+        let remembered = {
+            let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.get(operation_key(RegistryOperation::Pull)).cloned()
+        };
+        let first = remembered.is_none();
+        let token = match remembered {
+            Some(token) => token,
+            None => self.log_in(RegistryOperation::Pull).await?,
+        };
+        let response = self.send(what, from, token).await?;
+        if response.status() != StatusCode::UNAUTHORIZED || first {
+            return self.judge(what, response).await;
+        }
+        // A token lives for minutes, a pull may take longer.
+        let token = self.log_in(RegistryOperation::Pull).await?;
+        let response = self.send(what, from, token).await?;
+        self.judge(what, response).await
+    }
+
+    async fn send(&self, what: &str, from: u64, token: Option<String>) -> Result<Response, Trouble> {
+        let mut request = self.http.get(format!("{}/{what}", self.base));
+        if what.starts_with("manifests/") {
+            let documents: Vec<&str> = Kind::documents().collect();
+            request = request.header(ACCEPT, documents.join(", "));
+        }
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+        }
+        request = match (token, &self.auth) {
+            (Some(token), _) => request.bearer_auth(token),
+            (None, RegistryAuth::Basic(user, password)) => request.basic_auth(user, Some(password)),
+            (None, _) => request,
+        };
+        request.send().await.map_err(|error| self.no_answer(&error))
+    }
+
+    async fn judge(&self, what: &str, mut response: Response) -> Result<Response, Trouble> {
+        let status = response.status();
+        let subject = format!("{}, {what}", self.repository);
+        match status {
+            _ if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.unauthorised(&status.to_string()).into()),
+            StatusCode::NOT_FOUND => {
+                Err(Failure::unavailable(subject, "the registry says that it has no such thing").into())
+            }
+            _ => {
+                let text = excerpt(&mut response).await;
+                let problem = format!("the registry answers {status}: {text}");
+                match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                    true => Err(Trouble::Passing(problem)),
+                    false => Err(Failure::unavailable(subject, problem).into()),
+                }
+            }
+        }
+    }
+
+    /// Says what an error of `oci-client` means.
+    pub(super) fn explain(&self, error: &OciDistributionError) -> Trouble {
+        match error {
+            OciDistributionError::RequestError(error) => self.no_answer(error),
+            OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
+                self.unauthorised("the login failed").into()
+            }
+            OciDistributionError::ServerError { code: 401 | 403, .. } => self.unauthorised("the login failed").into(),
+            OciDistributionError::ServerError { code: 429 | 500.., .. } => Trouble::Passing(chain(error)),
+            _ => Failure::unavailable(&self.repository, chain(error)).into(),
+        }
+    }
+
+    fn no_answer(&self, error: &reqwest::Error) -> Trouble {
+        // Who cannot be reached now will not be in a second; who answered and broke off may be.
+        if error.is_connect() || error.is_builder() || error.is_redirect() {
+            let problem = format!("the registry cannot be reached: {}", chain(error));
+            return Failure::unavailable(&self.repository, problem).into();
+        }
+        Trouble::Passing(chain(error))
+    }
+
+    fn unauthorised(&self, answer: &str) -> Failure {
+        let have = match &self.auth {
+            RegistryAuth::Anonymous => "none were found",
+            RegistryAuth::Basic(..) | RegistryAuth::Bearer(_) => "those found were not accepted",
+        };
+        let problem = format!(
+            "the registry wants credentials ({answer}); {}, {have}; log in with `docker login {}` or `podman login`",
+            self.looked,
+            self.repository.host()
+        );
+        Failure::unavailable(&self.repository, problem)
+    }
+}
+
+/// Tries until it works, trouble is final, or [`limit::ATTEMPTS`] are used up.
+pub(super) async fn patiently<T>(
+    subject: &str,
+    mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
+) -> Result<T, Failure> {
+    let mut pause = limit::FIRST_PAUSE;
+    let mut left = limit::ATTEMPTS;
+    loop {
+        left -= 1;
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(Trouble::Final(failure)) => return Err(failure),
+            Err(Trouble::Passing(problem)) if left == 0 => {
+                let problem = format!("{problem} (after {} attempts)", limit::ATTEMPTS);
+                return Err(Failure::unavailable(subject, problem));
+            }
+            Err(Trouble::Passing(_)) => tokio::time::sleep(pause).await,
+        }
+        pause *= 2;
+    }
+}
+
+/// Writes an error with all that caused it.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Tells whether a host (with port) is this machine's loopback, the only place that plain HTTP is spoken to.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Follows a few redirections, and none from HTTPS to HTTP.
+fn redirects() -> Policy {
+    Policy::custom(|attempt| {
+        let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
+        if attempt.previous().len() > limit::REDIRECTS {
+            attempt.error("too many redirections")
+        } else if secure && attempt.url().scheme() != "https" {
+            attempt.error("a redirection from HTTPS to plain HTTP")
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
+/// Reads the beginning of an error's text, for people.
+async fn excerpt(response: &mut Response) -> String {
+    let mut text = Vec::new();
+    while text.len() < 300 {
+        match response.chunk().await {
+            Ok(Some(chunk)) => text.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+fn operation_key(operation: RegistryOperation) -> &'static str {
+    match operation {
+        RegistryOperation::Pull => "pull",
+        RegistryOperation::Push => "push",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn plain_http_is_for_the_loopback_alone() {
+        for host in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:5000",
+            "127.8.9.1",
+            "[::1]:5000",
+            "[::1]",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "localhost.example:5000",
+            "128.0.0.1",
+            "127.0.0.1.example",
+            "10.0.0.1:5000",
+            "[::2]:5000",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

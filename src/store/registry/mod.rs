@@ -1,0 +1,131 @@
+//! Registries (distribution-spec 1.1), behind a synchronous face: async stops here.
+//!
+//! - Every byte that arrives is counted and hashed before it counts, whatever the registry says of it in its headers.
+//! - A cut connection is taken up where it broke off, within a bounded number of attempts.
+//! - Plain HTTP is spoken to the loopback alone. A registry that does not answer is [`Failure::Unavailable`], never a verdict.
+
+mod credentials;
+mod host;
+mod pull;
+mod push;
+
+pub use credentials::Credentials;
+pub use pull::Platforms;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::header::CONTENT_TYPE;
+use tokio::runtime::Runtime;
+
+use crate::digest::Digest;
+use crate::failure::Failure;
+use crate::limit;
+use crate::oci::{Descriptor, Document, Kind, digest_mismatch};
+use crate::reference::{Reference, Repository};
+use host::{Place, Trouble, patiently};
+
+/// Registries, and the credentials for them.
+pub struct Registry {
+    runtime: Runtime,
+    credentials: Credentials,
+    places: Mutex<BTreeMap<Repository, Arc<Place>>>,
+}
+
+impl Registry {
+    /// Makes a client; nothing is contacted yet.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when threads cannot be started.
+    pub fn new(credentials: Credentials) -> Result<Self, Failure> {
+        // The process may have one already, which is as good: there is no other provider in this program.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::unavailable("the network", error))?;
+        Ok(Self {
+            runtime,
+            credentials,
+            places: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// Fetches the document that a reference names: its descriptor, and its bytes.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the registry cannot be reached, has no such document or wants credentials; a refusal when
+    /// the bytes are not those of the reference's digest, not those that the registry's own header names, or in no document's form.
+    pub fn document(&self, reference: &Reference) -> Result<(Descriptor, Vec<u8>), Failure> {
+        let place = self.place(reference.repository())?;
+        let name = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, tag) => tag.unwrap_or("latest").to_owned(),
+        };
+        let subject = reference.to_string();
+        let (media_type, claimed, bytes) = self
+            .runtime
+            .block_on(patiently(&subject, async || fetch_document(&place, &name).await))?;
+        let digest = match reference.digest() {
+            Some(Digest::Sha512(_)) => Digest::sha512(&bytes),
+            _ => Digest::sha256(&bytes),
+        };
+        for expected in [reference.digest(), claimed.as_ref()].into_iter().flatten() {
+            if expected.algorithm() == digest.algorithm() && *expected != digest {
+                return Err(digest_mismatch(&subject, expected, digest));
+            }
+        }
+        // Some registries serve documents as plain JSON; then the document's own words count.
+        let declared = media_type.filter(|name| matches!(Kind::of(name), Some(Kind::Index | Kind::Manifest)));
+        let document = Document::parse(&subject, &bytes, declared.as_deref())?;
+        let descriptor = Descriptor {
+            media_type: document.media_type().to_owned(),
+            digest,
+            size: bytes.len() as u64,
+            platform: None,
+        };
+        Ok((descriptor, bytes))
+    }
+
+    fn place(&self, repository: &Repository) -> Result<Arc<Place>, Failure> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.get(repository) {
+            return Ok(Arc::clone(place));
+        }
+        let auth = self.credentials.find(repository)?;
+        let place = Arc::new(Place::new(repository, auth, self.credentials.describe())?);
+        places.insert(repository.clone(), Arc::clone(&place));
+        Ok(place)
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+/// Fetches a document within bounds: its content type, the digest that the registry claims, its bytes.
+async fn fetch_document(place: &Place, name: &str) -> Result<(Option<String>, Option<Digest>, Vec<u8>), Trouble> {
+    let mut response = place.get(&format!("manifests/{name}"), 0).await?;
+    let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+    let media_type = header(CONTENT_TYPE.as_str()).and_then(|text| text.split(';').next().map(|t| t.trim().to_owned()));
+    let claimed = header("docker-content-digest").and_then(|text| text.parse().ok());
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = response.chunk().await;
+        let chunk = chunk.map_err(|error| Trouble::Passing(host::chain(&error)))?;
+        let Some(chunk) = chunk else {
+            return Ok((media_type, claimed, bytes));
+        };
+        if bytes.len() + chunk.len() > limit::DOCUMENT_BYTES {
+            let problem = format!(
+                "the registry sends more than {} bytes for one document",
+                limit::DOCUMENT_BYTES
+            );
+            return Err(Failure::malformed(&place.repository, problem).into());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+}

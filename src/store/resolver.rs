@@ -1,0 +1,122 @@
+//! From a reference to an image: the local store first, else its registry.
+
+use std::io::Read;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::file::cannot;
+use super::layout::Layout;
+use super::registry::{Platforms, Registry};
+use super::{Progress, Source};
+use crate::failure::Failure;
+use crate::oci::{Descriptor, Image, Platform};
+use crate::reference::Reference;
+
+/// Finds images in the local store, and pulls into it those that are not there.
+///
+/// A tag that is in the store is not looked up again: what a tag means changes only by `cache pull` or a lock file. Into a store
+/// that cannot be written nothing is pulled; then a temporary one beside it takes what comes, and goes with the resolver.
+pub struct Resolver {
+    store: Layout,
+    beside: Option<(TempDir, Layout)>,
+    registry: Option<Registry>,
+    progress: Box<dyn Progress + Send>,
+}
+
+impl Resolver {
+    /// Resolves in `store` alone.
+    pub fn offline(store: Layout) -> Self {
+        Self {
+            store,
+            beside: None,
+            registry: None,
+            progress: Box::new(()),
+        }
+    }
+
+    /// Resolves in `store`, else from registries; `scratch` is where a temporary store is made if `store` cannot be written.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when neither can be written.
+    pub fn online(
+        store: Layout,
+        registry: Registry,
+        scratch: &Path,
+        progress: Box<dyn Progress + Send>,
+    ) -> Result<Self, Failure> {
+        let beside = match store.writer() {
+            Ok(_) => None,
+            Err(_) => {
+                let dir = TempDir::new_in(scratch);
+                let dir = dir.map_err(|error| cannot("make a temporary store in", scratch, &error))?;
+                let layout = Layout::open_or_create(dir.path())?;
+                Some((dir, layout))
+            }
+        };
+        Ok(Self {
+            store,
+            beside,
+            registry: Some(registry),
+            progress,
+        })
+    }
+
+    fn layouts(&self) -> impl Iterator<Item = &Layout> {
+        let beside = self.beside.as_ref().map(|(_, layout)| layout);
+        [&self.store].into_iter().chain(beside)
+    }
+
+    fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
+        let Some(registry) = &self.registry else {
+            let problem = format!(
+                "it is not whole in the store {}, and no registry may be asked; pull it first",
+                self.store.dir().display()
+            );
+            return Err(Failure::unavailable(reference, problem));
+        };
+        let target = self.beside.as_ref().map_or(&self.store, |(_, layout)| layout);
+        let platforms = Platforms::One(platform.clone());
+        registry.pull(reference, &platforms, &target.writer()?, &*self.progress)?;
+        target.image(reference, platform)
+    }
+}
+
+impl Source for Resolver {
+    fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
+        for layout in self.layouts() {
+            let Some((document, _)) = layout.document(reference)? else {
+                continue;
+            };
+            match layout.image(reference, platform) {
+                Ok(image) if layout.holds(&image) => return Ok(image),
+                // Another platform was pulled, or blobs are gone: the same document is completed, whatever the tag means by now.
+                Ok(_) | Err(Failure::Unavailable { .. }) => {
+                    let pinned = reference.pin(document.digest).map_err(|named| {
+                        Failure::unavailable(reference, format!("the store has {} under {named}", document.digest))
+                    })?;
+                    return self.pull(pinned.reference(), platform);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.pull(reference, platform)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Failure> {
+        match &self.beside {
+            Some((_, layout)) if layout.has(&descriptor.digest) => layout.blob(descriptor),
+            _ => self.store.blob(descriptor),
+        }
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let registry = &self.registry;
+        f.debug_struct("Resolver")
+            .field("store", &self.store)
+            .field("registry", registry)
+            .finish_non_exhaustive()
+    }
+}

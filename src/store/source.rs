@@ -1,0 +1,39 @@
+//! Where images come from.
+
+use std::io::Read;
+
+use super::layout::Layout;
+use crate::failure::Failure;
+use crate::limit;
+use crate::oci::{Descriptor, Image, Platform, walk};
+use crate::reference::Reference;
+
+/// Gives images and the blobs that they name, all of them hashed as they are read.
+pub trait Source: Sync {
+    /// Finds the image that a reference names, for one platform.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when it cannot be found or read; a refusal when a document on the way is not what it should be.
+    fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure>;
+
+    /// Opens a blob of an image; reading fails at the end when the bytes are not those that the descriptor names.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when it is not here or cannot be opened.
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Failure>;
+}
+
+impl Source for Layout {
+    fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
+        let Some((descriptor, bytes)) = self.document(reference)? else {
+            let problem = format!("it is not in the store {}; pull it first", self.dir().display());
+            return Err(Failure::unavailable(reference, problem));
+        };
+        let mut fetch = |child: &Descriptor| self.blob_bytes(child, limit::DOCUMENT_BYTES);
+        walk(&reference.to_string(), bytes, &descriptor.digest, platform, &mut fetch)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Failure> {
+        Ok(Box::new(self.blob_reader(descriptor)?))
+    }
+}
