@@ -4,7 +4,7 @@
 //!
 //! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`]
 //! - floor 1, files and disks: [`mod@format`], [`tree`]
-//! - floor 2, statements: [`assemble`], [`config`], [`oci`], [`policy`], [`seal`]
+//! - floor 2, statements: [`assemble`], [`config`], [`oci`], [`policy`], [`seal`], [`trust`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 4, the gate: [`verify`]
 //! - floor 5, work: [`run`]
@@ -27,4 +27,5 @@ pub mod seal;
 pub mod store;
 pub mod time;
 pub mod tree;
+pub mod trust;
 pub mod verify;

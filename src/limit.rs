@@ -44,6 +44,36 @@ pub const REFERENCE_BYTES: usize = 1024;
 /// Longest repository name, in bytes: the distribution specification's advice.
 pub const REPOSITORY_BYTES: usize = 255;
 
+/// Largest root metadata, in bytes: hundreds of keys fit.
+pub const ROOT_BYTES: usize = 512 << 10;
+
+/// Largest timestamp metadata, in bytes: it names one file; the rest is room for signatures.
+pub const TIMESTAMP_BYTES: usize = 32 << 10;
+
+/// Largest snapshot metadata, in bytes: 100,000 delegated roles fit.
+pub const SNAPSHOT_BYTES: usize = 16 << 20;
+
+/// Largest targets metadata of one role, in bytes: 100,000 images with their platforms fit.
+pub const TARGETS_BYTES: usize = 64 << 20;
+
+/// Most root versions that are walked from a pinned one: a rotation every week for 20 years.
+pub const ROOT_ROTATIONS: u64 = 1024;
+
+/// Highest version of metadata: 2^53 - 1, the largest integer that every JSON reader keeps.
+pub const METADATA_VERSION: u64 = (1 << 53) - 1;
+
+/// Most delegated roles that one look-up visits, as python-tuf has it.
+pub const DELEGATION_VISITS: usize = 32;
+
+/// Most platforms of one image: the largest official images have about a dozen.
+pub const PLATFORMS: usize = 256;
+
+/// Longest name of a role, in bytes: with its version and `.json` it is a file name.
+pub const ROLE_NAME_BYTES: usize = 128;
+
+/// Longest name of a target, in bytes: the longest reference.
+pub const TARGET_NAME_BYTES: usize = REFERENCE_BYTES;
+
 /// Largest seal with its evidence, in bytes: tree lists of 500,000 files take about 40 MiB compressed.
 pub const SEAL_BYTES: usize = 128 << 20;
 

@@ -13,6 +13,9 @@ pub const DAY: i64 = 86_400;
 pub struct Time(i64);
 
 impl Time {
+    /// The earliest time: 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
     /// Latest time that can be written with a four-digit year: 9999-12-31T23:59:59Z.
     const MAX: i64 = 253_402_300_799;
 

@@ -1,0 +1,55 @@
+//! Metadata files as one list: what a look-up read, and what it can be repeated from without a network.
+
+use crate::failure::Failure;
+
+/// A place that metadata come from: a bundle, a directory, a server.
+pub trait Source {
+    /// Returns the bytes of the file `name`, or `None` when there is no such file.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be found out, or the file is longer than `max` bytes.
+    fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure>;
+}
+
+/// Metadata files by name, in the order in which they were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bundle {
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Bundle {
+    /// Adds a file; one that has the name already is replaced.
+    pub fn add(&mut self, name: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+        let (name, bytes) = (name.into(), bytes.into());
+        self.files.retain(|(other, _)| *other != name);
+        self.files.push((name, bytes));
+    }
+
+    /// Returns a file's bytes.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let found = self.files.iter().find(|(other, _)| other == name);
+        found.map(|(_, bytes)| bytes.as_slice())
+    }
+
+    /// Returns all files in order.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+    }
+}
+
+impl<N: Into<String>, B: Into<Vec<u8>>> FromIterator<(N, B)> for Bundle {
+    fn from_iter<I: IntoIterator<Item = (N, B)>>(files: I) -> Self {
+        let mut bundle = Self::default();
+        for (name, bytes) in files {
+            bundle.add(name, bytes);
+        }
+        bundle
+    }
+}
+
+impl Source for &Bundle {
+    /// Returns the file; a bundle is in memory already, so that the reader's own bound on length applies.
+    fn file(&mut self, name: &str, _max: usize) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.get(name).map(<[u8]>::to_vec))
+    }
+}

@@ -1,0 +1,134 @@
+//! The client: walks a source's metadata along the [`Chain`] and looks names up.
+
+use super::bundle::{Bundle, Source};
+use super::chain::{AtRoot, AtTargets, Chain, Known, Wanted};
+use super::role_keys::RoleKeys;
+use super::search::Search;
+use super::target::{Evidence, Target};
+use super::{TrustError, names};
+use crate::limit;
+use crate::time::Time;
+
+/// A collection whose top-level metadata were checked from a pinned root down to its targets.
+#[derive(Debug)]
+pub struct Client<S> {
+    source: S,
+    chain: Chain<AtTargets>,
+}
+
+/// Looks `name` up in a bundle, offline, from a pinned root; everything is judged at `now`.
+///
+/// # Errors
+/// [`TrustError`], as [`Client::refresh`] and [`Client::target`].
+pub fn lookup(pin: &[u8], bundle: &Bundle, known: &Known, name: &str, now: Time) -> Result<Target, TrustError> {
+    Client::refresh(pin, known, bundle, now)?.target(name)
+}
+
+impl<S: Source> Client<S> {
+    /// Checks a source's metadata from the pinned root down to the top-level targets.
+    ///
+    /// Roots of the source only ever extend the chain of the pin and of `known` (law of the gate 6): older ones are
+    /// ignored, and one that is in the chain already must have the same bytes.
+    ///
+    /// # Errors
+    /// [`TrustError`] of the step that failed.
+    pub fn refresh(pin: &[u8], known: &Known, mut source: S, now: Time) -> Result<Self, TrustError> {
+        let mut chain = Chain::pinned(pin, now)?;
+        check_same_root(&chain, &mut source)?;
+        for root in &known.roots {
+            chain = chain.root(root)?;
+            check_same_root(&chain, &mut source)?;
+        }
+        loop {
+            let wanted = chain.wanted()?;
+            match fetch(&mut source, &wanted)? {
+                Some(bytes) => chain = chain.root(&bytes)?,
+                None => break,
+            }
+        }
+        let timestamp = need(&mut source, &chain.timestamp_wanted())?;
+        let chain = chain.timestamp(&timestamp, known.timestamp.as_deref())?;
+        let snapshot = need(&mut source, &chain.wanted()?)?;
+        let chain = chain.snapshot(&snapshot, known.snapshot.as_deref())?;
+        let targets = need(&mut source, &chain.wanted()?)?;
+        let chain = chain.targets(&targets)?;
+        Ok(Self { source, chain })
+    }
+
+    /// Looks `name` up, and fetches metadata of the delegated roles that have to be asked.
+    ///
+    /// # Errors
+    /// [`TrustError::Absent`] when nobody who may sign the name does; [`TrustError`] when a role that has to be asked
+    /// cannot be.
+    pub fn target(&mut self, name: &str) -> Result<Target, TrustError> {
+        loop {
+            match self.chain.search(name)? {
+                Search::Found(target) => return Ok(*target),
+                Search::Wanted(role) => {
+                    let bytes = need(&mut self.source, role.wanted())?;
+                    self.chain.delegated(role, &bytes)?;
+                }
+            }
+        }
+    }
+
+    /// Fetches the metadata of every role that the top level delegates to, for those who list a collection.
+    ///
+    /// # Errors
+    /// [`TrustError`] when one of them cannot be trusted.
+    pub fn fetch_roles(&mut self) -> Result<(), TrustError> {
+        for role in self.chain.missing_roles()? {
+            let bytes = need(&mut self.source, role.wanted())?;
+            self.chain.delegated(role, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the keys of a role: whose signatures count, and how many of them are needed.
+    ///
+    /// # Errors
+    /// [`TrustError::NoRole`].
+    pub fn role_keys(&self, role: &str) -> Result<RoleKeys, TrustError> {
+        self.chain.role_keys(role)
+    }
+
+    /// Returns the evidence for what the top-level targets say, the keys of roles among it.
+    pub fn evidence(&self) -> Evidence {
+        self.chain.evidence()
+    }
+
+    /// Returns the files from which [`Client::refresh`] and [`Client::role_keys`] can be repeated.
+    pub fn bundle(&self) -> &Bundle {
+        self.chain.files()
+    }
+
+    /// Returns the chain, for what it holds beyond look-ups.
+    pub fn chain(&self) -> &Chain<AtTargets> {
+        &self.chain
+    }
+}
+
+/// Refuses a source that has other bytes for the newest root of the chain.
+fn check_same_root(chain: &Chain<AtRoot>, source: &mut impl Source) -> Result<(), TrustError> {
+    let wanted = Wanted {
+        file: names::file_name("root", Some(chain.version())),
+        max: limit::ROOT_BYTES,
+    };
+    match fetch(source, &wanted)? {
+        Some(bytes) if bytes != chain.newest_root().bytes() => Err(TrustError::Digest {
+            subject: wanted.file,
+            expected: format!("the root version {} that is trusted already", chain.version()),
+            found: "another file under the same version".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn fetch(source: &mut impl Source, wanted: &Wanted) -> Result<Option<Vec<u8>>, TrustError> {
+    source.file(&wanted.file, wanted.max).map_err(TrustError::Source)
+}
+
+fn need(source: &mut impl Source, wanted: &Wanted) -> Result<Vec<u8>, TrustError> {
+    let file = || wanted.file.clone();
+    fetch(source, wanted)?.ok_or_else(|| TrustError::Missing { file: file() })
+}

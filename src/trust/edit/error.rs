@@ -1,0 +1,96 @@
+//! Why a collection cannot be changed or signed.
+
+use crate::failure::Failure;
+use crate::key::KeyId;
+use crate::trust::TrustError;
+
+/// Why a collection cannot be changed or signed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// A role exists already.
+    #[error("the role `{role}` exists already")]
+    Exists {
+        /// The role.
+        role: String,
+    },
+    /// Too few of a role's private keys are at hand.
+    #[error(
+        "signing as `{role}` needs {needed} of the keys {}; {have} at hand",
+        .keys.iter().map(KeyId::short).collect::<Vec<_>>().join(", ")
+    )]
+    Keys {
+        /// The role.
+        role: String,
+        /// How many keys must sign.
+        needed: u32,
+        /// How many of them are at hand.
+        have: usize,
+        /// The role's keys.
+        keys: Vec<KeyId>,
+    },
+    /// There is no such role, or it signs no targets.
+    #[error("the collection has no targets role `{role}`; name one that `imgkit trust inspect` lists")]
+    NoRole {
+        /// The role.
+        role: String,
+    },
+    /// The role does not name the target.
+    #[error("the role `{role}` does not sign `{target}`")]
+    NoTarget {
+        /// The role.
+        role: String,
+        /// The target.
+        target: String,
+    },
+    /// The role is not trusted with the name.
+    #[error("the role `{role}` is not trusted with the name `{target}`; its names are {patterns}")]
+    NotCovered {
+        /// The role.
+        role: String,
+        /// The target.
+        target: String,
+        /// The role's patterns.
+        patterns: String,
+    },
+    /// A key that was taken from a role cannot come back.
+    #[error("the key {key} was revoked for the role `{role}`; use a new one")]
+    Revoked {
+        /// The role.
+        role: String,
+        /// The key.
+        key: KeyId,
+    },
+    /// Another role that is asked first names the target.
+    #[error("the role `{by}` signs `{target}` already and is asked before `{role}`; remove it there first")]
+    Shadowed {
+        /// The role that should sign.
+        role: String,
+        /// The role that is asked first.
+        by: String,
+        /// The target.
+        target: String,
+    },
+    /// A threshold that cannot be met.
+    #[error("the role `{role}` would need {threshold} signatures and has {keys} distinct keys; expected 1 to {keys}")]
+    Threshold {
+        /// The role.
+        role: String,
+        /// The threshold.
+        threshold: u32,
+        /// How many distinct keys it has.
+        keys: u32,
+    },
+    /// The collection, or what came of the change, cannot be trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+impl EditError {
+    /// Says what this means for `subject`, the collection.
+    pub fn about(self, subject: &str) -> Failure {
+        match self {
+            Self::Trust(error) => error.about(subject),
+            other => Failure::malformed(subject, other),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Why metadata or a target are not trusted; every text about it is made here.
+
+use crate::failure::{Code, Failure, Refusal};
+use crate::key::KeyId;
+use crate::time::Time;
+
+/// Why metadata or a target are not trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrustError {
+    /// No role that may name the target does.
+    #[error("no role of the collection names the target `{target}`")]
+    Absent {
+        /// The target looked for.
+        target: String,
+    },
+    /// Bytes are not those that signed metadata describe.
+    #[error("{subject}: expected {expected}, found {found}")]
+    Digest {
+        /// The file or target.
+        subject: String,
+        /// Length or digest expected.
+        expected: String,
+        /// Length or digest found.
+        found: String,
+    },
+    /// Metadata are past their time.
+    #[error("{role} version {version} expired at {expires}; it is judged at {now}")]
+    Expired {
+        /// The role.
+        role: String,
+        /// Its version.
+        version: u64,
+        /// When it expired.
+        expires: Time,
+        /// The time of judgement.
+        now: Time,
+    },
+    /// A file is not in the form that the specification demands.
+    #[error("{file}: {problem}")]
+    Malformed {
+        /// The file.
+        file: String,
+        /// What was expected, what was found.
+        problem: String,
+    },
+    /// A file that is needed is not there.
+    #[error("{file} is missing")]
+    Missing {
+        /// The file.
+        file: String,
+    },
+    /// No role of that name is delegated to.
+    #[error("the collection has no role `{role}`")]
+    NoRole {
+        /// The role looked for.
+        role: String,
+    },
+    /// The pinned root is no root.
+    #[error("the pinned root: {problem}")]
+    Pin {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A key that was taken from the role signed.
+    #[error("{role} is signed by key {key}, which was revoked at {since}")]
+    Revoked {
+        /// What is signed.
+        role: String,
+        /// The revoked key.
+        key: KeyId,
+        /// When it was revoked.
+        since: Time,
+    },
+    /// Older than what was trusted before, or than what other metadata name.
+    #[error("{role}: expected version {expected} or later, found {found}")]
+    Rollback {
+        /// The role.
+        role: String,
+        /// The lowest version that would do.
+        expected: u64,
+        /// The version found.
+        found: u64,
+    },
+    /// The place where metadata are kept could not be read.
+    #[error("{0}")]
+    Source(Failure),
+    /// Fewer distinct keys signed than the threshold demands.
+    #[error("{role}: {needed} distinct keys must sign, {valid} did")]
+    Threshold {
+        /// What is signed.
+        role: String,
+        /// How many keys must sign.
+        needed: u32,
+        /// How many did.
+        valid: u32,
+    },
+    /// There is no signature at all.
+    #[error("{role} is not signed; {needed} of its keys must sign")]
+    Unsigned {
+        /// What should be signed.
+        role: String,
+        /// How many keys must sign.
+        needed: u32,
+    },
+    /// Another version than other metadata name.
+    #[error("{role}: expected version {expected}, found {found}")]
+    Version {
+        /// The role.
+        role: String,
+        /// The version named.
+        expected: u64,
+        /// The version found.
+        found: u64,
+    },
+    /// Signatures are there, none of them good and by a key that counts.
+    #[error("{role}: no good signature by {}; the signatures are by {}", list(.expected), list(.found))]
+    WrongKey {
+        /// What is signed.
+        role: String,
+        /// The keys that count.
+        expected: Vec<KeyId>,
+        /// The keys that the signatures name.
+        found: Vec<KeyId>,
+    },
+}
+
+impl TrustError {
+    /// Makes a [`TrustError::Malformed`].
+    pub(crate) fn malformed(file: impl Into<String>, problem: impl ToString) -> Self {
+        Self::Malformed {
+            file: file.into(),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// Says what this means for `subject`: a collection, an image, a disk.
+    ///
+    /// A missing or unreadable file is [`Failure::Unavailable`], a bad pin [`Failure::Malformed`]; the rest are refusals.
+    pub fn about(self, subject: &str) -> Failure {
+        let (code, expected, found, advice) = match &self {
+            Self::Source(failure) => return failure.clone(),
+            Self::Missing { .. } => {
+                let problem = format!("{self}; fetch or publish the collection again");
+                return Failure::unavailable(subject, problem);
+            }
+            Self::Pin { .. } => {
+                let problem = format!("{self}; pin the root.json that the collection's owner gave you");
+                return Failure::malformed(subject, problem);
+            }
+            Self::Absent { target } => (
+                Code::Unsigned,
+                format!("a signed target `{target}`"),
+                "the collection does not name it".to_owned(),
+                "sign it with `imgkit trust sign`, or use a name that is signed",
+            ),
+            Self::Digest { expected, found, .. } => (
+                Code::DigestMismatch,
+                expected.clone(),
+                format!("{found} ({self})"),
+                "fetch it again; if it stays so, somebody changed it",
+            ),
+            Self::Expired { .. } => (
+                Code::Expired,
+                "metadata that are not past their time".to_owned(),
+                self.to_string(),
+                "have the collection's owner run `imgkit trust renew`, and fetch it again",
+            ),
+            Self::Malformed { .. } => (
+                Code::Malformed,
+                "metadata as the TUF specification has them".to_owned(),
+                self.to_string(),
+                "fetch the collection again; if it stays so, its publisher's tool or somebody on the way broke it",
+            ),
+            Self::NoRole { role } => (
+                Code::WrongKey,
+                format!("a role `{role}` in the collection"),
+                "none".to_owned(),
+                "name a role that the collection delegates to, or delegate to it",
+            ),
+            Self::Revoked { .. } => (
+                Code::Revoked,
+                "a signature by a key that still counts".to_owned(),
+                self.to_string(),
+                "have it signed again with the role's present key",
+            ),
+            Self::Rollback { expected, found, .. } => (
+                Code::Rollback,
+                format!("version {expected} or later"),
+                format!("version {found} ({self})"),
+                "fetch the newest metadata; somebody offers old ones",
+            ),
+            Self::Version { expected, found, .. } => (
+                Code::DigestMismatch,
+                format!("version {expected}"),
+                format!("version {found} ({self})"),
+                "fetch the collection again; its files do not belong together",
+            ),
+            Self::Threshold { needed, valid, .. } => (
+                Code::Threshold,
+                format!("{needed} distinct keys"),
+                format!("{valid} ({self})"),
+                "have more of the role's keys sign it",
+            ),
+            Self::Unsigned { needed, .. } => (
+                Code::Unsigned,
+                format!("{needed} signatures"),
+                "none".to_owned(),
+                "have it signed by the role's keys",
+            ),
+            Self::WrongKey { expected, .. } => (
+                Code::WrongKey,
+                format!("a signature by {}", list(expected)),
+                self.to_string(),
+                "have it signed by the role's keys; if the role's key changed, get the newest metadata",
+            ),
+        };
+        Failure::from(Refusal {
+            code,
+            subject: subject.to_owned(),
+            place: None,
+            expected,
+            found,
+            advice: advice.to_owned(),
+        })
+    }
+}
+
+/// Names keys for people, a few of them.
+fn list(keys: &[KeyId]) -> String {
+    const SHOWN: usize = 4;
+    let mut names: Vec<_> = keys.iter().take(SHOWN).map(KeyId::short).collect();
+    if keys.len() > SHOWN {
+        names.push("…");
+    }
+    match names.is_empty() {
+        true => "no key".to_owned(),
+        false => names.join(", "),
+    }
+}

@@ -1,0 +1,366 @@
+//! The four kinds of TUF metadata as they are written (specification, sections 4.3 to 4.6).
+//!
+//! Members that imgkit does not know are kept, so that a document that is read, edited and written again loses nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::hashes::Hashes;
+use super::names;
+use crate::key::KeyId;
+use crate::limit;
+use crate::time::Time;
+
+/// The TUF version that imgkit writes.
+pub const SPEC_VERSION: &str = "1.0.31";
+
+/// The signed part of one kind of metadata.
+pub trait Body: Clone + Serialize + DeserializeOwned {
+    /// The `_type` of this kind, which is also the name of its top-level role.
+    const TYPE: &'static str;
+
+    /// Returns what all kinds have.
+    fn header(&self) -> &Header;
+
+    /// Returns the same, for editing.
+    fn header_mut(&mut self) -> &mut Header;
+
+    /// Says what beyond its shape is wrong with this document, if anything is.
+    fn problem(&self) -> Option<String>;
+}
+
+/// What all kinds have (section 4.3, "the common members").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The kind: `root`, `targets`, `snapshot`, `timestamp`.
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// The version of the specification.
+    pub spec_version: String,
+    /// Counts up with every change, from 1.
+    pub version: u64,
+    /// From when on the document no longer counts.
+    #[serde(deserialize_with = "utc_seconds")]
+    pub expires: Time,
+}
+
+impl Header {
+    /// Makes the header of version 1 of a kind.
+    pub fn new(kind: &str, expires: Time) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            spec_version: SPEC_VERSION.to_owned(),
+            version: 1,
+            expires,
+        }
+    }
+}
+
+/// Which keys a role has and how many of them must sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// The role's keys, each once.
+    pub keyids: Vec<KeyId>,
+    /// How many distinct ones must sign, from 1.
+    pub threshold: u32,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Role {
+    fn problem(&self, name: &str) -> Option<String> {
+        role_problem(name, &self.keyids, self.threshold)
+    }
+}
+
+/// Root metadata: the keys of the top-level roles (section 4.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// What all kinds have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Whether file names carry versions.
+    #[serde(default)]
+    pub consistent_snapshot: bool,
+    /// Key objects by id.
+    pub keys: BTreeMap<KeyId, Value>,
+    /// The top-level roles: `root`, `timestamp`, `snapshot`, `targets`.
+    pub roles: BTreeMap<String, Role>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Body for Root {
+    const TYPE: &'static str = "root";
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    fn problem(&self) -> Option<String> {
+        let missing = names::TOP_LEVEL
+            .into_iter()
+            .find(|name| !self.roles.contains_key(*name));
+        if let Some(name) = missing {
+            return Some(format!(
+                "the role `{name}` is missing; a root has root, timestamp, snapshot, targets"
+            ));
+        }
+        self.roles.iter().find_map(|(name, role)| role.problem(name))
+    }
+}
+
+/// A metadata file as another file names it (section 4.4, `METAPATH`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaFile {
+    /// Its version.
+    pub version: u64,
+    /// Its length in bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub length: Option<u64>,
+    /// Its digests.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hashes: Option<Hashes>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl MetaFile {
+    /// Describes a file by version, length and SHA-256.
+    pub fn describe(version: u64, bytes: &[u8]) -> Self {
+        Self {
+            version,
+            length: Some(bytes.len() as u64),
+            hashes: Some(Hashes::sha256(bytes)),
+            extra: Map::new(),
+        }
+    }
+}
+
+/// Snapshot metadata: the versions of all targets metadata (section 4.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// What all kinds have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Files by `ROLE.json`.
+    pub meta: BTreeMap<String, MetaFile>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Body for Snapshot {
+    const TYPE: &'static str = "snapshot";
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    fn problem(&self) -> Option<String> {
+        match self.meta.contains_key("targets.json") {
+            false => Some("it does not name targets.json".to_owned()),
+            true => meta_problem(&self.meta),
+        }
+    }
+}
+
+/// Timestamp metadata: the version of the snapshot (section 4.6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timestamp {
+    /// What all kinds have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// `snapshot.json` alone.
+    pub meta: BTreeMap<String, MetaFile>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Timestamp {
+    /// Returns what it says of the snapshot.
+    pub fn snapshot(&self) -> Option<&MetaFile> {
+        self.meta.get("snapshot.json")
+    }
+}
+
+impl Body for Timestamp {
+    const TYPE: &'static str = "timestamp";
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    fn problem(&self) -> Option<String> {
+        match (self.snapshot(), self.meta.len()) {
+            (Some(_), 1) => meta_problem(&self.meta),
+            _ => Some("it does not name snapshot.json alone".to_owned()),
+        }
+    }
+}
+
+/// Targets metadata, of the top-level role or of a delegated one (section 4.5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Targets {
+    /// What all kinds have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// What the role signs, by name.
+    pub targets: BTreeMap<String, TargetFile>,
+    /// Whom the role trusts with names.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub delegations: Option<Delegations>,
+    /// Keys that this role took from the roles it delegates to; they only say why something is refused.
+    #[serde(rename = "x-imgkit-revoked", skip_serializing_if = "Vec::is_empty", default)]
+    pub revoked: Vec<Revoked>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Body for Targets {
+    const TYPE: &'static str = "targets";
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    fn problem(&self) -> Option<String> {
+        let mut names = BTreeSet::new();
+        let roles = self.delegations.iter().flat_map(|delegations| &delegations.roles);
+        roles.into_iter().find_map(|role| {
+            let problem = role.problem();
+            problem.or_else(|| (!names.insert(&role.name)).then(|| format!("it delegates to `{}` twice", role.name)))
+        })
+    }
+}
+
+/// A target as a role describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetFile {
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its digests.
+    pub hashes: Hashes,
+    /// What the signer says of it beyond that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub custom: Option<Value>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Whom a role trusts with names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegations {
+    /// Key objects by id.
+    pub keys: BTreeMap<KeyId, Value>,
+    /// The roles, in the order in which they are asked.
+    pub roles: Vec<DelegatedRole>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// One role that another trusts with names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegatedRole {
+    /// Its name.
+    pub name: String,
+    /// Its keys, each once.
+    pub keyids: Vec<KeyId>,
+    /// How many distinct ones must sign, from 1.
+    pub threshold: u32,
+    /// Whether nobody after this role is asked for the names it is trusted with.
+    pub terminating: bool,
+    /// Patterns of the names it is trusted with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub paths: Option<Vec<String>>,
+    /// Or the first digits of SHA-256 of these names.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_hash_prefixes: Option<Vec<String>>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl DelegatedRole {
+    fn problem(&self) -> Option<String> {
+        if names::is_top_level(&self.name) || !names::is_role(&self.name) {
+            return Some(format!(
+                "`{}` cannot be a delegated role's name",
+                self.name.escape_debug()
+            ));
+        }
+        if self.paths.is_some() == self.path_hash_prefixes.is_some() {
+            let name = &self.name;
+            return Some(format!(
+                "the role `{name}` has not exactly one of paths and path_hash_prefixes"
+            ));
+        }
+        role_problem(&self.name, &self.keyids, self.threshold)
+    }
+}
+
+/// A key that was taken from a delegated role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The role that it was taken from.
+    pub role: String,
+    /// Its id.
+    pub keyid: KeyId,
+    /// The key object.
+    pub key: Value,
+    /// When it was taken.
+    pub since: Time,
+}
+
+fn role_problem(name: &str, keyids: &[KeyId], threshold: u32) -> Option<String> {
+    if threshold == 0 {
+        return Some(format!("the role `{name}` has threshold 0, expected at least 1"));
+    }
+    let distinct: BTreeSet<_> = keyids.iter().collect();
+    (distinct.len() != keyids.len()).then(|| format!("the role `{name}` names a key twice"))
+}
+
+fn meta_problem(meta: &BTreeMap<String, MetaFile>) -> Option<String> {
+    let wrong = meta
+        .iter()
+        .find(|(_, file)| !(1..=limit::METADATA_VERSION).contains(&file.version));
+    wrong.map(|(name, file)| format!("it names version {} of {name}", file.version))
+}
+
+/// Section 4.2: a time is written `YYYY-MM-DDTHH:MM:SSZ`, and in no other way.
+fn utc_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time: Time = text.parse().map_err(D::Error::custom)?;
+    match time.to_string() == text {
+        true => Ok(time),
+        false => Err(D::Error::custom(format!(
+            "`{text}` is not a time as YYYY-MM-DDTHH:MM:SSZ"
+        ))),
+    }
+}

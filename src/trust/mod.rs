@@ -1,0 +1,39 @@
+//! TUF metadata (specification 1.0): who may say what an image's name stands for, and what they said.
+//!
+//! - Bytes and `now` come in, typed values go out; nothing here reads a file, a socket or a clock.
+//! - A root is trusted because the user pinned it, or because enough keys of the root before it *and* of itself signed it.
+//! - Timestamp → snapshot → targets: each file is what the one before names (version, length, hashes), is signed by enough
+//!   distinct keys of its role, has not expired at the one time of judgement, and is not older than what was trusted before.
+//! - A name is looked up in the targets, then in the roles they delegate it to, in order. A role that has to be asked and
+//!   cannot be trusted is an error for the names it covers, never skipped.
+//! - One function checks signatures, for root, delegations and seals alike: [`RoleKeys::check`].
+//! - The bytes that were served are kept: a look-up can be repeated offline from its [`Bundle`].
+//! - Only [`edit`] makes metadata; it holds whole collections, and signs what changed.
+
+mod bundle;
+mod chain;
+mod client;
+mod document;
+pub mod edit;
+mod error;
+mod hashes;
+pub mod metadata;
+mod names;
+mod pattern;
+mod role_keys;
+mod search;
+mod target;
+
+pub use bundle::{Bundle, Source};
+pub use chain::{AtRoot, AtSnapshot, AtTargets, AtTimestamp, Chain, Known, Wanted};
+pub use client::{Client, lookup};
+pub use document::{Signed, Unverified};
+pub use error::TrustError;
+pub use hashes::Hashes;
+pub use names::{check_target_name, file_name};
+pub use role_keys::{RoleKeys, Signature};
+pub use search::{Search, WantedRole};
+pub use target::{Evidence, ImageTarget, Mark, PlatformTarget, RoleMark, Target, plain_file};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Names of roles, targets and metadata files.
+
+use super::TrustError;
+use crate::limit;
+
+/// The top-level roles that every root has.
+pub(super) const TOP_LEVEL: [&str; 4] = ["root", "timestamp", "snapshot", "targets"];
+
+/// Tells whether a root gives this role its keys.
+pub(super) fn is_top_level(role: &str) -> bool {
+    role == "mirrors" || TOP_LEVEL.contains(&role)
+}
+
+/// Tells whether a text can name a role.
+pub(super) fn is_role(name: &str) -> bool {
+    (1..=limit::ROLE_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
+/// Returns the name of a metadata file: `VERSION.ROLE.json`, or `ROLE.json` without a version.
+///
+/// Characters other than letters, digits, `-`, `.`, `_` and `~` of the role are percent-encoded, so that the name is one
+/// path component; a role's name never begins with what would make the file hidden or a parent.
+pub fn file_name(role: &str, version: Option<u64>) -> String {
+    let mut name = version.map(|version| format!("{version}.")).unwrap_or_default();
+    for byte in role.bytes() {
+        match byte {
+            b'.' if name.is_empty() => name.push_str("%2E"),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => name.push(byte.into()),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name + ".json"
+}
+
+/// Refuses names that could mean another place or hide something when they are shown or written.
+///
+/// # Errors
+/// [`TrustError::Malformed`] for a name that is empty, too long, absolute, or has `.`, `..` or empty parts, backslashes or
+/// control characters.
+pub fn check_target_name(name: &str) -> Result<(), TrustError> {
+    let part_is_good = |part: &str| !matches!(part, "" | "." | "..");
+    let good = name.len() <= limit::TARGET_NAME_BYTES
+        && name.split('/').all(part_is_good)
+        && !name.chars().any(|c| c.is_control() || c == '\\');
+    match good {
+        true => Ok(()),
+        false => Err(TrustError::malformed(
+            format!(
+                "the target `{}`",
+                name.chars().take(80).collect::<String>().escape_debug()
+            ),
+            "its name is empty, too long, absolute, or has `.`, `..` or empty parts, backslashes or control characters",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_name_is_one_path_component() {
+        assert_eq!(file_name("targets", Some(3)), "3.targets.json");
+        assert_eq!(file_name("timestamp", None), "timestamp.json");
+        assert_eq!(file_name("../a/b?é", Some(1)), "1...%2Fa%2Fb%3F%C3%A9.json");
+        assert_eq!(file_name("..", None), "%2E..json");
+    }
+
+    #[test]
+    fn target_names_stay_where_they_are() {
+        for good in ["docker.io/library/alpine:3", "spec/node.yml", "a b"] {
+            assert!(check_target_name(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "a/../b",
+            "..",
+            "./a",
+            "a\\b",
+            "a\nb",
+            &"a".repeat(2000),
+        ] {
+            assert!(check_target_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The one check of signatures, for root, delegations and everything else that a role's keys sign.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::Value;
+
+use super::TrustError;
+use super::metadata::Revoked;
+use crate::key::{KeyId, PublicKey, TufKey};
+use crate::time::Time;
+
+/// A signature and the key that it claims to be by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The claimed key.
+    pub keyid: KeyId,
+    /// The signature.
+    pub sig: Vec<u8>,
+}
+
+/// The keys of one role, how many of them must sign, and those that were taken from it.
+#[derive(Clone, Debug)]
+pub struct RoleKeys {
+    role: String,
+    threshold: u32,
+    keyids: Vec<KeyId>,
+    keys: BTreeMap<KeyId, TufKey>,
+    revoked: BTreeMap<KeyId, (TufKey, Time)>,
+}
+
+impl RoleKeys {
+    /// Collects a role's keys from the `keys` beside it; one that is missing or of an unknown kind cannot sign.
+    pub(super) fn new(role: &str, keyids: &[KeyId], threshold: u32, keys: &BTreeMap<KeyId, Value>) -> Self {
+        let read = |id: &KeyId| Some((id.clone(), TufKey::from_json(keys.get(id)?).ok()?));
+        Self {
+            role: role.to_owned(),
+            threshold,
+            keyids: keyids.to_vec(),
+            keys: keyids.iter().filter_map(read).collect(),
+            revoked: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the keys that were taken from the role: they no longer count, wherever else they are named for it.
+    pub(super) fn with_revoked(mut self, revoked: &[Revoked]) -> Self {
+        for entry in revoked.iter().filter(|entry| entry.role == self.role) {
+            let Ok(key) = TufKey::from_json(&entry.key) else {
+                continue;
+            };
+            self.keys.retain(|_, other| other.public() != key.public());
+            self.revoked.insert(entry.keyid.clone(), (key, entry.since));
+        }
+        self
+    }
+
+    /// Returns the role's name.
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
+    /// Returns how many distinct keys must sign.
+    pub fn threshold(&self) -> u32 {
+        self.threshold
+    }
+
+    /// Returns the ids of the role's keys, those of unknown kind included.
+    pub fn keyids(&self) -> &[KeyId] {
+        &self.keyids
+    }
+
+    /// Returns the keys that can sign, by id.
+    pub fn keys(&self) -> &BTreeMap<KeyId, TufKey> {
+        &self.keys
+    }
+
+    /// Checks that enough distinct keys of the role signed `message`, and returns the ids of those that did.
+    ///
+    /// A key counts once, whatever ids it is known by. `subject` names what is signed in errors.
+    ///
+    /// # Errors
+    /// [`TrustError::Unsigned`], [`TrustError::WrongKey`], [`TrustError::Threshold`], or [`TrustError::Revoked`] when it
+    /// would have been enough but for keys that were taken from the role.
+    pub fn check(&self, subject: &str, message: &[u8], signatures: &[Signature]) -> Result<Vec<KeyId>, TrustError> {
+        if signatures.is_empty() {
+            return Err(TrustError::Unsigned {
+                role: subject.to_owned(),
+                needed: self.threshold,
+            });
+        }
+        let good = |signature: &Signature, key: &TufKey| key.verify(message, &signature.sig).is_ok();
+        let mut signers: HashSet<&PublicKey> = HashSet::new();
+        let mut valid = Vec::new();
+        let mut revoked = Vec::new();
+        for signature in signatures {
+            if let Some(key) = self.keys.get(&signature.keyid) {
+                if !signers.contains(key.public()) && good(signature, key) {
+                    signers.insert(key.public());
+                    valid.push(signature.keyid.clone());
+                }
+            } else if let Some((key, since)) = self.revoked.get(&signature.keyid)
+                && good(signature, key)
+            {
+                revoked.push((signature.keyid.clone(), *since));
+            }
+        }
+        let enough = |count: usize| u32::try_from(count).is_ok_and(|count| count >= self.threshold);
+        if enough(valid.len()) {
+            return Ok(valid);
+        }
+        match revoked.first() {
+            Some((key, since)) if enough(valid.len() + revoked.len()) => Err(TrustError::Revoked {
+                role: subject.to_owned(),
+                key: key.clone(),
+                since: *since,
+            }),
+            _ if valid.is_empty() => Err(TrustError::WrongKey {
+                role: subject.to_owned(),
+                expected: self.keyids.clone(),
+                found: signatures.iter().map(|signature| signature.keyid.clone()).collect(),
+            }),
+            _ => Err(TrustError::Threshold {
+                role: subject.to_owned(),
+                needed: self.threshold,
+                valid: u32::try_from(valid.len()).unwrap_or(u32::MAX),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::key::SigningKey;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32]).unwrap()
+    }
+
+    fn role(keys: &[&SigningKey], threshold: u32) -> RoleKeys {
+        let ids: Vec<_> = keys.iter().map(|key| key.id()).collect();
+        let objects = keys
+            .iter()
+            .map(|key| (key.id(), key.tuf_key().to_json().clone()))
+            .collect();
+        RoleKeys::new("r", &ids, threshold, &objects)
+    }
+
+    fn sign(key: &SigningKey) -> Signature {
+        Signature {
+            keyid: key.id(),
+            sig: key.sign(b"message"),
+        }
+    }
+
+    #[test]
+    fn enough_distinct_keys_are_enough() {
+        let (a, b) = (key(1), key(2));
+        let signed = role(&[&a, &b], 2).check("r", b"message", &[sign(&a), sign(&b)]);
+        assert_eq!(signed.unwrap(), [a.id(), b.id()]);
+    }
+
+    #[test]
+    fn one_key_under_two_ids_counts_once() {
+        let a = key(1);
+        let mut alias = a.tuf_key().to_json().clone();
+        alias.as_object_mut().unwrap().insert("x".into(), 1.into());
+        let other = TufKey::from_json(&alias).unwrap().id();
+        let objects = BTreeMap::from([(a.id(), a.tuf_key().to_json().clone()), (other.clone(), alias)]);
+        let keys = RoleKeys::new("r", &[a.id(), other.clone()], 2, &objects);
+        let second = Signature {
+            keyid: other,
+            ..sign(&a)
+        };
+        let refused = keys.check("r", b"message", &[sign(&a), second]).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                TrustError::Threshold {
+                    needed: 2,
+                    valid: 1,
+                    ..
+                }
+            ),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn says_why_it_is_not_enough() {
+        let (a, b, c) = (key(1), key(2), key(3));
+        let keys = role(&[&a, &b], 2);
+        let why = |signatures: &[Signature]| keys.check("r", b"message", signatures).unwrap_err();
+        assert!(matches!(why(&[]), TrustError::Unsigned { .. }));
+        assert!(matches!(why(&[sign(&c)]), TrustError::WrongKey { .. }));
+        assert!(matches!(why(&[sign(&c), sign(&a)]), TrustError::Threshold { .. }));
+        let forged = Signature {
+            keyid: a.id(),
+            ..sign(&c)
+        };
+        assert!(matches!(why(&[forged]), TrustError::WrongKey { .. }));
+    }
+
+    #[test]
+    fn a_revoked_key_is_named_and_never_counts() {
+        let (a, b) = (key(1), key(2));
+        let since = Time::from_unix(1_700_000_000).unwrap();
+        let taken = Revoked {
+            role: "r".into(),
+            keyid: a.id(),
+            key: a.tuf_key().to_json().clone(),
+            since,
+        };
+        let keys = role(&[&a, &b], 1).with_revoked(std::slice::from_ref(&taken));
+        let refused = keys.check("r", b"message", &[sign(&a)]).unwrap_err();
+        assert_eq!(
+            refused,
+            TrustError::Revoked {
+                role: "r".into(),
+                key: a.id(),
+                since
+            }
+        );
+        assert!(keys.check("r", b"message", &[sign(&b)]).is_ok());
+        let forged = Signature {
+            keyid: a.id(),
+            ..sign(&b)
+        };
+        assert!(matches!(
+            keys.check("r", b"message", &[forged]),
+            Err(TrustError::WrongKey { .. })
+        ));
+        let elsewhere = Revoked {
+            role: "other".into(),
+            ..taken
+        };
+        assert!(
+            role(&[&a], 1)
+                .with_revoked(&[elsewhere])
+                .check("r", b"message", &[sign(&a)])
+                .is_ok()
+        );
+    }
+}

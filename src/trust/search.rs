@@ -1,0 +1,251 @@
+//! Looking up a name: the pre-order walk over delegated roles (specification, step 5.6.7).
+
+use std::collections::BTreeSet;
+
+use super::chain::{AtTargets, Chain, Wanted, meta_of, verify_targets};
+use super::document::Signed;
+use super::metadata::{DelegatedRole, Snapshot, TargetFile, Targets, Timestamp};
+use super::role_keys::RoleKeys;
+use super::target::{Evidence, RoleMark, Target};
+use super::{TrustError, names};
+use crate::limit;
+
+/// The most delegations of one role that a walk remembers: no more can be visited, even if as many again were before.
+const REMEMBERED: usize = 2 * limit::DELEGATION_VISITS;
+
+/// The metadata of a delegated role, checked against the keys that one delegating role gives it.
+#[derive(Clone, Debug)]
+pub(super) struct Delegated {
+    by: String,
+    role: String,
+    targets: Signed<Targets>,
+}
+
+/// What a look-up has come to.
+#[derive(Clone, Debug)]
+pub enum Search {
+    /// A role signed the name.
+    Found(Box<Target>),
+    /// Metadata of a delegated role are needed: fetch them, hand them to [`Chain::delegated`], and look up again.
+    Wanted(WantedRole),
+}
+
+/// A delegated role whose metadata a look-up needs.
+#[derive(Clone, Debug)]
+pub struct WantedRole {
+    wanted: Wanted,
+    by: String,
+    keys: RoleKeys,
+}
+
+impl WantedRole {
+    /// Returns the file.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+}
+
+/// A role to ask: the delegation that leads to it (`None` for the top level), and the delegated roles above it.
+struct Step<'a> {
+    delegation: Option<&'a DelegatedRole>,
+    above: Vec<&'a Delegated>,
+}
+
+impl Chain<AtTargets> {
+    /// Looks `name` up in the roles whose metadata are there.
+    ///
+    /// # Errors
+    /// [`TrustError::Absent`] when no role that may sign the name does, and the reason why a role that has to be asked
+    /// cannot be: a bad delegation is an error for the names that it covers.
+    pub fn search(&self, name: &str) -> Result<Search, TrustError> {
+        names::check_target_name(name)?;
+        let mut visited = BTreeSet::new();
+        let mut asked = Vec::new();
+        // Roles yet to be asked, the next one last.
+        let mut steps = vec![Step {
+            delegation: None,
+            above: Vec::new(),
+        }];
+        while let Some(Step { delegation, mut above }) = steps.pop() {
+            // 5.6.7.1: a role is visited once, and so many roles at most.
+            if !visited.insert(delegation.map_or("targets", |delegation| &delegation.name)) {
+                continue;
+            }
+            if visited.len() > limit::DELEGATION_VISITS {
+                let problem = format!("a look-up would visit more than {} roles", limit::DELEGATION_VISITS);
+                return Err(TrustError::malformed("delegations", problem));
+            }
+            if let Some(delegation) = delegation {
+                match self.loaded(delegation, &above) {
+                    Some(delegated) => {
+                        above.push(delegated);
+                        asked.push(delegated);
+                    }
+                    None => return self.want(delegation, &above).map(Search::Wanted),
+                }
+            }
+            let targets = self.last_of(&above);
+            if let Some(file) = targets.body().targets.get(name) {
+                return Ok(Search::Found(Box::new(self.found(name, file, &above, &asked))));
+            }
+            // 5.6.7.2: then the roles that it trusts with the name, in order; after a terminating one nobody is asked.
+            let mut next = Vec::new();
+            let covering = delegations(targets.body()).filter(|role| role.covers(name));
+            for delegation in covering.take(REMEMBERED) {
+                next.push(Step {
+                    delegation: Some(delegation),
+                    above: above.clone(),
+                });
+                if delegation.terminating {
+                    steps.clear();
+                    break;
+                }
+            }
+            steps.extend(next.into_iter().rev());
+        }
+        Err(TrustError::Absent {
+            target: name.to_owned(),
+        })
+    }
+
+    /// Takes the metadata of a delegated role.
+    ///
+    /// # Errors
+    /// [`TrustError`] when they are not what the snapshot names, not signed by the role's keys, or past their time.
+    pub fn delegated(&mut self, wanted: WantedRole, bytes: &[u8]) -> Result<(), TrustError> {
+        let WantedRole { wanted, by, keys } = wanted;
+        let meta = meta_of(&self.state.snapshot, keys.role())?;
+        let targets = verify_targets(&wanted, meta, &keys, bytes, self.now)?;
+        let role = keys.role().to_owned();
+        self.state.delegated.push(Delegated { by, role, targets });
+        Ok(())
+    }
+
+    /// Returns the keys of a top-level role, or of one that the top level delegates to.
+    ///
+    /// # Errors
+    /// [`TrustError::NoRole`].
+    pub fn role_keys(&self, role: &str) -> Result<RoleKeys, TrustError> {
+        if names::is_top_level(role) {
+            return Ok(self.top_level_keys(role));
+        }
+        let targets = self.state.targets.body();
+        let found = delegations(targets).find(|delegation| delegation.name == role);
+        let found = found.map(|delegation| delegated_keys(targets, delegation));
+        found.ok_or_else(|| TrustError::NoRole { role: role.to_owned() })
+    }
+
+    /// Returns the top-level targets.
+    pub fn targets(&self) -> &Signed<Targets> {
+        &self.state.targets
+    }
+
+    /// Returns the snapshot.
+    pub fn snapshot(&self) -> &Signed<Snapshot> {
+        &self.state.snapshot
+    }
+
+    /// Returns the timestamp.
+    pub fn timestamp(&self) -> &Signed<Timestamp> {
+        &self.state.timestamp
+    }
+
+    /// Returns the metadata of delegated roles that were handed in, by role.
+    pub fn roles(&self) -> impl Iterator<Item = (&str, &Signed<Targets>)> {
+        let delegated = self.state.delegated.iter();
+        delegated.map(|delegated| (delegated.role.as_str(), &delegated.targets))
+    }
+
+    /// Returns the roles that the top level delegates to, that have metadata, and whose metadata were not handed in.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`], which no snapshot that was read gives.
+    pub fn missing_roles(&self) -> Result<Vec<WantedRole>, TrustError> {
+        let published = |role: &&DelegatedRole| {
+            self.state
+                .snapshot
+                .body()
+                .meta
+                .contains_key(&format!("{}.json", role.name))
+        };
+        let missing = delegations(self.state.targets.body())
+            .filter(published)
+            .filter(|role| self.loaded(role, &[]).is_none());
+        missing.map(|role| self.want(role, &[])).collect()
+    }
+
+    /// Returns the evidence for what the top-level targets say.
+    pub fn evidence(&self) -> Evidence {
+        self.evidence_of(&[])
+    }
+
+    /// Finds a delegated role's metadata, if they were handed in for this delegation.
+    fn loaded(&self, delegation: &DelegatedRole, above: &[&Delegated]) -> Option<&Delegated> {
+        let by = name_of_last(above);
+        let mut loaded = self.state.delegated.iter();
+        loaded.find(|delegated| delegated.role == delegation.name && delegated.by == by)
+    }
+
+    fn want(&self, delegation: &DelegatedRole, above: &[&Delegated]) -> Result<WantedRole, TrustError> {
+        let meta = meta_of(&self.state.snapshot, &delegation.name)?;
+        Ok(WantedRole {
+            wanted: self.wanted_file(&delegation.name, meta, limit::TARGETS_BYTES),
+            by: name_of_last(above).to_owned(),
+            keys: delegated_keys(self.last_of(above).body(), delegation),
+        })
+    }
+
+    fn last_of<'a>(&'a self, path: &[&'a Delegated]) -> &'a Signed<Targets> {
+        path.last().map_or(&self.state.targets, |delegated| &delegated.targets)
+    }
+
+    fn found(&self, name: &str, file: &TargetFile, path: &[&Delegated], asked: &[&Delegated]) -> Target {
+        let mut bundle = self.files.clone();
+        // Every role that was asked, not only those on the path: that none before signed the name is part of the proof.
+        for delegated in asked {
+            bundle.add(delegated.targets.file(), delegated.targets.bytes());
+        }
+        Target {
+            name: name.to_owned(),
+            file: file.clone(),
+            evidence: self.evidence_of(path),
+            bundle,
+        }
+    }
+
+    fn evidence_of(&self, path: &[&Delegated]) -> Evidence {
+        let signed = self.last_of(path);
+        let mark = |delegated: &&Delegated| RoleMark {
+            role: delegated.role.clone(),
+            mark: delegated.targets.header().into(),
+        };
+        Evidence {
+            root_keys: self.top_level_keys("root").keyids().to_vec(),
+            role: name_of_last(path).to_owned(),
+            threshold: signed.threshold(),
+            keys: signed.signers().to_vec(),
+            root: self.root.header().into(),
+            timestamp: self.state.timestamp.header().into(),
+            snapshot: self.state.snapshot.header().into(),
+            targets: self.state.targets.header().into(),
+            path: path.iter().map(mark).collect(),
+            judged_at: self.now,
+        }
+    }
+}
+
+fn name_of_last<'a>(path: &[&'a Delegated]) -> &'a str {
+    path.last().map_or("targets", |delegated| &delegated.role)
+}
+
+/// Returns the delegations of a role in order.
+pub(super) fn delegations(targets: &Targets) -> impl Iterator<Item = &DelegatedRole> {
+    targets.delegations.iter().flat_map(|delegations| &delegations.roles)
+}
+
+/// Returns the keys that a role gives a role it delegates to, less those that it took from it.
+pub(super) fn delegated_keys(by: &Targets, delegation: &DelegatedRole) -> RoleKeys {
+    let none = std::collections::BTreeMap::new();
+    let keys = by.delegations.as_ref().map_or(&none, |delegations| &delegations.keys);
+    RoleKeys::new(&delegation.name, &delegation.keyids, delegation.threshold, keys).with_revoked(&by.revoked)
+}

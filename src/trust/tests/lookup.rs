@@ -1,0 +1,341 @@
+//! Delegations, evidence, embedded bundles, revoked keys.
+
+use super::*;
+use crate::digest::Digest;
+use crate::failure::{Code, Failure};
+use crate::limit;
+use crate::trust::{ImageTarget, PlatformTarget, Signature};
+
+fn code(error: TrustError) -> Code {
+    match error.about("subject") {
+        Failure::Refused(refusals) => refusals[0].code,
+        other => panic!("{other}"),
+    }
+}
+
+/// Gives `by` a delegation to `role` by the keys of TEAM for `paths`, in front of the others.
+fn delegate(repository: &mut Repository, by: &str, role: &str, paths: &[&str], terminating: bool) {
+    repository.forge_linked(by, |signed| {
+        let id = key(TEAM).id();
+        signed["delegations"]["keys"][id.as_str()] = key(TEAM).tuf_key().to_json().clone();
+        let delegation = json!({
+            "name": role, "keyids": [id], "threshold": 1, "terminating": terminating, "paths": paths,
+        });
+        match signed["delegations"]["roles"].as_array_mut() {
+            Some(roles) => roles.insert(0, delegation),
+            None => signed["delegations"]["roles"] = json!([delegation]),
+        }
+    });
+}
+
+/// Adds the metadata of a delegated role that signs `targets` with TEAM's key.
+fn add_role(repository: &mut Repository, role: &'static str, targets: &[&str]) {
+    let bytes = repository.files.get("1.team.json").unwrap().to_vec();
+    repository.files.add(format!("1.{role}.json"), bytes);
+    repository.keys.insert(role, vec![TEAM]);
+    let named: Map<_, _> = targets
+        .iter()
+        .map(|name| ((*name).to_owned(), serde_json::to_value(file(role.as_bytes())).unwrap()))
+        .collect();
+    repository.forge(role, &[TEAM], |signed| signed["targets"] = named.into());
+    let meta = repository.describe(role);
+    repository.forge("snapshot", &[SNAPSHOT], |signed| {
+        signed["meta"][format!("{role}.json")] = meta
+    });
+    repository.relink();
+}
+
+/// Describes an added role again after it was forged.
+fn relink_role(repository: &mut Repository, role: &str) {
+    let meta = repository.describe(role);
+    repository.forge("snapshot", &[SNAPSHOT], |signed| {
+        signed["meta"][format!("{role}.json")] = meta
+    });
+    repository.relink();
+}
+
+#[test]
+fn finds_what_a_delegated_role_signs_with_its_evidence() {
+    let repository = Repository::new();
+    let found = repository.find("team/b").unwrap();
+    let evidence = found.evidence();
+    assert_eq!((evidence.role.as_str(), evidence.threshold), ("team", 1));
+    assert_eq!(evidence.keys, [key(TEAM).id()]);
+    assert_eq!(evidence.root_keys, [key(ROOT).id()]);
+    assert_eq!(evidence.role_mark().version, 1);
+    assert_eq!(evidence.expires(), days(14));
+    let names: Vec<_> = found.bundle().files().map(|(name, _)| name).collect();
+    let expected = [
+        "1.root.json",
+        "timestamp.json",
+        "1.snapshot.json",
+        "1.targets.json",
+        "1.team.json",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn the_evidence_repeats_the_lookup_and_holds_no_more_than_it_needs() {
+    let repository = Repository::new();
+    let found = repository.find("a").unwrap();
+    assert_eq!(found.bundle().get("1.team.json"), None);
+    let again = lookup(&repository.pin(), found.bundle(), &Known::default(), "a", start()).unwrap();
+    assert_eq!(again.evidence(), found.evidence());
+    let refused = lookup(&repository.pin(), found.bundle(), &Known::default(), "team/b", start());
+    assert!(matches!(refused, Err(TrustError::Missing { .. })));
+}
+
+#[test]
+fn a_name_that_nobody_signs_is_unsigned() {
+    let repository = Repository::new();
+    for name in ["b", "team/c", "seal/x/y"] {
+        assert_eq!(code(repository.find(name).unwrap_err()), Code::Unsigned, "{name}");
+    }
+    assert!(matches!(repository.find("../a"), Err(TrustError::Malformed { .. })));
+}
+
+#[test]
+fn a_role_signs_only_the_names_that_it_is_trusted_with() {
+    let mut repository = Repository::new();
+    repository.forge_linked("team", |signed| {
+        signed["targets"]["other/b"] = serde_json::to_value(file(b"b")).unwrap();
+    });
+    assert!(repository.find("team/b").is_ok());
+    assert!(matches!(repository.find("other/b"), Err(TrustError::Absent { .. })));
+}
+
+#[test]
+fn a_bad_delegation_is_an_error_for_what_it_covers_and_for_nothing_else() {
+    type Break = fn(&mut Repository);
+    let cases: [(Break, Code); 4] = [
+        (
+            |repository| {
+                repository.forge("team", &[STRANGER], |_| ());
+                repository.relink();
+            },
+            Code::WrongKey,
+        ),
+        (
+            |repository| {
+                repository.forge_linked("team", |signed| signed["expires"] = "2026-01-01T00:00:00Z".into());
+            },
+            Code::Expired,
+        ),
+        (
+            |repository| {
+                repository.forge("snapshot", &[SNAPSHOT], |signed| {
+                    signed["meta"].as_object_mut().unwrap().remove("team.json");
+                });
+                let meta = repository.describe("snapshot");
+                repository.forge("timestamp", &[TIMESTAMP], |signed| {
+                    signed["meta"]["snapshot.json"] = meta
+                });
+            },
+            Code::Malformed,
+        ),
+        (
+            |repository| repository.files.add("1.team.json", "{}"),
+            Code::DigestMismatch,
+        ),
+    ];
+    for (damage, expected) in cases {
+        let mut repository = Repository::new();
+        damage(&mut repository);
+        assert_eq!(code(repository.find("team/b").unwrap_err()), expected);
+        assert!(repository.find("a").is_ok());
+    }
+}
+
+// 5.6.7
+#[test]
+fn roles_are_asked_in_order_depth_first() {
+    let mut repository = Repository::new();
+    add_role(&mut repository, "second", &["team/b", "team/c"]);
+    delegate(&mut repository, "targets", "second", &["team/*"], false);
+    assert_eq!(repository.find("team/b").unwrap().evidence().role, "second");
+    // What is below the first is asked before the next.
+    add_role(&mut repository, "deep", &["team/d"]);
+    delegate(&mut repository, "second", "deep", &["team/*"], false);
+    relink_role(&mut repository, "second");
+    let found = repository.find("team/d").unwrap();
+    let path: Vec<_> = found.evidence().path.iter().map(|role| role.role.as_str()).collect();
+    assert_eq!(path, ["second", "deep"]);
+}
+
+// 5.6.7.2
+#[test]
+fn nobody_is_asked_after_a_terminating_role() {
+    let mut repository = Repository::new();
+    add_role(&mut repository, "second", &["team/c"]);
+    delegate(&mut repository, "targets", "second", &["team/*"], true);
+    assert!(repository.find("team/c").is_ok());
+    assert!(matches!(repository.find("team/b"), Err(TrustError::Absent { .. })));
+}
+
+// 5.6.7.1
+#[test]
+fn cycles_end_and_too_many_roles_are_refused() {
+    let mut repository = Repository::new();
+    delegate(&mut repository, "team", "team", &["team/*"], false);
+    assert!(matches!(repository.find("team/x"), Err(TrustError::Absent { .. })));
+    let mut many = Repository::new();
+    let names: Vec<&'static str> = (0..limit::DELEGATION_VISITS)
+        .map(|number| &*format!("role{number}").leak())
+        .collect();
+    for name in names {
+        add_role(&mut many, name, &[]);
+        delegate(&mut many, "targets", name, &["team/*"], false);
+    }
+    let refused = many.find("team/b").unwrap_err();
+    assert!(refused.to_string().contains("more than 32 roles"), "{refused}");
+    assert!(many.find("a").is_ok());
+}
+
+#[test]
+fn hash_prefixes_delegate_too() {
+    let mut repository = Repository::new();
+    let prefix = Digest::sha256(b"team/b").hex()[..2].to_owned();
+    repository.forge_linked("targets", |signed| {
+        let team = &mut signed["delegations"]["roles"][1];
+        team.as_object_mut().unwrap().remove("paths");
+        team["path_hash_prefixes"] = json!([prefix]);
+    });
+    assert!(repository.find("team/b").is_ok());
+    repository.forge_linked("targets", |signed| {
+        signed["delegations"]["roles"][1]["path_hash_prefixes"] = json!(["zz"]);
+    });
+    assert!(matches!(repository.find("team/b"), Err(TrustError::Absent { .. })));
+}
+
+// Law of the gate 6.
+#[test]
+fn embedded_roots_only_extend_the_pinned_chain() {
+    let old = Repository::new();
+    let mut new = old.clone();
+    new.forge("root", &[ROOT], |signed| signed["version"] = 2.into());
+    let newer_pin = new.files.get("2.root.json").unwrap().to_vec();
+    let known = Known::default();
+    // An older embedded root is ignored; the same version with the same bytes is fine.
+    assert!(lookup(&newer_pin, &old.files, &known, "a", start()).is_ok());
+    assert!(lookup(&newer_pin, &new.files, &known, "a", start()).is_ok());
+    // The same version with other bytes is refused, even when it is signed by the right key.
+    let mut other = new.clone();
+    other.forge("root", &[ROOT], |signed| signed["x"] = 1.into());
+    assert_eq!(
+        code(lookup(&newer_pin, &other.files, &known, "a", start()).unwrap_err()),
+        Code::DigestMismatch
+    );
+    let knowing = Known {
+        roots: vec![newer_pin],
+        ..Known::default()
+    };
+    assert!(lookup(&old.pin(), &old.files, &knowing, "a", start()).is_ok());
+    assert_eq!(
+        code(lookup(&old.pin(), &other.files, &knowing, "a", start()).unwrap_err()),
+        Code::DigestMismatch
+    );
+}
+
+// Law of the gate 6.
+#[test]
+fn a_key_absent_from_the_newest_trusted_root_verifies_nothing() {
+    let old = Repository::new();
+    let mut new = old.clone();
+    new.forge("root", &[ROOT], |signed| {
+        signed["version"] = 2.into();
+        let id = key(12).id();
+        signed["keys"][id.as_str()] = key(12).tuf_key().to_json().clone();
+        signed["roles"]["targets"]["keyids"] = json!([id]);
+    });
+    let known = Known {
+        roots: vec![new.files.get("2.root.json").unwrap().to_vec()],
+        ..Known::default()
+    };
+    let refused = lookup(&old.pin(), &old.files, &known, "a", start()).unwrap_err();
+    assert_eq!(code(refused), Code::WrongKey);
+}
+
+#[test]
+fn the_keys_of_the_seal_role_are_under_the_roots_signature() {
+    let repository = Repository::new();
+    let client = repository.client();
+    let keys = client.role_keys("seal").unwrap();
+    let sign = |number| Signature {
+        keyid: key(number).id(),
+        sig: key(number).sign(b"statement"),
+    };
+    assert_eq!(
+        keys.check("seal", b"statement", &[sign(SEAL)]).unwrap(),
+        [key(SEAL).id()]
+    );
+    let refused = keys.check("seal", b"statement", &[sign(TARGETS)]).unwrap_err();
+    assert_eq!(code(refused), Code::WrongKey);
+    assert_eq!(code(client.role_keys("none").unwrap_err()), Code::WrongKey);
+    // The role needs no metadata of its own.
+    assert_eq!(client.bundle().get("1.seal.json"), None);
+}
+
+#[test]
+fn a_rotated_seal_key_is_revoked_for_later_seals() {
+    let mut repository = Repository::new();
+    let since = days(1);
+    repository.change(since, |collection| {
+        collection.rotate_delegated("seal", &spec(&[15], 1), since).unwrap()
+    });
+    let keys = repository.client().role_keys("seal").unwrap();
+    let sign = |number| Signature {
+        keyid: key(number).id(),
+        sig: key(number).sign(b"statement"),
+    };
+    let refused = keys.check("seal", b"statement", &[sign(SEAL)]).unwrap_err();
+    assert_eq!(
+        refused,
+        TrustError::Revoked {
+            role: "seal".into(),
+            key: key(SEAL).id(),
+            since
+        }
+    );
+    assert_eq!(code(refused), Code::Revoked);
+    assert!(keys.check("seal", b"statement", &[sign(15)]).is_ok());
+}
+
+#[test]
+fn metadata_by_a_revoked_key_are_revoked() {
+    let mut repository = Repository::new();
+    repository.keys.insert("team", vec![16]);
+    let new = spec(&[16], 1);
+    repository.change(days(1), |collection| {
+        collection.rotate_delegated("team", &new, days(1)).unwrap()
+    });
+    assert_eq!(repository.find("team/b").unwrap().evidence().keys, [key(16).id()]);
+    repository.forge("team", &[TEAM], |_| ());
+    repository.relink();
+    assert_eq!(code(repository.find("team/b").unwrap_err()), Code::Revoked);
+}
+
+#[test]
+fn an_image_is_read_as_it_was_signed() {
+    let image = ImageTarget {
+        document: Digest::sha256(b"index"),
+        length: 5,
+        platforms: vec![PlatformTarget {
+            platform: "linux/amd64".into(),
+            manifest: Digest::sha256(b"manifest"),
+            tree: Digest::sha256(b"tree"),
+        }],
+    };
+    let mut repository = Repository::new();
+    let name = "docker.io/library/alpine:3";
+    repository.change(start(), |collection| {
+        collection
+            .put_target("targets", name, image.to_file(), start())
+            .unwrap();
+    });
+    let found = repository.find(name).unwrap();
+    assert_eq!(found.image().unwrap(), image);
+    assert_eq!(found.image().unwrap().platform("linux/arm64"), None);
+    assert!(found.check(b"index").is_ok());
+    assert!(repository.find("a").unwrap().image().is_err());
+}
