@@ -218,6 +218,7 @@ impl TrustError {
             code,
             subject: subject.to_owned(),
             place: None,
+            byte: None,
             expected,
             found,
             advice: advice.to_owned(),
