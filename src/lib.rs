@@ -2,9 +2,9 @@
 //!
 //! Data flows upward through floors; a module uses only floors below its own (`tests/layers.rs` asserts it):
 //!
-//! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`]
-//! - floor 1, files and disks: [`mod@format`], [`tree`]
-//! - floor 2, statements: [`assemble`], [`config`], [`oci`], [`policy`], [`seal`], [`trust`]
+//! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`], [`yaml`]
+//! - floor 1, files and disks: [`mod@format`], [`oci`], [`tree`]
+//! - floor 2, statements: [`assemble`], [`config`], [`policy`], [`seal`], [`trust`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 4, the gate: [`verify`]
 //! - floor 5, work: [`run`]
@@ -29,3 +29,4 @@ pub mod time;
 pub mod tree;
 pub mod trust;
 pub mod verify;
+pub mod yaml;

@@ -154,3 +154,12 @@ pub const PARALLEL_BLOBS: usize = 4;
 
 /// Largest policy or root.json that a policy pins, in bytes: ten thousand rules, or a hundred keys, stay far below.
 pub const POLICY_BYTES: usize = 4 << 20;
+
+/// Longest kernel command line, in bytes: x86's `COMMAND_LINE_SIZE` less the terminating NUL.
+pub const CMDLINE_BYTES: usize = 2047;
+
+/// Most containers in one section of a specification: their directories sort by an index of three digits.
+pub const CONTAINERS: usize = 1000;
+
+/// Longest name of a container, in bytes: containerd's limit of identifiers.
+pub const CONTAINER_NAME_BYTES: usize = 76;

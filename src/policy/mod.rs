@@ -16,10 +16,10 @@ pub use pattern::{Pattern, PatternError};
 
 use std::collections::BTreeMap;
 
-use crate::config::yaml::YamlError;
 use crate::digest::Digest;
 use crate::failure::Place;
 use crate::reference::Reference;
+use crate::yaml::YamlError;
 
 /// A policy file, read.
 #[derive(Clone, Debug, PartialEq)]

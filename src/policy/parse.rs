@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Allow, ImageRequirement, Pattern, Policy, Requirement, Rule, Signers, SpecRequirement};
-use crate::config::yaml::{Document, Fields, Item, YamlError};
 use crate::digest::Digest;
 use crate::time::DAY;
+use crate::yaml::{Document, Fields, Item, YamlError};
 
 /// The version of the grammar.
 const VERSION: u32 = 1;

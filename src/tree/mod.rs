@@ -7,6 +7,7 @@
 
 pub mod contents;
 mod entry;
+mod links;
 pub mod list;
 mod path;
 

@@ -10,7 +10,7 @@
 //!   control and bidirectional-override characters, and whatever exceeds the `YAML_*` bounds of [`limit`](crate::limit).
 //!
 //! ```
-//! use imgkit::config::yaml::Document;
+//! use imgkit::yaml::Document;
 //!
 //! let document = Document::parse("who.yml", b"name: sshd\nports: [22]\n")?;
 //! let (name, ports) = document.root().fields("a service", |fields| {
@@ -22,7 +22,7 @@
 //!     Ok((name, ports))
 //! })?;
 //! assert_eq!((name.as_str(), ports.as_slice()), ("sshd", [22].as_slice()));
-//! # Ok::<(), imgkit::config::yaml::YamlError>(())
+//! # Ok::<(), imgkit::yaml::YamlError>(())
 //! ```
 
 mod compose;
@@ -31,7 +31,7 @@ mod item;
 mod scalar;
 
 pub use error::{Problem, YamlError};
-pub use item::{Fields, Item};
+pub use item::{Fields, Item, Scalar};
 
 use crate::failure::Place;
 

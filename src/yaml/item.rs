@@ -87,6 +87,16 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Returns the value when it is a scalar that is not null; numbers with fractions are given as written.
+    pub fn scalar(&self) -> Option<Scalar<'a>> {
+        match &self.node.value {
+            Value::Bool(value) => Some(Scalar::Bool(*value)),
+            Value::Integer(value) => Some(Scalar::Integer(*value)),
+            Value::Number(text) | Value::Text(text) => Some(Scalar::Text(text)),
+            Value::Null | Value::List(_) | Value::Mapping(_) => None,
+        }
+    }
+
     /// Tells whether the value is an integer, for keys that take a number or a name.
     pub fn is_integer(&self) -> bool {
         matches!(self.node.value, Value::Integer(_))
@@ -195,6 +205,17 @@ impl<'a> Item<'a> {
         let place = self.place();
         YamlError { place, problem }
     }
+}
+
+/// A scalar, for readers that take any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar<'a> {
+    /// A truth value.
+    Bool(bool),
+    /// An integer.
+    Integer(i128),
+    /// Anything else.
+    Text(&'a str),
 }
 
 /// The keys of a mapping while it is decoded; remembers which were asked for.
