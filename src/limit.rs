@@ -38,6 +38,12 @@ pub const TAR_HEADER_BYTES: u64 = 1 << 20;
 /// Largest zstd window of a segment, as a power of two: 8 MiB, what level 19 uses and every Linux kernel accepts.
 pub const SEGMENT_WINDOW_LOG: u32 = 23;
 
+/// Most bytes of files on a boot partition; its FATs are made in memory, 64 MiB each at this size.
+pub const FAT_BYTES: u64 = 64 << 30;
+
+/// Longest span in which a flipped bit is searched, in bytes: 4 GiB are hashed for it at most, a few seconds.
+pub const FLIP_SEARCH_BYTES: usize = 256 << 10;
+
 /// Longest reference, in bytes: host (253 + port), repository (255), tag (128) and digest fit.
 pub const REFERENCE_BYTES: usize = 1024;
 
