@@ -214,15 +214,7 @@ impl TrustError {
                 "have it signed by the role's keys; if the role's key changed, get the newest metadata",
             ),
         };
-        Failure::from(Refusal {
-            code,
-            subject: subject.to_owned(),
-            place: None,
-            byte: None,
-            expected,
-            found,
-            advice: advice.to_owned(),
-        })
+        Refusal::new(code, subject, expected, found, advice).into()
     }
 }
 
