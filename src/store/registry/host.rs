@@ -180,6 +180,15 @@ impl Place {
     }
 
     fn no_answer(&self, error: &reqwest::Error) -> Trouble {
+        match error.status() {
+            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return self.unauthorised("the login failed").into();
+            }
+            Some(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                return Failure::unavailable(&self.repository, chain(error)).into();
+            }
+            _ => {}
+        }
         // Who cannot be reached now will not be in a second; who answered and broke off may be.
         if error.is_connect() || error.is_builder() || error.is_redirect() {
             let problem = format!("the registry cannot be reached: {}", chain(error));

@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
-use crate::oci::{Descriptor, Document, Kind, digest_mismatch};
+use crate::oci::{Descriptor, Document, Kind, digest_mismatch, malformed};
 use crate::reference::{Reference, Repository};
 use host::{Place, Trouble, patiently};
 
@@ -120,11 +120,9 @@ async fn fetch_document(place: &Place, name: &str) -> Result<(Option<String>, Op
             return Ok((media_type, claimed, bytes));
         };
         if bytes.len() + chunk.len() > limit::DOCUMENT_BYTES {
-            let problem = format!(
-                "the registry sends more than {} bytes for one document",
-                limit::DOCUMENT_BYTES
-            );
-            return Err(Failure::malformed(&place.repository, problem).into());
+            let subject = format!("{}, {name}", place.repository);
+            let expected = format!("a document of at most {} bytes", limit::DOCUMENT_BYTES);
+            return Err(malformed(&subject, expected, "more").into());
         }
         bytes.extend_from_slice(&chunk);
     }
