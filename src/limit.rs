@@ -62,6 +62,9 @@ pub const SNAPSHOT_BYTES: usize = 16 << 20;
 /// Largest targets metadata of one role, in bytes: 100,000 images with their platforms fit.
 pub const TARGETS_BYTES: usize = 64 << 20;
 
+/// Largest file that is signed as a target of its own: a node.yml, a certificate, a binary of a `files:` entry.
+pub const SIGNED_FILE_BYTES: usize = 256 << 20;
+
 /// Most root versions that are walked from a pinned one: a rotation every week for 20 years.
 pub const ROOT_ROTATIONS: u64 = 1024;
 
@@ -112,6 +115,9 @@ pub const KEY_ID_BYTES: usize = 128;
 
 /// Largest private key file, in bytes: an encrypted RSA key of 8192 bits takes 6,400.
 pub const KEY_FILE_BYTES: usize = 16_384;
+
+/// Longest passphrase, in bytes.
+pub const PASSPHRASE_BYTES: usize = 1024;
 
 /// Most memory that opening a key may take, in bytes: scrypt with N = 2^17, r = 8, the strongest in common use, takes half.
 pub const SCRYPT_MEMORY: u64 = 256 << 20;

@@ -6,9 +6,11 @@
 mod cache;
 mod completions;
 mod context;
+mod passphrase;
 mod policy;
 mod report;
 mod store;
+mod trust;
 
 pub use context::Context;
 pub use report::{OutputFormat, Report};
@@ -43,6 +45,8 @@ enum Command {
     Man(completions::Man),
     /// Check policies and explain what they decide
     Policy(policy::PolicyCommand),
+    /// Sign images and files, and look after the collections of signatures
+    Trust(trust::Trust),
 }
 
 /// Runs the command that the process's arguments name.
@@ -57,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::Completions(command) => ("completions", command.run()),
         Command::Man(command) => ("man", command.run()),
         Command::Policy(command) => ("policy", command.run()),
+        Command::Trust(command) => ("trust", command.run(&context)),
     };
     report::print(&context, name, result)
 }

@@ -17,12 +17,10 @@ impl Collection {
         names::check_target_name(name)?;
         if let Some(delegation) = delegations(&self.targets).find(|delegation| delegation.name == role) {
             if !delegation.covers(name) {
-                let prefixes = delegation.path_hash_prefixes.clone().unwrap_or_default();
-                let patterns = delegation.paths.clone().unwrap_or(prefixes);
                 return Err(EditError::NotCovered {
                     role: role.to_owned(),
                     target: name.to_owned(),
-                    patterns: patterns.join(" "),
+                    patterns: delegation.patterns().join(" "),
                 });
             }
             if let Some(by) = self.asked_before(role, name) {
