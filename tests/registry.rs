@@ -425,3 +425,29 @@ fn an_image_has_the_same_digests_in_every_compression() {
     assert!(trees[0] == trees[1] && trees[1] == trees[2]);
     assert_eq!(trees[0].content_bytes(), 3);
 }
+
+#[test]
+fn a_registry_beyond_the_loopback_is_spoken_to_over_tls_with_a_known_certificate() {
+    let (docker, certificate) = DockerRegistry::with_tls();
+    let home = tempfile::tempdir().unwrap();
+    let name = docker.host().replace("127.0.0.1", "registry.test") + "/a:1";
+    let store = Layout::open_or_create(store_in(home.path())).unwrap();
+    images::put(&store, &name, &[("bin/x", b"x")]);
+    let hosts = home.path().join("hosts");
+    fs::write(&hosts, "127.0.0.1 registry.test\n").unwrap();
+    let script = r#"mount --bind "$HOSTS" /etc/hosts || exit 99; exec "$IMGKIT" cache push "$NAME""#;
+    let push = |trusted: Option<&Path>| {
+        let mut command = common::in_mounts_of_its_own(home.path());
+        command
+            .args(["sh", "-c", script])
+            .env("HOSTS", &hosts)
+            .env("NAME", &name);
+        command.env("IMGKIT", env!("CARGO_BIN_EXE_imgkit"));
+        command.envs(trusted.map(|path| ("SSL_CERT_FILE", path)));
+        run(&mut command)
+    };
+    let (code, text) = push(None);
+    assert!(code == 3 && text.contains("certificate"), "{code}: {text}");
+    let (code, text) = push(Some(&certificate));
+    assert_eq!(code, 0, "{text}");
+}

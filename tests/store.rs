@@ -14,7 +14,7 @@ use common::images::{self, noise, reference};
 use common::line::{Fault, Line};
 use common::registry::DockerRegistry;
 use common::users::{make_read_only, make_writable, stranger};
-use common::{imgkit, in_home, run, store_in, succeed};
+use common::{imgkit, in_home, in_mounts_of_its_own, run, store_in, succeed};
 use imgkit::digest::Digest;
 use imgkit::failure::{Code, Failure};
 use imgkit::format::compress::Compression;
@@ -345,17 +345,13 @@ fn a_full_disk_leaves_the_store_whole() {
     let home = tempfile::tempdir().unwrap();
     let mount = home.path().join("small");
     fs::create_dir(&mount).unwrap();
-    // A mount of its own, gone with the process; without root in a user namespace of its own.
-    let mut command = in_home(Path::new("unshare"), home.path());
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
     let script = r#"set -u
         mount -t tmpfs -o size=2m tmpfs "$MOUNT" || exit 99
         "$IMGKIT" cache pull "$IMAGE"; echo "pull: $?"
         "$IMGKIT" cache verify; echo "verify: $?"
         "$IMGKIT" cache ls; find "$MOUNT" -name '*.partial'"#;
-    command.args(["--mount", "sh", "-c", script]);
+    let mut command = in_mounts_of_its_own(home.path());
+    command.args(["sh", "-c", script]);
     command
         .env("IMGKIT", env!("CARGO_BIN_EXE_imgkit"))
         .env("IMAGE", format!("{}/a:1", docker.host()));
@@ -379,4 +375,25 @@ fn what_another_tool_names_is_read_by_its_full_name() {
         tree(&copied, "r.example/b:2").unwrap(),
         tree(&store, "r.example/a:1").unwrap()
     );
+}
+
+#[test]
+fn a_changed_blob_is_a_verdict_of_cache_verify() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Layout::open_or_create(store_in(home.path())).unwrap();
+    images::put(&store, "r.example/a:1", &[("x", b"x")]);
+    let image = store
+        .image(&reference("r.example/a:1"), &"linux/amd64".parse().unwrap())
+        .unwrap();
+    let layer = image.layers()[0].descriptor.digest;
+    let path = store.dir().join("blobs/sha256").join(layer.hex());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let (code, text) = run(imgkit(home.path()).args(["--output", "json", "cache", "verify"]));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, report["verdict"].as_str()), (1, Some("refused")));
+    let refusal = &report["result"]["refusals"][0];
+    assert_eq!(refusal["code"], "DIGEST_MISMATCH");
+    assert!(refusal["expected"].as_str().unwrap().contains(&layer.hex()));
 }

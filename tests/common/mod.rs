@@ -29,6 +29,16 @@ pub fn in_home(program: &Path, home: &Path) -> Command {
     command
 }
 
+/// A command that runs its arguments where mounts are its own, and gone with it; without root in a user namespace of its own.
+pub fn in_mounts_of_its_own(home: &Path) -> Command {
+    let mut command = in_home(Path::new("unshare"), home);
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+}
+
 /// Where `imgkit` keeps its store for one who lives in `home`.
 pub fn store_in(home: &Path) -> PathBuf {
     home.join(".cache/imgkit/store")

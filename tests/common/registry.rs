@@ -17,7 +17,7 @@ pub struct DockerRegistry {
 
 impl DockerRegistry {
     pub fn start() -> Self {
-        Self::with("")
+        Self::in_dir(tempfile::tempdir().unwrap(), "")
     }
 
     /// Starts one that lets in the user `ali` with the password `open sesame` alone.
@@ -31,8 +31,32 @@ impl DockerRegistry {
         Self::in_dir(dir, &auth)
     }
 
-    fn with(extra: &str) -> Self {
-        Self::in_dir(tempfile::tempdir().unwrap(), extra)
+    /// Starts one that speaks TLS as `registry.test`, with a certificate of its own in `registry.crt` below the returned directory.
+    pub fn with_tls() -> (Self, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let (cert, key) = (dir.path().join("registry.crt"), dir.path().join("registry.key"));
+        let mut openssl = Command::new("openssl");
+        openssl.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ]);
+        openssl.args([
+            "-subj",
+            "/CN=registry.test",
+            "-addext",
+            "subjectAltName=DNS:registry.test",
+        ]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
+        super::succeed(openssl.arg(&key).arg("-out").arg(&cert));
+        let tls = format!("  tls: {{certificate: {}, key: {}}}\n", cert.display(), key.display());
+        (Self::in_dir(dir, &tls), cert)
     }
 
     fn in_dir(dir: TempDir, extra: &str) -> Self {
@@ -40,7 +64,7 @@ impl DockerRegistry {
         let config = dir.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n{extra}",
+             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: '{host}'\n{extra}",
             dir.path().join("data").display()
         );
         std::fs::write(&config, text).unwrap();

@@ -126,6 +126,8 @@ fn removing_an_image_keeps_what_others_need() {
     assert!(!layout.is_intact(&one));
     assert!(layout.is_intact(&two));
     assert!(layout.check().unwrap().is_good());
+    let other = named(&format!("r.example/a:2@{}", one.digest));
+    assert!(matches!(layout.remove(&[other]), Err(Failure::Unavailable { .. })));
     let again = layout.remove(&[named("r.example/a:1")]);
     assert!(matches!(again, Err(Failure::Unavailable { .. })));
 }

@@ -9,7 +9,7 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
-use reqwest::header::{ACCEPT, RANGE};
+use reqwest::header::{ACCEPT, RANGE, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 
@@ -26,7 +26,10 @@ pub(super) struct Place {
     pub(super) client: Client,
     /// The same registry for requests whose answers are read within bounds; `oci-client` reads them whole.
     http: reqwest::Client,
+    /// Where requests for this repository begin.
     base: String,
+    /// Where the registry says how to log in.
+    ping: String,
     auth: RegistryAuth,
     looked: String,
     tokens: Mutex<BTreeMap<&'static str, Option<String>>>,
@@ -84,6 +87,7 @@ impl Place {
             client: Client::try_from(config).map_err(|error| cannot(&error))?,
             http: http.build().map_err(|error| cannot(&error))?,
             base: format!("{scheme}://{host}/v2/{}", repository.path()),
+            ping: format!("{scheme}://{host}/v2/"),
             auth,
             looked,
             tokens: Mutex::new(BTreeMap::new()),
@@ -101,11 +105,36 @@ impl Place {
 
     /// Logs in, and remembers the token for this repository.
     pub(super) async fn log_in(&self, operation: RegistryOperation) -> Result<Option<String>, Trouble> {
+        self.check_realm().await?;
         let token = self.client.auth(&self.name("latest"), &self.auth, operation).await;
         let token = token.map_err(|error| self.explain(&error))?;
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.insert(operation_key(operation), token.clone());
         Ok(token)
+    }
+
+    /// Refuses to send credentials in the clear to a token server that the registry names.
+    async fn check_realm(&self) -> Result<(), Trouble> {
+        if self.auth == RegistryAuth::Anonymous {
+            return Ok(());
+        }
+        let response = self
+            .http
+            .get(&self.ping)
+            .send()
+            .await
+            .map_err(|error| self.no_answer(&error))?;
+        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+        match challenges
+            .filter_map(|challenge| challenge.to_str().ok())
+            .any(has_plain_realm)
+        {
+            true => {
+                let problem = "the registry wants the credentials sent to a token server over plain HTTP";
+                Err(Failure::unavailable(&self.repository, problem).into())
+            }
+            false => Ok(()),
+        }
     }
 
     /// Asks for `manifests/…` or `blobs/…` from a byte on; answers with success, or with 416 when there is nothing from there on.
@@ -254,6 +283,14 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
+/// Tells whether a challenge names a token server (RFC 6750, `realm`) that is reached over plain HTTP and not on the loopback.
+fn has_plain_realm(challenge: &str) -> bool {
+    let challenge = challenge.to_ascii_lowercase();
+    let mut realms = challenge.split("http://").skip(1);
+    let host = |rest: &str| rest.split(['/', '"', '?', ' ', ',']).next().is_some_and(is_loopback);
+    challenge.starts_with("bearer") && realms.any(|rest| !host(rest))
+}
+
 /// Follows a few redirections, and none from HTTPS to HTTP.
 fn redirects() -> Policy {
     Policy::custom(|attempt| {
@@ -290,7 +327,23 @@ fn operation_key(operation: RegistryOperation) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::{has_plain_realm, is_loopback};
+
+    #[test]
+    fn a_token_server_over_plain_http_is_noticed() {
+        assert!(has_plain_realm(
+            r#"Bearer realm="http://auth.example/token",service="x""#
+        ));
+        assert!(has_plain_realm(r#"bearer service="x", realm="HTTP://auth.example""#));
+        assert!(has_plain_realm(r#"Bearer realm="http://127.0.0.1@auth.example/token""#));
+        for good in [
+            r#"Bearer realm="https://auth.example/token""#,
+            r#"Bearer realm="http://127.0.0.1:5000/token""#,
+            r#"Basic realm="http://shown.to.people""#,
+        ] {
+            assert!(!has_plain_realm(good), "{good}");
+        }
+    }
 
     #[test]
     fn plain_http_is_for_the_loopback_alone() {
