@@ -2,7 +2,7 @@
 //!
 //! Data flows upward through floors; a module uses only floors below its own (`tests/layers.rs` asserts it):
 //!
-//! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`], [`yaml`]
+//! - floor 0, names: [`cmdline`], [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`], [`yaml`]
 //! - floor 1, files and disks: [`disk`], [`mod@format`], [`oci`], [`tree`]
 //! - floor 2, statements: [`assemble`], [`config`], [`policy`], [`seal`], [`trust`]
 //! - floor 3, where bytes live: [`store`]
@@ -12,6 +12,7 @@
 
 pub mod assemble;
 pub mod cli;
+pub mod cmdline;
 pub mod config;
 pub mod digest;
 pub mod disk;
