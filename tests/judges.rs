@@ -12,6 +12,7 @@ use imgkit::disk::extents::Owner;
 use imgkit::disk::fat::{Identity, Volume};
 use imgkit::disk::{ReadAt, Stream};
 use imgkit::format::cpio::write_cpio;
+use imgkit::format::qcow2::Layout;
 use imgkit::format::segment::{LEVEL, write_segment};
 use imgkit::format::tar::write_tar;
 use imgkit::time::Time;
@@ -143,6 +144,31 @@ fn fsck_accepts_volumes_of_both_kinds() {
             said.contains(&format!("volume: {} files", files.len() + 1)),
             "{clusters}: {said}"
         );
+    }
+}
+
+#[test]
+fn qemu_img_accepts_the_container_and_sees_the_same_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, length, marks) in [
+        ("empty", 512, &[][..]),
+        ("small", 3 * 65_536 + 512, &[0, 70_000, 197_000]),
+        ("wide", 1_300 << 20, &[5, 600 << 20, (1_300 << 20) - 1]),
+    ] {
+        let mut disk = vec![0; length];
+        marks.iter().for_each(|at| *disk.get_mut(*at).unwrap() = 1);
+        let (raw, qcow2) = (format!("{name}.raw"), format!("{name}.qcow2"));
+        let mut file = fs::File::create(directory.path().join(&qcow2)).unwrap();
+        Layout::of(&disk).unwrap().write(&disk, &mut file).unwrap();
+        fs::write(directory.path().join(&raw), disk).unwrap();
+        let said = judge("qemu-img", &["check", "-f", "qcow2", &qcow2], directory.path());
+        assert!(said.contains("No errors were found"), "{said}");
+        let said = judge(
+            "qemu-img",
+            &["compare", "-f", "raw", "-F", "qcow2", &raw, &qcow2],
+            directory.path(),
+        );
+        assert!(said.contains("Images are identical"), "{said}");
     }
 }
 
