@@ -198,6 +198,21 @@ fn keeps_entries_of_other_tools_and_the_blobs_they_need() {
 }
 
 #[test]
+fn is_made_anew_after_a_creation_that_was_killed_but_not_among_other_files() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("blobs")).unwrap();
+    fs::write(dir.path().join(".imgkit-x.partial"), "{").unwrap();
+    Layout::open_or_create(dir.path()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+    assert!(matches!(
+        Layout::open_or_create(dir.path()),
+        Err(Failure::Malformed { .. })
+    ));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn refuses_what_is_no_layout() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(Layout::open(dir.path()), Err(Failure::Unavailable { .. })));

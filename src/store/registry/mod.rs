@@ -6,6 +6,7 @@
 
 mod credentials;
 mod host;
+mod patience;
 mod pull;
 mod push;
 
@@ -23,7 +24,8 @@ use crate::failure::Failure;
 use crate::limit;
 use crate::oci::{Descriptor, Document, Kind, digest_mismatch, malformed};
 use crate::reference::{Reference, Repository};
-use host::{Place, Trouble, patiently};
+use host::Place;
+use patience::{Trouble, chain, patiently};
 
 /// Registries, and the credentials for them.
 pub struct Registry {
@@ -115,7 +117,7 @@ async fn fetch_document(place: &Place, name: &str) -> Result<(Option<String>, Op
     let mut bytes = Vec::new();
     loop {
         let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|error| Trouble::Passing(host::chain(&error)))?;
+        let chunk = chunk.map_err(|error| Trouble::Passing(chain(&error)))?;
         let Some(chunk) = chunk else {
             return Ok((media_type, claimed, bytes));
         };
