@@ -137,9 +137,9 @@ impl Init {
             .delegate(SEAL, &spec(SEAL), &[SEAL_PATTERN.to_owned()])
             .map_err(about)?;
         for role in &self.role {
-            collection
-                .delegate(&role.name, &spec(&role.name), &role.patterns)
-                .map_err(about)?;
+            let spec = spec(&role.name);
+            collection.delegate(&role.name, &spec, &role.patterns).map_err(about)?;
+            collection.begin(&role.name, now).map_err(about)?;
         }
         let signers: Vec<_> = keys.values().flatten().collect();
         let publication = collection.sign(&signers, now).map_err(about)?;
