@@ -107,7 +107,7 @@ fn push(context: &Context, store: &Layout, image: &Reference, to: &Reference) ->
     Ok(Report::new(text, entry(to, &document)))
 }
 
-fn remove(store: &Layout, images: &[Reference]) -> Result<Report, Failure> {
+pub(super) fn remove(store: &Layout, images: &[Reference]) -> Result<Report, Failure> {
     let removed = store.remove(images)?;
     let mut text = format!(
         "removed {} images, {} blobs, {} bytes\n",

@@ -1,9 +1,7 @@
 //! What a command may know of its surroundings, read once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use zeroize::Zeroizing;
 
 use super::OutputFormat;
 use crate::failure::Failure;
@@ -55,9 +53,14 @@ impl Context {
             .ok_or_else(|| Failure::malformed(variable, "neither it nor HOME is set to an absolute path; set one"))
     }
 
-    /// Returns the passphrase that the environment gives, if it does.
-    pub fn passphrase(&self) -> Option<Zeroizing<String>> {
-        std::env::var("IMGKIT_PASSPHRASE").ok().map(Zeroizing::new)
+    /// Returns the directory of the running program, where its sisters are.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the system does not say where the program is.
+    pub fn program_dir(&self) -> Result<PathBuf, Failure> {
+        let program = std::env::current_exe().ok();
+        let dir = program.as_deref().and_then(Path::parent).map(PathBuf::from);
+        dir.ok_or_else(|| Failure::unavailable("this program's own path", "it is not known; name --programs"))
     }
 
     /// Returns where temporary files go.

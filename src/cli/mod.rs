@@ -6,11 +6,10 @@
 mod cache;
 mod completions;
 mod context;
-mod passphrase;
+mod pkg;
 mod policy;
 mod report;
 mod store;
-mod trust;
 
 pub use context::Context;
 pub use report::{OutputFormat, Report};
@@ -43,10 +42,10 @@ enum Command {
     Completions(completions::Completions),
     /// Write the manual pages into a directory
     Man(completions::Man),
+    /// Make components of Debian packages or of a directory
+    Pkg(pkg::Pkg),
     /// Check policies and explain what they decide
     Policy(policy::PolicyCommand),
-    /// Sign images and files, and look after the collections of signatures
-    Trust(trust::Trust),
 }
 
 /// Runs the command that the process's arguments name.
@@ -60,8 +59,8 @@ pub fn run() -> ExitCode {
         Command::Cache(command) => ("cache", command.run(&context)),
         Command::Completions(command) => ("completions", command.run()),
         Command::Man(command) => ("man", command.run()),
+        Command::Pkg(command) => ("pkg", command.run(&context)),
         Command::Policy(command) => ("policy", command.run()),
-        Command::Trust(command) => ("trust", command.run(&context)),
     };
     report::print(&context, name, result)
 }

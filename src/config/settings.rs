@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::capability::Capabilities;
 use super::device::{Device, Id, IdMapping};
-use super::mount::{Mount, path};
+use super::mount::Mount;
 use super::namespace::Namespace;
 use super::resources::Resources;
 use super::rlimit::Rlimit;
@@ -54,14 +54,14 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the keys that YAML and label share.
-    pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Self, YamlError> {
+    pub(crate) fn decode(fields: &mut Fields<'_>) -> Result<Self, YamlError> {
         Ok(Self {
             additional_gids: fields.maybe("additionalGids", |item| item.list_of(Id::decode))?,
             ambient: fields.maybe("ambient", capabilities)?,
             annotations: fields.maybe("annotations", |item| item.text_map())?,
             binds: fields.maybe("binds", |item| item.list_of(Mount::decode_bind))?,
             capabilities: fields.maybe("capabilities", capabilities)?,
-            cgroups_path: fields.maybe("cgroupsPath", path)?,
+            cgroups_path: fields.maybe("cgroupsPath", |item| item.text().map(str::to_owned))?,
             command: fields.maybe("command", |item| item.texts())?,
             cwd: fields.maybe("cwd", unless_empty)?.flatten(),
             devices: fields.maybe("devices", |item| item.list_of(Device::decode))?,

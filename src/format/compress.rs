@@ -47,26 +47,36 @@ impl Compression {
     /// # Errors
     /// `InvalidData` or `UnexpectedEof` while reading: a broken stream, or a [`Bomb`].
     pub fn reader<'a>(self, input: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
-        let consumed = Arc::new(AtomicU64::new(0));
-        let input = Metered {
-            input,
-            consumed: Arc::clone(&consumed),
-        };
-        let unpacked: Box<dyn Read + Send + 'a> = match self {
-            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(input)),
-            Self::None => Box::new(input),
+        bounded(input, |input| match self {
+            Self::Gzip => Ok(Box::new(flate2::read::MultiGzDecoder::new(input))),
+            Self::None => Ok(Box::new(input)),
             Self::Zstd => {
                 let mut decoder = zstd::Decoder::new(input)?;
                 decoder.window_log_max(limit::LAYER_WINDOW_LOG)?;
-                Box::new(decoder)
+                Ok(Box::new(decoder))
             }
-        };
-        Ok(Box::new(Bounded {
-            unpacked,
-            consumed,
-            produced: 0,
-        }))
+        })
     }
+}
+
+/// Unpacks `input` with a decompressor of the caller's, within the limits of a layer.
+///
+/// # Errors
+/// What `decompressor` gave; while reading, as [`Compression::reader`].
+pub fn bounded<'a, R: Read + Send + 'a>(
+    input: R,
+    decompressor: impl FnOnce(Metered<R>) -> io::Result<Box<dyn Read + Send + 'a>>,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
+    let consumed = Arc::new(AtomicU64::new(0));
+    let unpacked = decompressor(Metered {
+        input,
+        consumed: Arc::clone(&consumed),
+    })?;
+    Ok(Box::new(Bounded {
+        unpacked,
+        consumed,
+        produced: 0,
+    }))
 }
 
 /// A stream whose first bytes were looked at.
@@ -92,7 +102,8 @@ pub enum Bomb {
 }
 
 /// Counts what a decompressor reads.
-struct Metered<R> {
+#[derive(Debug)]
+pub struct Metered<R> {
     input: R,
     consumed: Arc<AtomicU64>,
 }

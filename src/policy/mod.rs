@@ -16,7 +16,6 @@ pub use pattern::{Pattern, PatternError};
 
 use std::collections::BTreeMap;
 
-use crate::cmdline::Parameter;
 use crate::digest::Digest;
 use crate::failure::Place;
 use crate::reference::Reference;
@@ -145,8 +144,8 @@ pub struct ImageRequirement {
     pub min_epoch: u64,
     /// How many seconds may lie between the build's evaluation and now.
     pub max_age: Option<i64>,
-    /// Parameters of the kernel command line that are allowed besides the harmless ones.
-    pub cmdline: Vec<Parameter>,
+    /// Words of the kernel command line that are allowed besides the harmless ones.
+    pub cmdline: Vec<String>,
 }
 
 #[cfg(test)]

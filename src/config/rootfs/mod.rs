@@ -206,6 +206,3 @@ impl<'a> Inputs<'a> {
         Ok(ImageDefaults::new(&image.reference.to_string(), component.config)?)
     }
 }
-
-#[cfg(test)]
-mod tests;
