@@ -1,11 +1,14 @@
 //! The client: walks a source's metadata along the [`Chain`] and looks names up.
 
+use std::collections::BTreeSet;
+
 use super::bundle::{Bundle, Source};
 use super::chain::{AtRoot, AtTargets, Chain, Known, Wanted};
 use super::role_keys::RoleKeys;
 use super::search::Search;
 use super::target::{Evidence, Target};
 use super::{TrustError, names};
+use crate::digest::Digest;
 use crate::limit;
 use crate::time::Time;
 
@@ -70,6 +73,38 @@ impl<S: Source> Client<S> {
                 }
             }
         }
+    }
+
+    /// Finds a present target of a repository by the digest that it stands for, whatever its tag (law of the gate 3).
+    ///
+    /// The name it is found under is in the target, and is what the look-up is repeated with.
+    ///
+    /// # Errors
+    /// [`TrustError::Absent`] when no name of the repository stands for the digest; [`TrustError`] when a role that has to be
+    /// asked cannot be.
+    pub fn target_by_digest(&mut self, repository: &str, digest: &Digest) -> Result<Target, TrustError> {
+        self.fetch_roles()?;
+        let top = std::iter::once(self.chain.targets());
+        let roles = top.chain(self.chain.roles().map(|(_, signed)| signed));
+        let names: BTreeSet<String> = roles
+            .flat_map(|signed| &signed.body().targets)
+            .filter(|(name, file)| {
+                let tag = name.strip_prefix(repository).and_then(|rest| rest.strip_prefix(':'));
+                tag.is_some_and(|tag| !tag.contains('/')) && file.hashes.digests().any(|found| found == *digest)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        // That some role names it is not enough: it counts if the look-up of that name ends there.
+        for name in names {
+            match self.target(&name) {
+                Ok(target) if target.digests().any(|found| found == *digest) => return Ok(target),
+                Ok(_) | Err(TrustError::Absent { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(TrustError::Absent {
+            target: format!("{repository}@{digest}"),
+        })
     }
 
     /// Fetches the metadata of every role that the top level delegates to, for those who list a collection.

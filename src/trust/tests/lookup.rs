@@ -315,6 +315,41 @@ fn metadata_by_a_revoked_key_are_revoked() {
     assert_eq!(code(repository.find("team/b").unwrap_err()), Code::Revoked);
 }
 
+// Law of the gate 3.
+#[test]
+fn a_bare_digest_is_a_present_target_of_its_repository() {
+    let mut repository = Repository::new();
+    repository.change(start(), |collection| {
+        collection
+            .put_target("targets", "r/a:v1", file(b"one"), start())
+            .unwrap();
+        collection
+            .put_target("targets", "r/a/b:v1", file(b"other"), start())
+            .unwrap();
+    });
+    let find = |repository: &Repository, content: &[u8]| {
+        let found = repository.client().target_by_digest("r/a", &Digest::sha256(content));
+        found.map(|target| target.name().to_owned())
+    };
+    assert_eq!(find(&repository, b"one").unwrap(), "r/a:v1");
+    assert_eq!(code(find(&repository, b"other").unwrap_err()), Code::Unsigned);
+    repository.change(start(), |collection| {
+        collection
+            .put_target("targets", "r/a:v1", file(b"two"), start())
+            .unwrap();
+    });
+    assert_eq!(
+        code(find(&repository, b"one").unwrap_err()),
+        Code::Unsigned,
+        "no longer present"
+    );
+    // A role that names the digest without being trusted with the name does not count.
+    repository.forge_linked("team", |signed| {
+        signed["targets"]["r/a:v9"] = serde_json::to_value(file(b"nine")).unwrap();
+    });
+    assert_eq!(code(find(&repository, b"nine").unwrap_err()), Code::Unsigned);
+}
+
 #[test]
 fn an_image_is_read_as_it_was_signed() {
     let image = ImageTarget {
