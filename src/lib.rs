@@ -2,8 +2,8 @@
 //!
 //! Data flows upward through floors; a module uses only floors below its own (`tests/layers.rs` asserts it):
 //!
-//! - floor 0, names: [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`], [`yaml`]
-//! - floor 1, files and disks: [`mod@format`], [`oci`], [`tree`]
+//! - floor 0, names: [`cmdline`], [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`], [`yaml`]
+//! - floor 1, files and disks: [`disk`], [`mod@format`], [`oci`], [`tree`]
 //! - floor 2, statements: [`assemble`], [`config`], [`policy`], [`seal`], [`trust`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 4, the gate: [`verify`]
@@ -12,8 +12,10 @@
 
 pub mod assemble;
 pub mod cli;
+pub mod cmdline;
 pub mod config;
 pub mod digest;
+pub mod disk;
 pub mod failure;
 pub mod format;
 pub mod json;

@@ -38,6 +38,15 @@ pub const TAR_HEADER_BYTES: u64 = 1 << 20;
 /// Largest zstd window of a segment, as a power of two: 8 MiB, what level 19 uses and every Linux kernel accepts.
 pub const SEGMENT_WINDOW_LOG: u32 = 23;
 
+/// Most bytes of files on a boot partition; its FATs are made in memory, 64 MiB each at this size.
+pub const FAT_BYTES: u64 = 64 << 30;
+
+/// Longest span in which a flipped bit is searched, in bytes: 4 GiB are hashed for it at most, a few seconds.
+pub const FLIP_SEARCH_BYTES: usize = 256 << 10;
+
+/// Largest disk in a container, in bytes: its tables are made in memory, 32 MiB at this size.
+pub const DISK_BYTES: u64 = 256 << 30;
+
 /// Longest reference, in bytes: host (253 + port), repository (255), tag (128) and digest fit.
 pub const REFERENCE_BYTES: usize = 1024;
 
@@ -55,6 +64,9 @@ pub const SNAPSHOT_BYTES: usize = 16 << 20;
 
 /// Largest targets metadata of one role, in bytes: 100,000 images with their platforms fit.
 pub const TARGETS_BYTES: usize = 64 << 20;
+
+/// Largest file that is signed as a target of its own: a node.yml, a certificate, a binary of a `files:` entry.
+pub const SIGNED_FILE_BYTES: usize = 256 << 20;
 
 /// Most root versions that are walked from a pinned one: a rotation every week for 20 years.
 pub const ROOT_ROTATIONS: u64 = 1024;
@@ -106,6 +118,9 @@ pub const KEY_ID_BYTES: usize = 128;
 
 /// Largest private key file, in bytes: an encrypted RSA key of 8192 bits takes 6,400.
 pub const KEY_FILE_BYTES: usize = 16_384;
+
+/// Longest passphrase, in bytes.
+pub const PASSPHRASE_BYTES: usize = 1024;
 
 /// Most memory that opening a key may take, in bytes: scrypt with N = 2^17, r = 8, the strongest in common use, takes half.
 pub const SCRYPT_MEMORY: u64 = 256 << 20;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use zeroize::Zeroizing;
+
 use super::OutputFormat;
 use crate::failure::Failure;
 use crate::time::Time;
@@ -51,6 +53,11 @@ impl Context {
             .or_else(|| absolute("HOME").map(|home| home.join(below_home)))
             .map(|base| base.join("imgkit"))
             .ok_or_else(|| Failure::malformed(variable, "neither it nor HOME is set to an absolute path; set one"))
+    }
+
+    /// Returns the passphrase that the environment gives, if it does.
+    pub fn passphrase(&self) -> Option<Zeroizing<String>> {
+        std::env::var("IMGKIT_PASSPHRASE").ok().map(Zeroizing::new)
     }
 
     /// Returns the directory of the running program, where its sisters are.

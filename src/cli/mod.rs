@@ -6,10 +6,12 @@
 mod cache;
 mod completions;
 mod context;
+mod passphrase;
 mod pkg;
 mod policy;
 mod report;
 mod store;
+mod trust;
 
 pub use context::Context;
 pub use report::{OutputFormat, Report};
@@ -46,6 +48,8 @@ enum Command {
     Pkg(pkg::Pkg),
     /// Check policies and explain what they decide
     Policy(policy::PolicyCommand),
+    /// Sign images and files, and look after the collections of signatures
+    Trust(trust::Trust),
 }
 
 /// Runs the command that the process's arguments name.
@@ -61,6 +65,7 @@ pub fn run() -> ExitCode {
         Command::Man(command) => ("man", command.run()),
         Command::Pkg(command) => ("pkg", command.run(&context)),
         Command::Policy(command) => ("policy", command.run()),
+        Command::Trust(command) => ("trust", command.run(&context)),
     };
     report::print(&context, name, result)
 }

@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use super::file::MetadataFormat;
 use super::json;
 use super::spec::Spec;
-use crate::yaml::{Item, Scalar, YamlError};
+use crate::yaml::{Document, Item, Scalar, YamlError};
 
 /// Keys of a container in the order of LinuxKit's structure; an empty text is left out.
 const CONTAINER: &[&str] = &[
@@ -253,15 +253,22 @@ fn scalar(value: &Value) -> String {
     }
 }
 
+/// Tells whether every YAML reader takes a plain `text` for this text.
 fn reads_back(text: &str) -> bool {
+    let first = text.chars().next();
+    let begins = first.is_some_and(|c| c.is_ascii_alphanumeric() || "./_(".contains(c));
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_./=+@,%:*~^() ".contains(c);
-    let edges = text
-        .chars()
-        .next()
-        .is_some_and(|c| c.is_ascii_alphanumeric() || "./_(".contains(c))
-        && !text.ends_with([' ', ':']);
-    edges
-        && text.chars().all(safe)
-        && !text.contains(": ")
-        && crate::yaml::Document::parse("", text.as_bytes()).is_ok_and(|document| document.root().text() == Ok(text))
+    let plain = begins && text.chars().all(safe) && !text.ends_with([' ', ':']) && !text.contains(": ");
+    plain
+        && !is_other_in_yaml_1_1(text)
+        && Document::parse("", text.as_bytes()).is_ok_and(|document| document.root().text() == Ok(text))
+}
+
+/// YAML 1.1 has more truth values, and numbers to the base of 60 (`22:22`); Go quotes them, too.
+fn is_other_in_yaml_1_1(text: &str) -> bool {
+    let boolean = ["y", "n", "yes", "no", "on", "off"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word));
+    let sexagesimal = text.contains(':') && text.bytes().all(|b| b.is_ascii_digit() || b":._+-".contains(&b));
+    boolean || sexagesimal
 }

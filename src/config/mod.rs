@@ -4,7 +4,6 @@
 //! - Pure: bytes in, values out; sources of files and images are handed in by the caller.
 
 pub mod capability;
-pub mod cmdline;
 pub mod device;
 pub mod file;
 mod json;

@@ -43,11 +43,12 @@ impl Mount {
     /// Reads an entry of `runtime: mounts`, which is used as it is written.
     pub(super) fn decode(item: Item<'_>) -> Result<Self, YamlError> {
         item.fields("a mount", |fields| {
-            let text = |item: Item<'_>| item.text().map(str::to_owned);
             Ok(Self {
-                destination: fields.maybe("destination", text)?.unwrap_or_default(),
-                kind: fields.maybe("type", text)?.unwrap_or_default(),
-                source: fields.maybe("source", text)?.unwrap_or_default(),
+                destination: fields.maybe("destination", path)?.unwrap_or_default(),
+                kind: fields
+                    .maybe("type", |item| item.text().map(str::to_owned))?
+                    .unwrap_or_default(),
+                source: fields.maybe("source", path)?.unwrap_or_default(),
                 options: fields.maybe("options", |item| item.texts())?.unwrap_or_default(),
                 uid_mappings: fields.maybe("uidmappings", IdMapping::decode_list)?.unwrap_or_default(),
                 gid_mappings: fields.maybe("gidmappings", IdMapping::decode_list)?.unwrap_or_default(),
@@ -85,6 +86,7 @@ impl Mount {
     pub(super) fn decode_bind(item: Item<'_>) -> Result<Self, YamlError> {
         let text = item.text()?;
         let parts: Vec<&str> = text.split(':').collect();
+        parts.iter().take(2).try_for_each(|path| refuse_dots(item, path))?;
         let (source, destination, mut options) = match parts.as_slice() {
             [source, destination] => (*source, *destination, vec!["rw", "rbind", "rshared"]),
             [source, destination, options] => {
@@ -119,5 +121,20 @@ impl Mount {
             "" => Err(item.invalid(format!("`{text}` is not a tmpfs; expected DESTINATION[:OPTION,…]"))),
             _ => Ok(Self::new(destination, "tmpfs", "tmpfs", &options)),
         }
+    }
+}
+
+/// Reads a path of the host or of a container.
+pub(super) fn path(item: Item<'_>) -> Result<String, YamlError> {
+    let path = item.text()?;
+    refuse_dots(item, path)?;
+    Ok(path.to_owned())
+}
+
+/// A path that climbs is not where it looks to be, least of all to a policy's `bind:/run/*`.
+fn refuse_dots(item: Item<'_>, path: &str) -> Result<(), YamlError> {
+    match path.split('/').any(|part| part == "..") {
+        true => Err(item.invalid(format!("path `{path}` has a `..` component; write where it leads"))),
+        false => Ok(()),
     }
 }

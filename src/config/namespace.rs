@@ -1,5 +1,6 @@
 //! Which namespaces a container shares.
 
+use super::mount::path;
 use crate::yaml::{Item, YamlError};
 
 /// What `net`, `ipc`, `pid`, `uts` or `userns` says.
@@ -20,7 +21,7 @@ impl Namespace {
             "" => None,
             "host" | "root" => Some(Self::Host),
             "new" => Some(Self::New),
-            path if path.starts_with('/') => Some(Self::Path(path.to_owned())),
+            absolute if absolute.starts_with('/') => Some(Self::Path(path(item)?)),
             other => {
                 let problem = format!("`{other}` is not a namespace; expected host, new or an absolute path");
                 return Err(item.invalid(problem));

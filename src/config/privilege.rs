@@ -58,7 +58,15 @@ pub struct Privilege {
 
 impl Privilege {
     fn new(kind: &'static str, subject: impl fmt::Display) -> Self {
-        let subject = subject.to_string();
+        // A label's text must not look like another line of a report.
+        let readable = |c: char| {
+            if c.is_control() {
+                c.escape_default().to_string()
+            } else {
+                c.to_string()
+            }
+        };
+        let subject = subject.to_string().chars().map(readable).collect();
         Self { kind, subject }
     }
 
@@ -186,4 +194,94 @@ fn of_device_rule(rule: &DeviceRule) -> Privilege {
     let kind = if rule.kind.is_empty() { "a" } else { &rule.kind };
     let subject = format!("{kind}:{}:{}:{}", number(rule.major), number(rule.minor), rule.access);
     Privilege::new("cgroup-device", subject)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::yaml::Document;
+
+    fn settings(text: &str) -> Settings {
+        let document = Document::parse("label", text.as_bytes()).unwrap();
+        document.root().fields("the label", Settings::decode).unwrap()
+    }
+
+    fn asked(label: &str, yaml: &str) -> String {
+        let document = Document::parse("node.yml", yaml.as_bytes()).unwrap();
+        let overlay = document.root().fields("a container", Overlay::decode).unwrap();
+        let asked = asked_by_label(&settings(label), &overlay);
+        asked.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A label that reaches out in every way there is.
+    const EVERYTHING: &str = "\
+capabilities: [CAP_KILL, CAP_NET_ADMIN]
+ambient: [CAP_CHOWN]
+binds: ['/etc/resolv.conf:/etc/resolv.conf', '/run:/run:ro', '/x:/y:rslave']
+mounts: [{type: proc, destination: /proc2}, {type: bind, source: /a, destination: /b, options: [ro]}]
+tmpfs: [/tmp]
+devices: [{path: /dev/x, type: b, major: 8, minor: 0, mode: '0660'}, {path: all, type: c}]
+resources: {devices: [{allow: true, access: rwm}, {allow: false, access: r}], memory: {limit: 1}}
+net: host
+pid: /run/pid
+ipc: new
+userns: root
+sysctl: {net.ipv4.ip_forward: '1'}
+annotations: {org.imgkit.optional: 'true'}
+cgroupsPath: /a/b
+rootfsPropagation: shared
+oomScoreAdj: -998
+runtime:
+  cgroups: [podruntime]
+  mkdir: [/run/l]
+  mounts: [{type: bind, source: /s, destination: /d}, {type: tmpfs, source: tmpfs, destination: /t}]
+  interfaces: [{name: wg0}]
+  bindNS: {net: /run/netns/x}
+  namespace: other
+";
+
+    #[test]
+    fn everything_that_reaches_out_is_listed() {
+        insta::assert_snapshot!(asked(EVERYTHING, "{}"));
+    }
+
+    #[test]
+    fn every_kind_is_known() {
+        let listed = asked(EVERYTHING, "{}");
+        let kinds: BTreeSet<&str> = listed
+            .lines()
+            .filter_map(|line| Some(line.split_once(':')?.0))
+            .collect();
+        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), KINDS);
+    }
+
+    #[test]
+    fn what_stays_inside_is_not_listed() {
+        let inside = "{command: [a], env: [A=b], cwd: /, readonly: true, uid: 1, tmpfs: [/tmp], net: new, oomScoreAdj: 5, \
+            maskedPaths: [/proc/kcore], noNewPrivileges: true, hostname: h, rlimits: ['nofile,1,2']}";
+        assert_eq!(asked(inside, "{}"), "");
+    }
+
+    #[test]
+    fn a_subject_is_one_line() {
+        let label = r#"{"annotations": {"a": "b\ncapability:CAP_KILL"}}"#;
+        assert_eq!(asked(label, "{}"), "annotation:a=b\\ncapability:CAP_KILL");
+    }
+
+    #[test]
+    fn the_yamls_own_words_are_not_the_labels() {
+        let label = "{capabilities: [CAP_KILL, CAP_NET_ADMIN], binds: ['/a:/a', '/b:/b'], pid: host}";
+        assert_eq!(asked(label, "{capabilities: [CAP_SYS_ADMIN], binds: [], pid: new}"), "");
+        let added = "{capabilities.add: [CAP_KILL, CAP_SYS_ADMIN], binds.add: ['/a:/other', '/c:/c']}";
+        assert_eq!(
+            asked(label, added),
+            "bind:/b:rw\ncapability:CAP_NET_ADMIN\nnamespace:pid=host"
+        );
+        assert_eq!(
+            asked("{capabilities: [ALL]}", "{capabilities.add: [CAP_KILL]}"),
+            "capability:all"
+        );
+        assert_eq!(asked("{}", "{capabilities: [all], net: host}"), "");
+    }
 }

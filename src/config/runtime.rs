@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::mount::Mount;
+use super::mount::{Mount, path};
 use crate::yaml::{Item, YamlError};
 
 /// What one place asks init to do; absent parts say nothing.
@@ -29,7 +29,7 @@ impl Runtime {
                 bind_ns: fields.maybe("bindNS", BindNamespaces::decode)?.unwrap_or_default(),
                 cgroups: fields.maybe("cgroups", |item| item.texts())?,
                 interfaces: fields.maybe("interfaces", |item| item.list_of(Interface::decode))?,
-                mkdir: fields.maybe("mkdir", |item| item.texts())?,
+                mkdir: fields.maybe("mkdir", |item| item.list_of(path))?,
                 mounts: fields.maybe("mounts", |item| item.list_of(Mount::decode))?,
                 namespace: fields.maybe("namespace", |item| item.text().map(str::to_owned))?,
             })
@@ -67,16 +67,15 @@ pub struct BindNamespaces {
 
 impl BindNamespaces {
     fn decode(item: Item<'_>) -> Result<Self, YamlError> {
-        let text = |item: Item<'_>| item.text().map(str::to_owned);
         item.fields("`bindNS`", |fields| {
             Ok(Self {
-                cgroup: fields.maybe("cgroup", text)?,
-                ipc: fields.maybe("ipc", text)?,
-                mnt: fields.maybe("mnt", text)?,
-                net: fields.maybe("net", text)?,
-                pid: fields.maybe("pid", text)?,
-                user: fields.maybe("user", text)?,
-                uts: fields.maybe("uts", text)?,
+                cgroup: fields.maybe("cgroup", path)?,
+                ipc: fields.maybe("ipc", path)?,
+                mnt: fields.maybe("mnt", path)?,
+                net: fields.maybe("net", path)?,
+                pid: fields.maybe("pid", path)?,
+                user: fields.maybe("user", path)?,
+                uts: fields.maybe("uts", path)?,
             })
         })
     }
@@ -96,17 +95,17 @@ impl BindNamespaces {
 
     /// Lists kind and path, sorted by kind; an unset path is empty.
     pub(super) fn paths(&self) -> [(&'static str, &str); 7] {
-        fn path(path: &Option<String>) -> &str {
+        fn or_empty(path: &Option<String>) -> &str {
             path.as_deref().unwrap_or_default()
         }
         [
-            ("cgroup", path(&self.cgroup)),
-            ("ipc", path(&self.ipc)),
-            ("mnt", path(&self.mnt)),
-            ("net", path(&self.net)),
-            ("pid", path(&self.pid)),
-            ("user", path(&self.user)),
-            ("uts", path(&self.uts)),
+            ("cgroup", or_empty(&self.cgroup)),
+            ("ipc", or_empty(&self.ipc)),
+            ("mnt", or_empty(&self.mnt)),
+            ("net", or_empty(&self.net)),
+            ("pid", or_empty(&self.pid)),
+            ("user", or_empty(&self.user)),
+            ("uts", or_empty(&self.uts)),
         ]
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::capability::Capabilities;
 use super::device::{Device, Id, IdMapping};
-use super::mount::Mount;
+use super::mount::{Mount, path};
 use super::namespace::Namespace;
 use super::resources::Resources;
 use super::rlimit::Rlimit;
@@ -61,7 +61,7 @@ impl Settings {
             annotations: fields.maybe("annotations", |item| item.text_map())?,
             binds: fields.maybe("binds", |item| item.list_of(Mount::decode_bind))?,
             capabilities: fields.maybe("capabilities", capabilities)?,
-            cgroups_path: fields.maybe("cgroupsPath", |item| item.text().map(str::to_owned))?,
+            cgroups_path: fields.maybe("cgroupsPath", path)?,
             command: fields.maybe("command", |item| item.texts())?,
             cwd: fields.maybe("cwd", unless_empty)?.flatten(),
             devices: fields.maybe("devices", |item| item.list_of(Device::decode))?,

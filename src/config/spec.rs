@@ -5,11 +5,11 @@
 
 use std::fmt;
 
-use super::cmdline::Cmdline;
 use super::device::Ids;
 use super::file::{File, FileKind};
 use super::label::ImageDefaults;
 use super::settings::{Overlay, Settings};
+use crate::cmdline::Cmdline;
 use crate::failure::Place;
 use crate::limit;
 use crate::reference::Reference;
@@ -67,7 +67,7 @@ impl Spec {
                 init: fields
                     .maybe("init", |item| item.list_of(ImageName::decode))?
                     .unwrap_or_default(),
-                kernel: fields.maybe("kernel", Kernel::decode)?,
+                kernel: fields.maybe("kernel", Kernel::decode)?.flatten(),
                 onboot: containers(fields, "onboot", true)?,
                 onshutdown: containers(fields, "onshutdown", false)?,
                 services,
@@ -186,22 +186,27 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    fn decode(item: Item<'_>) -> Result<Self, YamlError> {
+    /// Reads the kernel; LinuxKit's own `metadata:` files say `image: ""` for none.
+    fn decode(item: Item<'_>) -> Result<Option<Self>, YamlError> {
         item.fields("`kernel`", |fields| {
+            let image = fields.required("image")?;
+            if image.text()?.is_empty() {
+                return Ok(None);
+            }
             let text = |item: Item<'_>| item.text().map(str::to_owned);
             let or = |text: Option<String>, usual: &str| match text {
                 Some(text) if !text.is_empty() => text,
                 _ => usual.to_owned(),
             };
             let tar = fields.maybe("tar", text)?.unwrap_or_else(|| "kernel.tar".to_owned());
-            Ok(Self {
-                image: ImageName::decode(fields.required("image")?)?,
+            Ok(Some(Self {
+                image: ImageName::decode(image)?,
                 cmdline: fields.maybe("cmdline", |item| item.parse())?.unwrap_or_default(),
                 cmdline_place: fields.optional("cmdline").unwrap_or(item).place(),
                 binary: or(fields.maybe("binary", text)?, "kernel"),
                 tar: Some(tar).filter(|tar| !tar.is_empty() && tar != "none"),
                 ucode: fields.maybe("ucode", text)?.filter(|ucode| !ucode.is_empty()),
-            })
+            }))
         })
     }
 }
@@ -230,10 +235,11 @@ impl Container {
                 );
                 return Err(name.invalid(problem));
             }
-            let optional = match may_be_optional {
-                true => fields.maybe("optional", |item| item.boolean())?.unwrap_or_default(),
-                false => false,
-            };
+            let optional = fields.optional("optional");
+            if let (Some(item), false) = (optional, may_be_optional) {
+                return Err(item.invalid("`optional` has a meaning only in `onboot`; remove it"));
+            }
+            let optional = optional.map(|item| item.boolean()).transpose()?.unwrap_or_default();
             Ok(Self {
                 name: name.text()?.to_owned(),
                 image: ImageName::decode(fields.required("image")?)?,
@@ -291,3 +297,6 @@ fn is_name(name: &str) -> bool {
         && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
+
+#[cfg(test)]
+mod tests;

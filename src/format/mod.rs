@@ -8,8 +8,10 @@
 pub(crate) mod arbitrary;
 pub mod compress;
 pub mod cpio;
+pub mod foreign;
 pub mod initrd;
 pub mod layers;
+pub mod qcow2;
 pub mod segment;
 pub mod tar;
 

@@ -240,6 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn any_changed_or_missing_byte_is_an_error_or_a_document() {
+        for good in [manifest().to_string(), index().to_string()] {
+            for at in 0..good.len() {
+                for byte in [0, b'"', b'{', b'9', 0xff] {
+                    let mut bytes = good.clone().into_bytes();
+                    bytes.splice(at..=at, [byte]);
+                    // What it is does not matter here; that it is said without panic does.
+                    let _ = Document::parse("it", &bytes, None);
+                }
+                let cut = good.as_bytes().iter().take(at).copied().collect::<Vec<u8>>();
+                assert!(Document::parse("it", &cut, None).is_err());
+            }
+        }
+    }
+
+    #[test]
     fn refuses_nested_indexes_old_schemas_and_huge_claims() {
         assert!(parse(&with(index(), "manifests", json!([descriptor(INDEX)])), None).is_err());
         assert!(parse(&with(manifest(), "schemaVersion", json!(1)), None).is_err());

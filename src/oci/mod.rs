@@ -29,7 +29,7 @@ use crate::json;
 use crate::limit;
 
 /// Refuses a document that is not in its kind's form.
-fn malformed(subject: &str, expected: impl Display, found: impl Display) -> Failure {
+pub fn malformed(subject: &str, expected: impl Display, found: impl Display) -> Failure {
     let advice = "build or push the image again with a tool that follows the OCI image specification";
     Refusal::new(Code::Malformed, subject, expected, found, advice).into()
 }

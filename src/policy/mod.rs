@@ -16,6 +16,7 @@ pub use pattern::{Pattern, PatternError};
 
 use std::collections::BTreeMap;
 
+use crate::cmdline::Parameter;
 use crate::digest::Digest;
 use crate::failure::Place;
 use crate::reference::Reference;
@@ -144,8 +145,8 @@ pub struct ImageRequirement {
     pub min_epoch: u64,
     /// How many seconds may lie between the build's evaluation and now.
     pub max_age: Option<i64>,
-    /// Words of the kernel command line that are allowed besides the harmless ones.
-    pub cmdline: Vec<String>,
+    /// Parameters of the kernel command line that are allowed besides the harmless ones.
+    pub cmdline: Vec<Parameter>,
 }
 
 #[cfg(test)]

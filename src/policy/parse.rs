@@ -142,7 +142,9 @@ fn image(item: Item<'_>, roots: &BTreeMap<String, String>) -> Result<ImageRequir
             proved: fields.maybe("proved", |item| item.boolean())?.unwrap_or(false),
             min_epoch: fields.maybe("minEpoch", |item| item.integer())?.unwrap_or(0),
             max_age: fields.maybe("maxAge", age)?,
-            cmdline: fields.maybe("cmdline", |item| item.texts())?.unwrap_or_default(),
+            cmdline: fields
+                .maybe("cmdline", |item| item.list_of(|word| word.parse()))?
+                .unwrap_or_default(),
         })
     })
 }
@@ -221,6 +223,7 @@ image:
             ),
             ("r.example/platform/*", "*"),
             ("90d", "90"),
+            ("minEpoch: 4", "cmdline: ['root=$x']"),
             ("'capability:*'", "'*'"),
             ("image:\n", "imag:\n"),
         ];

@@ -2,11 +2,13 @@
 //!
 //! - [`layout`]: the local store of images, an OCI layout.
 //! - [`registry`]: registries over the network.
+//! - [`trust_dir`]: a collection's metadata in a directory; [`key_store`]: private keys, encrypted.
 //! - [`file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
 
 pub mod file;
+pub mod key_store;
 pub mod layout;
 mod progress;
 pub mod registry;
@@ -14,8 +16,11 @@ mod resolver;
 mod source;
 pub mod spool;
 mod tree;
+pub mod trust_dir;
 
+pub use key_store::KeyStore;
 pub use progress::Progress;
 pub use resolver::Resolver;
 pub use source::Source;
 pub use tree::image_tree;
+pub use trust_dir::TrustDir;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Source;
 use super::layout::WrongBytes;
 use crate::digest::Hasher;
-use crate::failure::{Code, Failure, Refusal};
+use crate::failure::Failure;
 use crate::format::layers::{LayerError, LayerProblem, flatten};
 use crate::format::tar::TarError;
-use crate::oci::{Descriptor, Image, Layer, digest_mismatch};
+use crate::oci::{Descriptor, Image, Layer, digest_mismatch, malformed};
 use crate::tree::Tree;
 use crate::tree::contents::Sink;
 
@@ -85,7 +85,7 @@ impl<'a> LayerReader<'a> {
         }
         if !self.blob_ended.load(Ordering::Relaxed) {
             judge_blob(self.source, subject, &self.layer.descriptor)?;
-            return Err(malformed(
+            return Err(no_archive(
                 subject,
                 &format!("layer {digest} goes on after its archive's end"),
             ));
@@ -130,7 +130,7 @@ impl<R: Read> Read for Watched<R> {
 /// Says why a layer could not be read: bytes that are not those named explain everything that follows from them.
 fn explain(subject: &str, error: &LayerError, readers: &mut [LayerReader]) -> Failure {
     let Some(reader) = readers.get_mut(error.layer) else {
-        return malformed(subject, &error.to_string());
+        return no_archive(subject, &error.to_string());
     };
     if let Some(failure) = reader.unopened.take() {
         return failure;
@@ -142,7 +142,7 @@ fn explain(subject: &str, error: &LayerError, readers: &mut [LayerReader]) -> Fa
         LayerProblem::Content(cause) | LayerProblem::Archive(TarError::Io(cause)) => {
             of_io(subject, &error.to_string(), cause)
         }
-        _ => malformed(subject, &error.to_string()),
+        _ => no_archive(subject, &error.to_string()),
     }
 }
 
@@ -162,14 +162,16 @@ fn judge_blob(source: &dyn Source, subject: &str, descriptor: &Descriptor) -> Re
 fn of_io(subject: &str, text: &str, cause: &io::Error) -> Failure {
     match cause.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
-            malformed(subject, text)
+            no_archive(subject, text)
         }
         _ => Failure::unavailable(subject, text),
     }
 }
 
-fn malformed(subject: &str, found: &str) -> Failure {
-    let expected = "layers that are whole tar archives with entries inside the image";
-    let advice = "build the image again; do not use this one";
-    Refusal::new(Code::Malformed, subject, expected, found, advice).into()
+fn no_archive(subject: &str, found: &str) -> Failure {
+    malformed(
+        subject,
+        "layers that are whole tar archives with entries inside the image",
+        found,
+    )
 }

@@ -6,8 +6,10 @@ use crate::failure::Failure;
 pub trait Source {
     /// Returns the bytes of the file `name`, or `None` when there is no such file.
     ///
+    /// Of a file longer than `max` bytes no more than `max + 1` need be read: that it is too long is for the caller to say.
+    ///
     /// # Errors
-    /// [`Failure`] when it cannot be found out, or the file is longer than `max` bytes.
+    /// [`Failure`] when it cannot be found out.
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure>;
 }
 
@@ -48,7 +50,7 @@ impl<N: Into<String>, B: Into<Vec<u8>>> FromIterator<(N, B)> for Bundle {
 }
 
 impl Source for &Bundle {
-    /// Returns the file; a bundle is in memory already, so that the reader's own bound on length applies.
+    /// Returns the whole file: a bundle is in memory already.
     fn file(&mut self, name: &str, _max: usize) -> Result<Option<Vec<u8>>, Failure> {
         Ok(self.get(name).map(<[u8]>::to_vec))
     }

@@ -94,6 +94,16 @@ pub enum TrustError {
         /// How many did.
         valid: u32,
     },
+    /// An image's tree is not the one that was signed.
+    #[error("{subject}: expected the tree {expected}, found {found}")]
+    Tree {
+        /// The image.
+        subject: String,
+        /// The tree digest that was signed.
+        expected: String,
+        /// The one found.
+        found: String,
+    },
     /// There is no signature at all.
     #[error("{role} is not signed; {needed} of its keys must sign")]
     Unsigned {
@@ -201,6 +211,12 @@ impl TrustError {
                 format!("{valid} ({self})"),
                 "have more of the role's keys sign it",
             ),
+            Self::Tree { expected, found, .. } => (
+                Code::TreeMismatch,
+                format!("tree {expected}"),
+                format!("tree {found}"),
+                "do not use the image: its files are not those that were signed",
+            ),
             Self::Unsigned { needed, .. } => (
                 Code::Unsigned,
                 format!("{needed} signatures"),
@@ -214,15 +230,7 @@ impl TrustError {
                 "have it signed by the role's keys; if the role's key changed, get the newest metadata",
             ),
         };
-        Failure::from(Refusal {
-            code,
-            subject: subject.to_owned(),
-            place: None,
-            byte: None,
-            expected,
-            found,
-            advice: advice.to_owned(),
-        })
+        Refusal::new(code, subject, expected, found, advice).into()
     }
 }
 

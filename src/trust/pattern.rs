@@ -7,6 +7,12 @@ use super::metadata::DelegatedRole;
 use crate::digest::Digest;
 
 impl DelegatedRole {
+    /// Returns the patterns, or hash prefixes, of the names that the role is trusted with.
+    pub fn patterns(&self) -> Vec<String> {
+        let either = self.paths.as_ref().or(self.path_hash_prefixes.as_ref());
+        either.cloned().unwrap_or_default()
+    }
+
     /// Tells whether the role is trusted with the name `target`.
     pub fn covers(&self, target: &str) -> bool {
         let by_pattern = |patterns: &Vec<String>| patterns.iter().any(|pattern| matches(pattern, target));

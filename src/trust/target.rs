@@ -1,5 +1,7 @@
 //! What a collection says of one name, and the evidence for it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -115,6 +117,41 @@ impl ImageTarget {
     /// Returns what the signer's platform `name` is, if it is one.
     pub fn platform(&self, name: &str) -> Option<&PlatformTarget> {
         self.platforms.iter().find(|platform| platform.platform == name)
+    }
+
+    /// Compares the image with what was found under `name` for one platform (laws of the gate 1 and 3).
+    ///
+    /// # Errors
+    /// [`TrustError::Digest`] when document or manifest are others, or the signer did not sign this platform;
+    /// [`TrustError::Tree`] when the tree is another.
+    pub fn check(&self, name: &str, document: &Digest, found: &PlatformTarget) -> Result<(), TrustError> {
+        let differ = |what: &str, expected: &dyn fmt::Display, found: &dyn fmt::Display| TrustError::Digest {
+            subject: name.to_owned(),
+            expected: format!("{what} {expected}"),
+            found: format!("{what} {found}"),
+        };
+        if *document != self.document {
+            return Err(differ("document", &self.document, document));
+        }
+        let Some(signed) = self.platform(&found.platform) else {
+            let signed: Vec<_> = self
+                .platforms
+                .iter()
+                .map(|platform| platform.platform.as_str())
+                .collect();
+            return Err(differ("platform", &signed.join(" or "), &found.platform));
+        };
+        if signed.manifest != found.manifest {
+            return Err(differ("manifest", &signed.manifest, &found.manifest));
+        }
+        match signed.tree == found.tree {
+            true => Ok(()),
+            false => Err(TrustError::Tree {
+                subject: name.to_owned(),
+                expected: signed.tree.to_string(),
+                found: found.tree.to_string(),
+            }),
+        }
     }
 
     /// Writes the image as a target.

@@ -49,6 +49,9 @@ pub(crate) enum Error {
         code: tonic::Code,
         message: String,
     },
+    /// There is no containerd to answer a call: it has died, and its supervisor starts another.
+    #[error("containerd: {call}: nobody listens")]
+    ContainerdGone { call: &'static str },
     /// Something did not happen in time.
     #[error("{what} did not happen within {seconds} s")]
     Timeout { what: &'static str, seconds: u64 },

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::bundle::Bundle;
-use crate::console::Console;
+use crate::console::{Console, Step};
 use crate::containerd::client::Client;
+use crate::containerd::daemon;
 use crate::error::Error;
 
 const FOLDER: &str = "/containers/services";
@@ -19,6 +20,8 @@ const FOLDER: &str = "/containers/services";
 const NAMESPACE: &str = "services.linuxkit";
 /// How long services may take to end by themselves; LinuxKit gives them as long.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long to wait before a containerd that died is called again.
+const SETTLE: Duration = Duration::from_millis(100);
 /// How long a killed service may take to be gone.
 const GRACE_KILLED: Duration = Duration::from_secs(2);
 
@@ -108,47 +111,35 @@ impl Services {
 impl Service {
     /// Keeps the service running until the node is stopped.
     async fn supervise(self, up: oneshot::Sender<()>) {
-        let name = self.bundle.name().to_owned();
-        let step = self.console.begin(format!("service {name}"));
-        let mut first = Some((step, up));
+        let name = self.bundle.name();
+        let mut first = Some((self.console.begin(format!("service {name}")), up));
         let mut prepared = false;
         let mut backoff = Backoff::default();
+        let mut stopping = self.stopping.clone();
         loop {
             let began = Instant::now();
-            let started = self.bring_up(&mut prepared).await;
-            let result = match started {
-                Ok(pid) => {
-                    match first.take() {
-                        Some((step, up)) => {
-                            step.done_with(format_args!("pid {pid}"));
-                            let _ = up.send(());
-                        }
-                        None => self.console.line(format_args!("service {name}: restarted, pid {pid}")),
-                    }
-                    self.client.wait_task(self.namespace(), &self.bundle.id).await
-                }
-                Err(error) => Err(error),
-            };
+            let result = self.run_once(&mut prepared, &mut first).await;
             if *self.stopping.borrow() {
                 return;
             }
-            let pause = backoff.after(began.elapsed());
-            match result {
+            let outcome = match result {
                 Ok(0) if self.bundle.is_oneshot() => {
                     return self.console.line(format_args!("service {name}: ended, exit status 0"));
                 }
-                Ok(status) => self.console.line(format_args!(
-                    "service {name}: ended, exit status {status}, again in {:.1} s",
-                    pause.as_secs_f64()
-                )),
-                Err(error) => {
-                    self.console.line(format_args!(
-                        "service {name}: FAILED: {error}, again in {:.1} s",
-                        pause.as_secs_f64()
-                    ));
+                // Its supervisor reports containerd's end; the service itself may well be running.
+                Err(Error::ContainerdGone { .. }) => {
+                    sleep(SETTLE).await;
+                    daemon::ready().await.unwrap_or_else(|error| self.console.line(error));
+                    continue;
                 }
-            }
-            let mut stopping = self.stopping.clone();
+                Ok(status) => format!("ended, exit status {status}"),
+                Err(error) => format!("FAILED: {error}"),
+            };
+            let pause = backoff.after(began.elapsed());
+            self.console.line(format_args!(
+                "service {name}: {outcome}, again in {:.1} s",
+                pause.as_secs_f64()
+            ));
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
@@ -156,23 +147,60 @@ impl Service {
         }
     }
 
-    /// Brings the service up, or finds it running; returns its process's number.
-    async fn bring_up(&self, prepared: &mut bool) -> Result<u32, Error> {
+    /// Brings the service up and waits for its end; returns its exit status.
+    async fn run_once(
+        &self,
+        prepared: &mut bool,
+        first: &mut Option<(Step, oneshot::Sender<()>)>,
+    ) -> Result<u32, Error> {
         let (namespace, id) = (self.namespace(), self.bundle.id.as_str());
         if !*prepared {
             // What was half prepared is taken away, so that the next try finds no mount on top of another.
             self.bundle.prepare().inspect_err(|_| self.bundle.clean_up())?;
             *prepared = true;
         }
+        let survivor = self.survivor().await?;
+        let pid = match survivor {
+            Some(pid) => pid,
+            None => self.start().await?,
+        };
+        match first.take() {
+            Some((step, up)) => {
+                step.done_with(format_args!("pid {pid}"));
+                let _ = up.send(());
+            }
+            None => {
+                let how = if survivor.is_some() {
+                    "still running"
+                } else {
+                    "restarted"
+                };
+                self.console
+                    .line(format_args!("service {}: {how}, pid {pid}", self.bundle.name()));
+            }
+        }
+        let status = self.client.wait_task(namespace, id).await?;
+        self.client.delete_task(namespace, id).await?;
+        Ok(status)
+    }
+
+    /// Returns the process that outlived a containerd that died; removes what is left of one that did not.
+    async fn survivor(&self) -> Result<Option<u32>, Error> {
+        let (namespace, id) = (self.namespace(), self.bundle.id.as_str());
         match self.client.task(namespace, id).await? {
-            // It outlived a containerd that died.
-            Some(task) if task.is_running() => return Ok(task.pid),
+            Some(task) if task.is_running() => return Ok(Some(task.pid)),
             Some(_) => {
                 self.client.kill_task(namespace, id, Signal::KILL).await?;
                 self.client.delete_task(namespace, id).await?;
             }
             None => {}
         }
+        Ok(None)
+    }
+
+    /// Makes the container and starts its process; returns the process's number.
+    async fn start(&self) -> Result<u32, Error> {
+        let (namespace, id) = (self.namespace(), self.bundle.id.as_str());
         self.client.create_container(namespace, id, &self.bundle.spec()).await?;
         let pid = self
             .client

@@ -206,3 +206,6 @@ impl<'a> Inputs<'a> {
         Ok(ImageDefaults::new(&image.reference.to_string(), component.config)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::cannot;
+use crate::disk::ReadAt;
 use crate::failure::Failure;
 
 /// A regular file or block device, open for reading at positions from any number of threads.
@@ -42,23 +43,15 @@ impl FileAt {
         let len = file.seek(SeekFrom::End(0))?;
         Ok(Self { file, len })
     }
+}
 
-    /// Returns the length in bytes when it was opened.
-    pub fn len(&self) -> u64 {
+impl ReadAt for FileAt {
+    fn len(&self) -> u64 {
         self.len
     }
 
-    /// Tells whether it was empty when it was opened.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Fills `buffer` from `offset`.
-    ///
-    /// # Errors
-    /// `UnexpectedEof` when the file ends before, or what reading gave.
-    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(&self.file, buffer, offset)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::digest::Digest;
 use crate::json;
 use crate::limit;
 use crate::oci::Descriptor;
@@ -61,29 +62,34 @@ impl Index {
     }
 
     pub(super) fn find(&self, reference: &Reference) -> Option<Descriptor> {
-        let name = key(reference);
-        let entry = self.entries.iter().find(|entry| ref_name(entry) == Some(&name))?;
+        let entry = self.entries.iter().find(|entry| is_named(entry, reference))?;
         descriptor(entry)
     }
 
     /// Names a document, in place of the one that had the name.
     pub(super) fn set(&mut self, reference: &Reference, descriptor: &Descriptor) {
-        self.remove(reference);
+        let name = key(reference);
+        self.entries.retain(|entry| ref_name(entry) != Some(&name));
         self.entries.push(json!({
             "mediaType": descriptor.media_type,
             "digest": descriptor.digest,
             "size": descriptor.size,
-            "annotations": { NAME: key(reference) },
+            "annotations": { NAME: name },
         }));
     }
 
     /// Takes a name away and tells whether it was there.
     pub(super) fn remove(&mut self, reference: &Reference) -> bool {
-        let name = key(reference);
         let before = self.entries.len();
-        self.entries.retain(|entry| ref_name(entry) != Some(&name));
+        self.entries.retain(|entry| !is_named(entry, reference));
         self.entries.len() < before
     }
+}
+
+/// Tells whether an entry has a reference's name, and its digest if it names one.
+fn is_named(entry: &Value, reference: &Reference) -> bool {
+    let same = |digest: &Digest| descriptor(entry).is_some_and(|found| found.digest == *digest);
+    ref_name(entry) == Some(&key(reference)) && reference.digest().is_none_or(same)
 }
 
 /// The name under which a reference's image is kept: its tag if it has one, else its digest.

@@ -74,12 +74,13 @@ impl Layout {
     /// Opens a layout, or makes an empty one where nothing is.
     ///
     /// # Errors
-    /// As [`Layout::open`], and [`Failure::Unavailable`] when it cannot be made.
+    /// As [`Layout::open`]; [`Failure::Unavailable`] when it cannot be made; [`Failure::Malformed`] when something else is there.
     pub fn open_or_create(dir: impl Into<PathBuf>) -> Result<Self, Failure> {
         let dir = dir.into();
         let marker = dir.join(MARKER);
         if !marker.exists() {
             make_dir(&dir)?;
+            refuse_other_things(&dir)?;
             let _lock = Lock::exclusive(&dir.join(INDEX_LOCK))?;
             // Another process may have made it while this one waited; the marker comes last, so with it all is there.
             if !marker.exists() {
@@ -224,6 +225,20 @@ impl Layout {
         write_json(&self.dir.join(INDEX), &index.to_bytes())?;
         Ok(result)
     }
+}
+
+/// Refuses to make a layout among somebody's files; what a creation that was killed left behind is none.
+fn refuse_other_things(dir: &Path) -> Result<(), Failure> {
+    let entries = std::fs::read_dir(dir).map_err(|error| cannot("list", dir, &error))?;
+    for entry in entries {
+        let name = entry.map_err(|error| cannot("list", dir, &error))?.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with(".imgkit-") && !["blobs", INDEX, MARKER].contains(&&*name) {
+            let problem = format!("it is no image store and holds other things (`{name}`); name an empty directory");
+            return Err(Failure::malformed(dir.display(), problem));
+        }
+    }
+    Ok(())
 }
 
 fn write_json(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

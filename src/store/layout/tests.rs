@@ -126,6 +126,8 @@ fn removing_an_image_keeps_what_others_need() {
     assert!(!layout.is_intact(&one));
     assert!(layout.is_intact(&two));
     assert!(layout.check().unwrap().is_good());
+    let other = named(&format!("r.example/a:2@{}", one.digest));
+    assert!(matches!(layout.remove(&[other]), Err(Failure::Unavailable { .. })));
     let again = layout.remove(&[named("r.example/a:1")]);
     assert!(matches!(again, Err(Failure::Unavailable { .. })));
 }
@@ -193,6 +195,21 @@ fn keeps_entries_of_other_tools_and_the_blobs_they_need() {
     let kept: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert_eq!(kept["annotations"]["by"], "another");
     assert_eq!(kept["manifests"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn is_made_anew_after_a_creation_that_was_killed_but_not_among_other_files() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("blobs")).unwrap();
+    fs::write(dir.path().join(".imgkit-x.partial"), "{").unwrap();
+    Layout::open_or_create(dir.path()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+    assert!(matches!(
+        Layout::open_or_create(dir.path()),
+        Err(Failure::Malformed { .. })
+    ));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -9,10 +9,11 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
-use reqwest::header::{ACCEPT, RANGE};
+use reqwest::header::{ACCEPT, RANGE, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 
+use super::patience::{Trouble, chain};
 use crate::failure::Failure;
 use crate::limit;
 use crate::oci::Kind;
@@ -26,24 +27,13 @@ pub(super) struct Place {
     pub(super) client: Client,
     /// The same registry for requests whose answers are read within bounds; `oci-client` reads them whole.
     http: reqwest::Client,
+    /// Where requests for this repository begin.
     base: String,
+    /// Where the registry says how to log in.
+    ping: String,
     auth: RegistryAuth,
     looked: String,
     tokens: Mutex<BTreeMap<&'static str, Option<String>>>,
-}
-
-/// What stands in the way of a request.
-pub(super) enum Trouble {
-    /// It may work when tried again.
-    Passing(String),
-    /// It will not.
-    Final(Failure),
-}
-
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
-        Self::Final(failure)
-    }
 }
 
 impl Place {
@@ -84,6 +74,7 @@ impl Place {
             client: Client::try_from(config).map_err(|error| cannot(&error))?,
             http: http.build().map_err(|error| cannot(&error))?,
             base: format!("{scheme}://{host}/v2/{}", repository.path()),
+            ping: format!("{scheme}://{host}/v2/"),
             auth,
             looked,
             tokens: Mutex::new(BTreeMap::new()),
@@ -101,11 +92,36 @@ impl Place {
 
     /// Logs in, and remembers the token for this repository.
     pub(super) async fn log_in(&self, operation: RegistryOperation) -> Result<Option<String>, Trouble> {
+        self.check_realm().await?;
         let token = self.client.auth(&self.name("latest"), &self.auth, operation).await;
         let token = token.map_err(|error| self.explain(&error))?;
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.insert(operation_key(operation), token.clone());
         Ok(token)
+    }
+
+    /// Refuses to send credentials in the clear to a token server that the registry names.
+    async fn check_realm(&self) -> Result<(), Trouble> {
+        if self.auth == RegistryAuth::Anonymous {
+            return Ok(());
+        }
+        let response = self
+            .http
+            .get(&self.ping)
+            .send()
+            .await
+            .map_err(|error| self.no_answer(&error))?;
+        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+        match challenges
+            .filter_map(|challenge| challenge.to_str().ok())
+            .any(has_plain_realm)
+        {
+            true => {
+                let problem = "the registry wants the credentials sent to a token server over plain HTTP";
+                Err(Failure::unavailable(&self.repository, problem).into())
+            }
+            false => Ok(()),
+        }
     }
 
     /// Asks for `manifests/…` or `blobs/…` from a byte on; answers with success, or with 416 when there is nothing from there on.
@@ -180,6 +196,15 @@ impl Place {
     }
 
     fn no_answer(&self, error: &reqwest::Error) -> Trouble {
+        match error.status() {
+            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return self.unauthorised("the login failed").into();
+            }
+            Some(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                return Failure::unavailable(&self.repository, chain(error)).into();
+            }
+            _ => {}
+        }
         // Who cannot be reached now will not be in a second; who answered and broke off may be.
         if error.is_connect() || error.is_builder() || error.is_redirect() {
             let problem = format!("the registry cannot be reached: {}", chain(error));
@@ -202,39 +227,6 @@ impl Place {
     }
 }
 
-/// Tries until it works, trouble is final, or [`limit::ATTEMPTS`] are used up.
-pub(super) async fn patiently<T>(
-    subject: &str,
-    mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
-) -> Result<T, Failure> {
-    let mut pause = limit::FIRST_PAUSE;
-    let mut left = limit::ATTEMPTS;
-    loop {
-        left -= 1;
-        match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(Trouble::Final(failure)) => return Err(failure),
-            Err(Trouble::Passing(problem)) if left == 0 => {
-                let problem = format!("{problem} (after {} attempts)", limit::ATTEMPTS);
-                return Err(Failure::unavailable(subject, problem));
-            }
-            Err(Trouble::Passing(_)) => tokio::time::sleep(pause).await,
-        }
-        pause *= 2;
-    }
-}
-
-/// Writes an error with all that caused it.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 /// Tells whether a host (with port) is this machine's loopback, the only place that plain HTTP is spoken to.
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
@@ -243,6 +235,14 @@ fn is_loopback(host: &str) -> bool {
     };
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// Tells whether a challenge names a token server (RFC 6750, `realm`) that is reached over plain HTTP and not on the loopback.
+fn has_plain_realm(challenge: &str) -> bool {
+    let challenge = challenge.to_ascii_lowercase();
+    let mut realms = challenge.split("http://").skip(1);
+    let host = |rest: &str| rest.split(['/', '"', '?', ' ', ',']).next().is_some_and(is_loopback);
+    challenge.starts_with("bearer") && realms.any(|rest| !host(rest))
 }
 
 /// Follows a few redirections, and none from HTTPS to HTTP.
@@ -281,7 +281,23 @@ fn operation_key(operation: RegistryOperation) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::is_loopback;
+    use super::{has_plain_realm, is_loopback};
+
+    #[test]
+    fn a_token_server_over_plain_http_is_noticed() {
+        assert!(has_plain_realm(
+            r#"Bearer realm="http://auth.example/token",service="x""#
+        ));
+        assert!(has_plain_realm(r#"bearer service="x", realm="HTTP://auth.example""#));
+        assert!(has_plain_realm(r#"Bearer realm="http://127.0.0.1@auth.example/token""#));
+        for good in [
+            r#"Bearer realm="https://auth.example/token""#,
+            r#"Bearer realm="http://127.0.0.1:5000/token""#,
+            r#"Basic realm="http://shown.to.people""#,
+        ] {
+            assert!(!has_plain_realm(good), "{good}");
+        }
+    }
 
     #[test]
     fn plain_http_is_for_the_loopback_alone() {

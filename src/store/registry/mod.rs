@@ -6,6 +6,7 @@
 
 mod credentials;
 mod host;
+mod patience;
 mod pull;
 mod push;
 
@@ -21,9 +22,10 @@ use tokio::runtime::Runtime;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
-use crate::oci::{Descriptor, Document, Kind, digest_mismatch};
+use crate::oci::{Descriptor, Document, Kind, digest_mismatch, malformed};
 use crate::reference::{Reference, Repository};
-use host::{Place, Trouble, patiently};
+use host::Place;
+use patience::{Trouble, chain, patiently};
 
 /// Registries, and the credentials for them.
 pub struct Registry {
@@ -115,16 +117,14 @@ async fn fetch_document(place: &Place, name: &str) -> Result<(Option<String>, Op
     let mut bytes = Vec::new();
     loop {
         let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|error| Trouble::Passing(host::chain(&error)))?;
+        let chunk = chunk.map_err(|error| Trouble::Passing(chain(&error)))?;
         let Some(chunk) = chunk else {
             return Ok((media_type, claimed, bytes));
         };
         if bytes.len() + chunk.len() > limit::DOCUMENT_BYTES {
-            let problem = format!(
-                "the registry sends more than {} bytes for one document",
-                limit::DOCUMENT_BYTES
-            );
-            return Err(Failure::malformed(&place.repository, problem).into());
+            let subject = format!("{}, {name}", place.repository);
+            let expected = format!("a document of at most {} bytes", limit::DOCUMENT_BYTES);
+            return Err(malformed(&subject, expected, "more").into());
         }
         bytes.extend_from_slice(&chunk);
     }

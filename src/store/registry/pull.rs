@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
 
-use super::host::{Place, Trouble, chain, patiently};
+use super::host::Place;
+use super::patience::{Trouble, chain, patiently};
 use super::{Digest, Failure, Reference, Registry, digest_mismatch};
 use crate::limit;
 use crate::oci::{Descriptor, Document, Kind, Manifest, Platform, choose};

@@ -6,7 +6,8 @@ use oci_client::RegistryOperation;
 use oci_client::errors::OciDistributionError;
 use reqwest::header::HeaderValue;
 
-use super::host::{Place, Trouble, patiently};
+use super::host::Place;
+use super::patience::{Trouble, patiently};
 use super::{Failure, Reference, Registry, digest_mismatch};
 use crate::limit;
 use crate::oci::{Descriptor, Document};

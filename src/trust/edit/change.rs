@@ -17,12 +17,10 @@ impl Collection {
         names::check_target_name(name)?;
         if let Some(delegation) = delegations(&self.targets).find(|delegation| delegation.name == role) {
             if !delegation.covers(name) {
-                let prefixes = delegation.path_hash_prefixes.clone().unwrap_or_default();
-                let patterns = delegation.paths.clone().unwrap_or(prefixes);
                 return Err(EditError::NotCovered {
                     role: role.to_owned(),
                     target: name.to_owned(),
-                    patterns: patterns.join(" "),
+                    patterns: delegation.patterns().join(" "),
                 });
             }
             if let Some(by) = self.asked_before(role, name) {
@@ -52,7 +50,10 @@ impl Collection {
         Ok(())
     }
 
-    /// Trusts a new role with the names that `patterns` match. It has no metadata until it signs something.
+    /// Trusts a new role with the names that `patterns` match.
+    ///
+    /// It has no metadata until it signs something or [`Collection::begin`] is called; until then a look-up of a name that it
+    /// covers fails, as it would if somebody withheld them. A role whose keys sign other things than targets needs none.
     ///
     /// # Errors
     /// [`EditError`] when the name is taken or none, or the threshold cannot be met.
@@ -76,6 +77,16 @@ impl Collection {
             extra: Map::new(),
         });
         self.changed.insert("targets".to_owned());
+        Ok(())
+    }
+
+    /// Gives a delegated role metadata that sign nothing yet.
+    ///
+    /// # Errors
+    /// [`EditError::NoRole`].
+    pub fn begin(&mut self, role: &str, now: Time) -> Result<(), EditError> {
+        self.role_mut(role, now)?;
+        self.changed.insert(role.to_owned());
         Ok(())
     }
 

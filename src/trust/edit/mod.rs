@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::bundle::{Bundle, Source};
 use super::chain::Known;
 use super::client::Client;
-use super::metadata::{Header, Role, Root, Snapshot, Targets, Timestamp};
+use super::metadata::{DelegatedRole, Header, Revoked, Role, Root, Snapshot, Targets, Timestamp};
 use super::names;
 use super::role_keys::RoleKeys;
 use super::search::{delegated_keys, delegations};
@@ -34,6 +34,11 @@ pub fn lifetime(role: &str) -> i64 {
         "timestamp" => 14 * DAY,
         _ => 90 * DAY,
     }
+}
+
+/// How long before their expiry metadata of a role are due for renewal, in seconds: a quarter of their lifetime.
+pub fn margin(role: &str) -> i64 {
+    lifetime(role) / 4
 }
 
 /// A role's keys and how many of them must sign.
@@ -161,6 +166,27 @@ impl Collection {
         let delegated = self.delegated.iter().map(|(role, body)| (role.as_str(), &body.header));
         let all = top.into_iter().chain(delegated);
         all.map(|(role, header)| (role.to_owned(), header.into())).collect()
+    }
+
+    /// Returns the names of all roles: the top level, then those it delegates to, in order.
+    pub fn role_names(&self) -> Vec<String> {
+        let delegated = delegations(&self.targets).map(|delegation| delegation.name.as_str());
+        names::TOP_LEVEL
+            .into_iter()
+            .chain(delegated)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Returns the patterns, or hash prefixes, of the names that a delegated role is trusted with.
+    pub fn patterns(&self, role: &str) -> Vec<String> {
+        let found = delegations(&self.targets).find(|delegation| delegation.name == role);
+        found.map(DelegatedRole::patterns).unwrap_or_default()
+    }
+
+    /// Returns the keys that were taken from delegated roles.
+    pub fn revoked(&self) -> &[Revoked] {
+        &self.targets.revoked
     }
 
     /// Returns the keys of a role.

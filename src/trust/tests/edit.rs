@@ -156,6 +156,18 @@ fn a_role_is_not_asked_to_sign_what_it_may_not_or_what_would_not_be_found() {
 }
 
 #[test]
+fn a_role_that_has_begun_is_asked_and_one_that_has_not_cannot_be() {
+    let mut repository = Repository::new();
+    repository.keys.insert("new", vec![21]);
+    repository.change(days(1), |collection| {
+        collection.delegate("new", &spec(&[21], 1), &["new/*".into()]).unwrap()
+    });
+    assert!(matches!(repository.find("new/x"), Err(TrustError::Malformed { .. })));
+    repository.change(days(1), |collection| collection.begin("new", days(1)).unwrap());
+    assert!(matches!(repository.find("new/x"), Err(TrustError::Absent { .. })));
+}
+
+#[test]
 fn a_revoked_key_does_not_come_back() {
     let mut repository = Repository::new();
     repository.change(days(1), |collection| {

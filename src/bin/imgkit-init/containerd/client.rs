@@ -100,12 +100,15 @@ impl Client {
             stderr: log,
             ..CreateTaskRequest::default()
         };
-        let answer = self
-            .tasks()
-            .create(with(namespace, request)?)
-            .await
-            .map_err(failure("tasks.create"))?;
-        Ok(answer.into_inner().pid)
+        let answer = match self.tasks().create(with(namespace, request.clone())?).await {
+            // A containerd that died while it made the task left a shim without one, which `get` does not see.
+            Err(status) if status.code() == Code::AlreadyExists => {
+                self.delete_task(namespace, id).await?;
+                self.tasks().create(with(namespace, request)?).await
+            }
+            answer => answer,
+        };
+        Ok(answer.map_err(failure("tasks.create"))?.into_inner().pid)
     }
 
     /// Lets a created process run.
@@ -233,12 +236,18 @@ fn with<T>(namespace: &str, message: T) -> Result<Request<T>, Error> {
     Ok(request)
 }
 
-/// Names the call that failed.
+/// Names the call that failed, and tells containerd's own errors from its absence.
 fn failure(call: &'static str) -> impl FnOnce(Status) -> Error {
-    move |status| Error::Containerd {
-        call,
-        code: status.code(),
-        message: status.message().to_owned(),
+    move |status| {
+        let cause = std::error::Error::source(&status);
+        if status.code() == Code::Unavailable || cause.is_some_and(|cause| cause.is::<tonic::transport::Error>()) {
+            return Error::ContainerdGone { call };
+        }
+        Error::Containerd {
+            call,
+            code: status.code(),
+            message: status.message().to_owned(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Matching of device names against `modules.alias`.
 //!
 //! A line `alias PATTERN MODULE` says that MODULE drives every device whose modalias matches PATTERN, a shell glob of `*`, `?` and
-//! `[…]`. Patterns are filed by bus (what stands before the first `:`), which no pattern of depmod's leaves open.
+//! `[…]`. Patterns are filed by bus: what stands before the first `:`, and in a pattern such as `acpi*:LNXPWRBN:*` before the `*` too.
 
 use std::collections::HashMap;
 
@@ -41,7 +41,8 @@ impl Aliases {
 
 /// Returns the bus of a modalias or pattern; names without one (`fs-overlay`) share the empty bus.
 fn bus(name: &str) -> &str {
-    name.split_once(':').map_or("", |(bus, _)| bus)
+    let bus = name.split_once(':').map_or("", |(bus, _)| bus);
+    bus.split(['*', '?', '[']).next().unwrap_or(bus)
 }
 
 /// Says whether a shell glob matches all of a name.
@@ -136,5 +137,11 @@ mod tests {
         );
         assert_eq!(aliases.matching("fs-overlay").collect::<Vec<_>>(), ["overlay"]);
         assert_eq!(aliases.matching("pci:d00000002v0").count(), 0);
+    }
+
+    #[test]
+    fn finds_a_module_whose_pattern_leaves_the_end_of_the_bus_open() {
+        let aliases = Aliases::parse("alias acpi*:LNXPWRBN:* button\n");
+        assert_eq!(aliases.matching("acpi:LNXPWRBN:").collect::<Vec<_>>(), ["button"]);
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::PathBuf;
 
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recvfrom, socket_with};
@@ -104,14 +104,17 @@ impl Hotplug {
     }
 }
 
-/// Reads the modaliases of all devices.
+/// Reads the modaliases of all devices on a bus, and of input devices, which are on none (the power button needs evdev).
 fn present() -> Vec<String> {
-    let folders =
-        |path: &Path| fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>());
-    let buses = folders(Path::new("/sys/bus")).unwrap_or_default();
-    let devices = buses
-        .iter()
-        .flat_map(|bus| folders(&bus.join("devices")).unwrap_or_default());
+    let entries = |path: PathBuf| {
+        fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    let buses = entries("/sys/bus".into()).map(|bus| bus.join("devices"));
+    let devices = buses.chain(["/sys/class/input".into()]).flat_map(entries);
     let names = devices.filter_map(|device| fs::read_to_string(device.join("modalias")).ok());
     names
         .map(|name| name.trim_end().to_owned())

@@ -1,0 +1,80 @@
+//! Where a passphrase comes from: a file descriptor, the environment, or the terminal; never an argument.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+
+use clap::Args;
+use zeroize::Zeroizing;
+
+use super::Context;
+use crate::failure::Failure;
+use crate::key::Passphrase;
+use crate::limit;
+
+/// How the passphrase of private keys is given.
+#[derive(Clone, Debug, Args)]
+pub(super) struct PassphraseOptions {
+    /// Read the keys' passphrase from this file descriptor, to its first line end [default: IMGKIT_PASSPHRASE, else ask]
+    #[arg(long, global = true, value_name = "N")]
+    passphrase_fd: Option<u32>,
+}
+
+impl PassphraseOptions {
+    /// Returns the passphrase of keys that exist.
+    pub(super) fn existing(&self, context: &Context) -> Result<Passphrase, Failure> {
+        match self.given(context)? {
+            Some(passphrase) => Ok(passphrase),
+            None => ask("Passphrase of the keys: ").and_then(make),
+        }
+    }
+
+    /// Returns a passphrase for new keys; at a terminal it is asked for twice.
+    pub(super) fn new_one(&self, context: &Context) -> Result<Passphrase, Failure> {
+        if let Some(passphrase) = self.given(context)? {
+            return Ok(passphrase);
+        }
+        let first = ask("New passphrase for the keys: ")?;
+        match first == ask("Again: ")? {
+            true => make(first),
+            false => Err(Failure::malformed(
+                "the passphrase",
+                "the two are not the same; try again",
+            )),
+        }
+    }
+
+    fn given(&self, context: &Context) -> Result<Option<Passphrase>, Failure> {
+        let text = match self.passphrase_fd {
+            Some(number) => Some(read_fd(number)?),
+            None => context.passphrase(),
+        };
+        text.map(make).transpose()
+    }
+}
+
+fn make(text: Zeroizing<String>) -> Result<Passphrase, Failure> {
+    Passphrase::new(text.as_str()).map_err(|error| Failure::malformed("the passphrase", error))
+}
+
+fn read_fd(number: u32) -> Result<Zeroizing<String>, Failure> {
+    let subject = format!("file descriptor {number}");
+    let cannot = |error: std::io::Error| Failure::unavailable(&subject, format!("cannot read the passphrase: {error}"));
+    let file = File::open(format!("/dev/fd/{number}")).map_err(cannot)?;
+    let mut text = Zeroizing::new(String::with_capacity(limit::PASSPHRASE_BYTES + 1));
+    let read = file.take(limit::PASSPHRASE_BYTES as u64 + 1).read_to_string(&mut text);
+    if read.map_err(cannot)? > limit::PASSPHRASE_BYTES {
+        return Err(Failure::malformed(subject, "the passphrase is longer than 1024 bytes"));
+    }
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let problem = "there is no terminal to ask at; set IMGKIT_PASSPHRASE, or give --passphrase-fd N";
+        return Err(Failure::malformed("the passphrase", problem));
+    }
+    let answer = rpassword::prompt_password(prompt);
+    answer
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::unavailable("the terminal", format!("cannot ask for the passphrase: {error}")))
+}

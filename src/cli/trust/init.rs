@@ -1,0 +1,207 @@
+//! `imgkit trust init`: a new collection with new keys.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use serde_json::json;
+
+use super::TrustOptions;
+use crate::cli::{Context, Report};
+use crate::failure::Failure;
+use crate::key::SigningKey;
+use crate::trust::edit::{Collection, RoleSpec};
+
+/// The role whose keys seal images.
+const SEAL: &str = "seal";
+
+/// What the seal role may sign as a targets role; its keys sign seals, which are no targets.
+const SEAL_PATTERN: &str = "seal/*";
+
+/// Names of images have two parts at least, and rarely more than this many.
+const DEEPEST_NAME: usize = 8;
+
+/// Makes a collection.
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The collection's name: letters, digits, `.`, `_`, `-`
+    name: String,
+    /// How many keys of a role must sign, and how many it gets [default: 1 of 1]
+    #[arg(long, value_name = "ROLE=K[/N]")]
+    threshold: Vec<Threshold>,
+    /// Another role that may sign images: all, or those whose names match a pattern (`*` does not cross `/`)
+    #[arg(long, value_name = "ROLE[=PATTERN,…]")]
+    role: Vec<NewRole>,
+}
+
+/// A role with a threshold and a number of keys.
+#[derive(Clone, Debug)]
+struct Threshold {
+    role: String,
+    needed: u32,
+    keys: u32,
+}
+
+impl FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (role, numbers) = text.split_once('=')?;
+            let (needed, keys) = numbers.split_once('/').unwrap_or((numbers, numbers));
+            let (needed, keys) = (needed.parse().ok()?, keys.parse().ok()?);
+            (1 <= needed && needed <= keys && keys <= 64).then(|| Self {
+                role: role.to_owned(),
+                needed,
+                keys,
+            })
+        };
+        parse().ok_or_else(|| "expected ROLE=K or ROLE=K/N with 1 ≤ K ≤ N ≤ 64, for example root=2/3".to_owned())
+    }
+}
+
+/// A delegated role and the names that it is trusted with.
+#[derive(Clone, Debug)]
+struct NewRole {
+    name: String,
+    patterns: Vec<String>,
+}
+
+impl FromStr for NewRole {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, patterns) = match text.split_once('=') {
+            Some((name, patterns)) => (name, patterns.split(',').map(str::to_owned).collect()),
+            None => (
+                text,
+                (1..=DEEPEST_NAME).map(|parts| vec!["*"; parts].join("/")).collect(),
+            ),
+        };
+        let name = name.to_owned();
+        Ok(Self { name, patterns })
+    }
+}
+
+impl Init {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let now = options.now(context)?;
+        let dir = options.dir_of(context, &self.name)?;
+        let store = options.keys(context)?;
+        // Refuses a name that cannot name files, before anything is made.
+        let pin = store.pin(&self.name)?;
+        if let Some(there) = [dir.dir().join("timestamp.json"), pin]
+            .iter()
+            .find(|path| path.exists())
+        {
+            let problem = "a collection of this name is there already; choose another name";
+            return Err(Failure::malformed(there.display(), problem));
+        }
+        let mut roles: Vec<&str> = vec!["root", "targets", "snapshot", "timestamp", SEAL];
+        roles.extend(self.role.iter().map(|role| role.name.as_str()));
+        if let Some(unknown) = self
+            .threshold
+            .iter()
+            .find(|threshold| !roles.contains(&threshold.role.as_str()))
+        {
+            let problem = format!(
+                "there is no role `{}`; the roles are {}",
+                unknown.role,
+                roles.join(", ")
+            );
+            return Err(Failure::malformed("--threshold", problem));
+        }
+
+        let mut keys: BTreeMap<&str, Vec<SigningKey>> = BTreeMap::new();
+        for role in &roles {
+            let new = (0..self.threshold_of(role).1).map(|_| SigningKey::generate());
+            let new: Result<Vec<_>, _> = new.collect();
+            keys.insert(role, new.map_err(|error| Failure::unavailable("new keys", error))?);
+        }
+        let spec = |role: &str| RoleSpec {
+            keys: keys.get(role).into_iter().flatten().map(SigningKey::tuf_key).collect(),
+            threshold: self.threshold_of(role).0,
+        };
+        let about = |error: crate::trust::edit::EditError| error.about(&format!("collection {}", self.name));
+        let mut collection = Collection::new(
+            &spec("root"),
+            &spec("targets"),
+            &spec("snapshot"),
+            &spec("timestamp"),
+            now,
+        )
+        .map_err(about)?;
+        collection
+            .delegate(SEAL, &spec(SEAL), &[SEAL_PATTERN.to_owned()])
+            .map_err(about)?;
+        for role in &self.role {
+            let spec = spec(&role.name);
+            collection.delegate(&role.name, &spec, &role.patterns).map_err(about)?;
+            collection.begin(&role.name, now).map_err(about)?;
+        }
+        let signers: Vec<_> = keys.values().flatten().collect();
+        let publication = collection.sign(&signers, now).map_err(about)?;
+
+        // Keys come first: a collection whose keys could not be written must not be published.
+        let passphrase = options.passphrase().new_one(context)?;
+        let mut saved: Vec<(&str, Vec<PathBuf>)> = Vec::new();
+        for role in &roles {
+            let files = keys.get(role).into_iter().flatten();
+            let files = files.map(|key| store.save(&self.name, role, key, &passphrase));
+            saved.push((role, files.collect::<Result<_, _>>()?));
+        }
+        let root = publication.files().files().next().map_or(&[][..], |(_, bytes)| bytes);
+        let pin = store.save_pin(&self.name, root)?;
+        dir.publisher()?.publish(&publication)?;
+        Ok(self.report(&dir, &pin, &saved))
+    }
+
+    fn report(&self, dir: &crate::store::TrustDir, pin: &std::path::Path, saved: &[(&str, Vec<PathBuf>)]) -> Report {
+        let mut text = format!(
+            "made the collection {} in {}\n\nkeys (encrypted):\n",
+            self.name,
+            dir.dir().display()
+        );
+        for (role, files) in saved {
+            for file in files {
+                let _ = writeln!(text, "  {role:<10} {}", file.display());
+            }
+        }
+        let roots = saved
+            .iter()
+            .filter(|(role, _)| *role == "root")
+            .flat_map(|(_, files)| files);
+        let _ = writeln!(
+            text,
+            "\nNow back up the root key: without it no key of the collection can ever be replaced."
+        );
+        let _ = writeln!(
+            text,
+            "Copy it to two places that are not this machine, then remove it here:"
+        );
+        for file in roots {
+            let _ = writeln!(text, "  cp {} /media/BACKUP/", file.display());
+        }
+        let _ = writeln!(
+            text,
+            "\nPin the root where images are checked: copy this file beside the policy, and name it there:"
+        );
+        let _ = writeln!(text, "  {}", pin.display());
+        let roles: Vec<_> = saved
+            .iter()
+            .map(|(role, files)| json!({ "role": role, "threshold": self.threshold_of(role).0, "keys": files }))
+            .collect();
+        Report::new(
+            text,
+            json!({ "collection": self.name, "dir": dir.dir(), "pin": pin, "roles": roles }),
+        )
+    }
+
+    /// Returns how many keys of a role must sign, and how many it has.
+    fn threshold_of(&self, role: &str) -> (u32, u32) {
+        let found = self.threshold.iter().rfind(|threshold| threshold.role == role);
+        found.map_or((1, 1), |threshold| (threshold.needed, threshold.keys))
+    }
+}

@@ -1,0 +1,104 @@
+//! `imgkit trust ls` and `imgkit trust inspect`: what a collection says, verified before it is shown.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::TrustOptions;
+use crate::cli::{Context, Report};
+use crate::failure::Failure;
+use crate::trust::metadata::Targets;
+use crate::trust::{Client, Source};
+
+/// Lists what a collection signs.
+#[derive(Debug, Args)]
+pub(super) struct Ls {
+    /// Only what this role signs
+    #[arg(long)]
+    role: Option<String>,
+}
+
+impl Ls {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let place = options.place(context)?;
+        let mut client = place.client(options.now(context)?)?;
+        client.fetch_roles().map_err(|error| error.about(&place.subject()))?;
+        let mut text = String::new();
+        let mut all = Vec::new();
+        for (role, targets) in roles(&client) {
+            if self.role.as_ref().is_some_and(|only| only != role) {
+                continue;
+            }
+            for (name, file) in &targets.targets {
+                let digests: Vec<_> = file.hashes.digests().map(|digest| digest.to_string()).collect();
+                let _ = writeln!(text, "{} {} {role}", digests.join(" "), name.escape_debug());
+                all.push(json!({ "name": name, "role": role, "target": file }));
+            }
+        }
+        Ok(Report::new(text, json!({ "collection": place.name, "targets": all })))
+    }
+}
+
+/// Shows a collection's roles.
+#[derive(Debug, Args)]
+pub(super) struct Inspect {}
+
+impl Inspect {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let place = options.place(context)?;
+        let collection = place.load()?;
+        let mut text = format!("collection {} in {}\n", place.name, place.dir.dir().display());
+        let mut all = Vec::new();
+        let marks = collection.marks();
+        for role in collection.role_names() {
+            let keys = collection
+                .role_keys(&role)
+                .map_err(|error| error.about(&place.subject()))?;
+            let mark = marks.iter().find(|(name, _)| *name == role).map(|(_, mark)| mark);
+            let patterns = collection.patterns(&role);
+            let state = match mark {
+                Some(mark) => format!("version {}, expires {}", mark.version, mark.expires),
+                None => "signs no targets yet".to_owned(),
+            };
+            let _ = writeln!(text, "\n{role}: {state}");
+            let _ = writeln!(
+                text,
+                "  {} of {} keys must sign:",
+                keys.threshold(),
+                keys.keyids().len()
+            );
+            for id in keys.keyids() {
+                let _ = writeln!(text, "    {id}");
+            }
+            if !patterns.is_empty() {
+                let _ = writeln!(text, "  names: {}", patterns.join(" ").escape_debug());
+            }
+            all.push(json!({
+                "role": role, "threshold": keys.threshold(), "keys": keys.keyids(), "metadata": mark,
+                "patterns": patterns,
+            }));
+        }
+        let revoked: Vec<Value> = collection
+            .revoked()
+            .iter()
+            .map(|entry| json!({ "role": entry.role, "key": entry.keyid, "since": entry.since }))
+            .collect();
+        for entry in collection.revoked() {
+            let _ = writeln!(
+                text,
+                "\nrevoked for {} since {}: {}",
+                entry.role, entry.since, entry.keyid
+            );
+        }
+        let json = json!({ "collection": place.name, "dir": place.dir.dir(), "roles": all, "revoked": revoked });
+        Ok(Report::new(text, json))
+    }
+}
+
+/// Returns the top level and every delegated role with what they sign.
+fn roles<S: Source>(client: &Client<S>) -> impl Iterator<Item = (&str, &Targets)> {
+    let chain = client.chain();
+    let top = std::iter::once(("targets", chain.targets().body()));
+    top.chain(chain.roles().map(|(role, signed)| (role, signed.body())))
+}

@@ -1,0 +1,56 @@
+//! `imgkit trust …`: collections of signed names, their keys, and what they say of an image.
+
+mod collections;
+mod init;
+mod list;
+mod sign;
+mod status;
+mod verify;
+
+use clap::{Args, Subcommand};
+
+use super::{Context, Report};
+use crate::failure::Failure;
+use collections::TrustOptions;
+
+/// Signs images and files, and looks after collections.
+#[derive(Debug, Args)]
+pub(super) struct Trust {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    options: TrustOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a collection with new keys
+    Init(init::Init),
+    /// Show a collection's roles, keys, versions and expiries
+    Inspect(list::Inspect),
+    /// List what a collection signs
+    Ls(list::Ls),
+    /// Sign again, with later expiries, what is due: also metadata that have expired
+    Renew(status::Renew),
+    /// Sign images, or a file
+    Sign(sign::Sign),
+    /// Say when a collection's metadata expire; exit 1 when some are due for renewal
+    Status(status::Status),
+    /// Check an image, or a file, against what a collection says of it
+    Verify(verify::Verify),
+}
+
+impl Trust {
+    pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
+        let options = &self.options;
+        match &self.action {
+            Action::Init(command) => command.run(context, options),
+            Action::Inspect(command) => command.run(context, options),
+            Action::Ls(command) => command.run(context, options),
+            Action::Renew(command) => command.run(context, options),
+            Action::Sign(command) => command.run(context, options),
+            Action::Status(command) => command.run(context, options),
+            Action::Verify(command) => command.run(context, options),
+        }
+    }
+}

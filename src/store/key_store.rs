@@ -1,0 +1,200 @@
+//! Private keys as encrypted PKCS#8 files: `DIR/COLLECTION/ROLE/KEYID.pem`, beside `DIR/COLLECTION/root.json`, the pin.
+//!
+//! - Files are 0600 in directories of 0700; a key is never on the disk unencrypted.
+//! - A file's name is its key's id; a file that holds another key is refused.
+
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::file::{NewFile, cannot, read_limited};
+use crate::failure::Failure;
+use crate::key::{KeyId, Passphrase, SigningKey};
+use crate::limit;
+
+const EXTENSION: &str = "pem";
+const PIN: &str = "root.json";
+
+/// A directory of private keys, for any number of collections.
+#[derive(Clone, Debug)]
+pub struct KeyStore {
+    dir: PathBuf,
+}
+
+impl KeyStore {
+    /// Names the directory; it need not exist.
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Writes a key, encrypted under `passphrase`, and returns its file.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when collection or role cannot be directory names; [`Failure::Unavailable`] when it cannot be
+    /// written.
+    pub fn save(
+        &self,
+        collection: &str,
+        role: &str,
+        key: &SigningKey,
+        passphrase: &Passphrase,
+    ) -> Result<PathBuf, Failure> {
+        let dir = self.private_dir(&[collection, role])?;
+        let path = dir.join(format!("{}.{EXTENSION}", key.id()));
+        let pem = key.to_encrypted_pem(passphrase);
+        let pem = pem.map_err(|error| Failure::unavailable(path.display(), error))?;
+        write(&path, pem.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Returns the file of a role's key, if it is here.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when collection, role or key id cannot be file names.
+    pub fn find(&self, collection: &str, role: &str, id: &KeyId) -> Result<Option<PathBuf>, Failure> {
+        let file = format!("{id}.{EXTENSION}");
+        let path = self.path(&[collection, role, &file])?;
+        Ok(path.is_file().then_some(path))
+    }
+
+    /// Opens the key in a file named by its id.
+    ///
+    /// # Errors
+    /// As [`open_key`], and [`Failure::Malformed`] when the file holds another key.
+    pub fn open(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
+        let key = open_key(path, passphrase)?;
+        let id = key.id();
+        match path.file_stem().and_then(|name| name.to_str()) == Some(id.as_str()) {
+            true => Ok(key),
+            false => Err(Failure::malformed(
+                path.display(),
+                format!("it holds the key {id}, not the one it is named after"),
+            )),
+        }
+    }
+
+    /// Keeps the root that this collection's owner trusts, from which every other is reached.
+    ///
+    /// # Errors
+    /// As [`KeyStore::save`].
+    pub fn save_pin(&self, collection: &str, root: &[u8]) -> Result<PathBuf, Failure> {
+        let path = self.private_dir(&[collection])?.join(PIN);
+        write(&path, root)?;
+        Ok(path)
+    }
+
+    /// Returns the file in which the root of a collection is kept; it may not be there.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when the collection cannot be a directory name.
+    pub fn pin(&self, collection: &str) -> Result<PathBuf, Failure> {
+        self.path(&[collection, PIN])
+    }
+
+    /// Makes a directory below the store, and those above it, that only their owner may enter.
+    fn private_dir(&self, names: &[&str]) -> Result<PathBuf, Failure> {
+        let dir = self.path(names)?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|error| cannot("make the directory", &dir, &error))?;
+        Ok(dir)
+    }
+
+    fn path(&self, names: &[&str]) -> Result<PathBuf, Failure> {
+        let mut path = self.dir.clone();
+        for name in names {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+                let problem = "expected letters, digits, `.`, `_` and `-`, not beginning with `.`, as it names a file";
+                return Err(Failure::malformed(name.escape_debug(), problem));
+            }
+            path.push(name);
+        }
+        Ok(path)
+    }
+}
+
+/// Opens an encrypted private key in a file.
+///
+/// # Errors
+/// [`Failure::Unavailable`] when the file cannot be read; [`Failure::Malformed`] when it is no encrypted key, or the passphrase
+/// does not open it.
+pub fn open_key(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
+    let bad = |error: &dyn std::fmt::Display| Failure::malformed(path.display(), error);
+    let bytes = read_limited(path, limit::KEY_FILE_BYTES)?;
+    let pem = String::from_utf8(bytes).map_err(|_| bad(&"it is not a key in PEM"))?;
+    SigningKey::from_encrypted_pem(&pem, passphrase).map_err(|error| bad(&error))
+}
+
+/// Writes a file that is not there yet.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => {
+            return Err(Failure::malformed(
+                path.display(),
+                "it is there already; move it away first",
+            ));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(cannot("look for", path, &error)),
+    }
+    let mut file = NewFile::private_beside(path)?;
+    file.write_all(bytes).map_err(|error| cannot("write", path, &error))?;
+    file.finish(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn passphrase() -> Passphrase {
+        Passphrase::new("secret").unwrap()
+    }
+
+    #[test]
+    fn keys_are_for_their_owner_alone_and_open_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = KeyStore::at(dir.path().join("keys"));
+        let key = SigningKey::generate().unwrap();
+        let path = store.save("c", "targets", &key, &passphrase()).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        for dir in path.ancestors().skip(1).take(3) {
+            assert_eq!(mode(dir), 0o700, "{}", dir.display());
+        }
+        assert_eq!(store.find("c", "targets", &key.id()).unwrap(), Some(path.clone()));
+        assert_eq!(KeyStore::open(&path, &passphrase()).unwrap().public(), key.public());
+        let wrong = Passphrase::new("wrong").unwrap();
+        assert!(matches!(KeyStore::open(&path, &wrong), Err(Failure::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_key_under_another_keys_name_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = KeyStore::at(dir.path());
+        let path = store
+            .save("c", "r", &SigningKey::generate().unwrap(), &passphrase())
+            .unwrap();
+        let other = path.with_file_name(format!("{}.pem", SigningKey::generate().unwrap().id()));
+        std::fs::rename(&path, &other).unwrap();
+        assert!(matches!(
+            KeyStore::open(&other, &passphrase()),
+            Err(Failure::Malformed { .. })
+        ));
+        assert!(open_key(&other, &passphrase()).is_ok());
+    }
+
+    #[test]
+    fn nothing_leaves_the_store_or_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = KeyStore::at(dir.path());
+        for name in ["..", "a/b", "", ".hidden", "a\0"] {
+            assert!(store.pin(name).is_err(), "{name}");
+        }
+        store.save_pin("c", b"one").unwrap();
+        assert!(store.save_pin("c", b"two").is_err());
+        assert_eq!(std::fs::read(store.pin("c").unwrap()).unwrap(), b"one");
+    }
+}

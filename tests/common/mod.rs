@@ -1,0 +1,62 @@
+//! What several tests share: small images, a real registry, a registry that lies, a line that breaks.
+
+// Each test uses a part of it, from its own crate.
+#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod images;
+pub mod line;
+pub mod registry;
+pub mod server;
+pub mod users;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The command under test, in an environment of its own: nothing of the user's is read or written.
+pub fn imgkit(home: &Path) -> Command {
+    in_home(Path::new(env!("CARGO_BIN_EXE_imgkit")), home)
+}
+
+/// A command whose home, cache and credentials lie in `home`.
+pub fn in_home(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("TMPDIR", std::env::temp_dir());
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command
+}
+
+/// A command that runs its arguments where mounts are its own, and gone with it; without root in a user namespace of its own.
+pub fn in_mounts_of_its_own(home: &Path) -> Command {
+    let mut command = in_home(Path::new("unshare"), home);
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command
+}
+
+/// Where `imgkit` keeps its store for one who lives in `home`.
+pub fn store_in(home: &Path) -> PathBuf {
+    home.join(".cache/imgkit/store")
+}
+
+/// Runs to the end; returns the exit code and everything printed.
+pub fn run(command: &mut Command) -> (i32, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = [stdout, stderr].concat();
+    (
+        status.code().expect("ended by a signal"),
+        String::from_utf8(text).unwrap(),
+    )
+}
+
+/// Runs a command that must succeed.
+pub fn succeed(command: &mut Command) -> String {
+    let (code, text) = run(command);
+    assert_eq!(code, 0, "{command:?}: {text}");
+    text
+}

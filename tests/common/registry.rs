@@ -1,0 +1,136 @@
+//! Debian's docker-registry on a loopback port.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A registry that ends with the test.
+pub struct DockerRegistry {
+    child: Child,
+    dir: TempDir,
+    host: String,
+}
+
+impl DockerRegistry {
+    pub fn start() -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap(), "")
+    }
+
+    /// Starts one that lets in the user `ali` with the password `open sesame` alone.
+    pub fn with_password() -> Self {
+        // bcrypt, cost 5.
+        let line = "ali:$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n";
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("htpasswd");
+        std::fs::write(&path, line).unwrap();
+        let auth = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path.display());
+        Self::in_dir(dir, &auth)
+    }
+
+    /// Starts one that speaks TLS as `registry.test`, with a certificate of its own in `registry.crt` below the returned directory.
+    pub fn with_tls() -> (Self, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let (cert, key) = (dir.path().join("registry.crt"), dir.path().join("registry.key"));
+        let mut openssl = Command::new("openssl");
+        openssl.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ]);
+        openssl.args([
+            "-subj",
+            "/CN=registry.test",
+            "-addext",
+            "subjectAltName=DNS:registry.test",
+        ]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
+        super::succeed(openssl.arg(&key).arg("-out").arg(&cert));
+        let tls = format!("  tls: {{certificate: {}, key: {}}}\n", cert.display(), key.display());
+        (Self::in_dir(dir, &tls), cert)
+    }
+
+    fn in_dir(dir: TempDir, extra: &str) -> Self {
+        let host = format!("127.0.0.1:{}", free_port());
+        let config = dir.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp:\n  addr: '{host}'\n{extra}",
+            dir.path().join("data").display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = child.expect("docker-registry does not start; apt-get install docker-registry");
+        let registry = Self { child, dir, host };
+        let end = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(&registry.host).is_err() {
+            assert!(
+                Instant::now() < end,
+                "docker-registry does not listen on {}",
+                registry.host
+            );
+            sleep(Duration::from_millis(20));
+        }
+        registry
+    }
+
+    /// Returns `127.0.0.1:PORT`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the file in which the registry keeps a blob.
+    pub fn blob_file(&self, hex: &str) -> PathBuf {
+        let blobs = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
+        blobs.join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// Copies an image out of a layout with skopeo, an outside judge.
+    pub fn skopeo_push(&self, layout: &Path, name: &str, to: &str, more: &[&str]) {
+        let mut command = skopeo();
+        command.args(["copy", "-q", "--dest-tls-verify=false"]).args(more);
+        command.arg(format!("oci:{}:{name}", layout.display()));
+        command.arg(format!("docker://{}/{to}", self.host));
+        super::succeed(&mut command);
+    }
+
+    /// Asks skopeo for the digest of an image in the registry.
+    pub fn skopeo_digest(&self, name: &str) -> String {
+        let mut command = skopeo();
+        command.args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"]);
+        command.arg(format!("docker://{}/{name}", self.host));
+        super::succeed(&mut command).trim().to_owned()
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn skopeo() -> Command {
+    let mut command = Command::new("skopeo");
+    command.arg("--insecure-policy");
+    command
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
