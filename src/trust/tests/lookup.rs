@@ -373,4 +373,24 @@ fn an_image_is_read_as_it_was_signed() {
     assert_eq!(found.image().unwrap().platform("linux/arm64"), None);
     assert!(found.check(b"index").is_ok());
     assert!(repository.find("a").unwrap().image().is_err());
+    let check = |document: &Digest, change: fn(&mut PlatformTarget)| {
+        let mut platform = image.platforms[0].clone();
+        change(&mut platform);
+        image.check(name, document, &platform).map_err(code)
+    };
+    let other = Digest::sha256(b"other");
+    assert_eq!(check(&image.document, |_| ()), Ok(()));
+    assert_eq!(check(&other, |_| ()), Err(Code::DigestMismatch));
+    assert_eq!(
+        check(&image.document, |found| found.platform = "linux/arm64".into()),
+        Err(Code::DigestMismatch)
+    );
+    assert_eq!(
+        check(&image.document, |found| found.manifest = Digest::sha256(b"")),
+        Err(Code::DigestMismatch)
+    );
+    assert_eq!(
+        check(&image.document, |found| found.tree = Digest::sha256(b"")),
+        Err(Code::TreeMismatch)
+    );
 }
