@@ -21,10 +21,12 @@ use imgkit::tree::{Entry, Meta, Node, Tree, TreePath};
 
 /// Runs a judge; its absence is a failure, since a test that is skipped proves nothing.
 fn judge(program: &str, arguments: &[&str], directory: &Path) -> String {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let run = Command::new(program)
         .args(arguments)
         .current_dir(directory)
         .env("LC_ALL", "C")
+        .env("PATH", path)
         .output();
     let Output { status, stdout, stderr } = run.unwrap_or_else(|error| panic!("{program}: {error}; install it"));
     let said = format!(

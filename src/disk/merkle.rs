@@ -67,10 +67,10 @@ impl Merkle {
             });
         let chunks: Vec<Vec<Node>> = chunks.collect::<io::Result<_>>()?;
         let steps: Vec<Node> = chunks.into_iter().flatten().collect();
-        let nodes: Vec<Node> = steps.chunks((span / step) as usize).map(fold).collect();
+        let nodes: Vec<Node> = steps.chunks((span / step) as usize).map(root).collect();
         Ok(Self {
             length,
-            root: fold(&nodes),
+            root: root(&nodes),
             span,
             nodes,
         })
@@ -101,9 +101,18 @@ pub fn span(length: u64) -> u64 {
     least.checked_next_power_of_two().unwrap_or(1 << 63)
 }
 
-/// Returns the root of the tree that spans with these nodes have above them.
+/// Returns the root over equal, complete subtrees with these nodes (the last may be smaller): over a disk's spans, say.
+///
+/// Nodes are joined in pairs, level by level; a last one without a partner rises as it is. So every left child is complete,
+/// as RFC 6962 has it.
 pub fn root(nodes: &[Node]) -> Node {
-    fold(nodes)
+    let mut level = nodes.to_vec();
+    while level.len() > 1 {
+        let pairs = level.chunks(2);
+        level = pairs.map(pair).collect();
+    }
+    // The tree over nothing, section 2.1.
+    level.first().copied().unwrap_or_else(|| Sha256::digest(b"").into())
 }
 
 /// Searches the one bit of `span` that has to be flipped for its node to be `expected`: its byte, and its number from 0.
@@ -135,7 +144,7 @@ fn blank(chunk: &mut [u8], start: u64, seal: &Range<u64>) {
 /// Returns the root over a run of leaves.
 fn subtree(bytes: &[u8]) -> Node {
     let leaves: Vec<Node> = bytes.chunks(LEAF).map(leaf).collect();
-    fold(&leaves)
+    root(&leaves)
 }
 
 fn leaf(bytes: &[u8]) -> Node {
@@ -157,19 +166,6 @@ fn join(left: &Node, right: &Node) -> Node {
         .chain_update(right)
         .finalize()
         .into()
-}
-
-/// Joins nodes in pairs, level by level, until one is left; a last one without a partner rises as it is.
-///
-/// This is RFC 6962's tree: every left child is complete.
-fn fold(nodes: &[Node]) -> Node {
-    let mut level = nodes.to_vec();
-    while level.len() > 1 {
-        let pairs = level.chunks(2);
-        level = pairs.map(pair).collect();
-    }
-    // The tree over nothing, section 2.1.
-    level.first().copied().unwrap_or_else(|| Sha256::digest(b"").into())
 }
 
 fn pair(nodes: &[Node]) -> Node {

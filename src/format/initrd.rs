@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::tree::{Entry, Tree, TreePath};
+use crate::tree::{Tree, TreePath};
 
 /// The tree that an initrd's segments come to.
 #[derive(Clone, Debug, Default)]
@@ -57,11 +57,6 @@ impl Initrd {
             Err(InitrdError::Last)
         }
     }
-
-    /// Looks up what the segments so far have at `path`.
-    pub fn entry(&self, path: &TreePath) -> Option<&Entry> {
-        self.tree.entry(path)
-    }
 }
 
 /// Segments do not make an initrd.
@@ -82,6 +77,7 @@ pub enum InitrdError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::tree::Entry;
 
     fn segment(entries: &[(&str, Entry)]) -> Tree {
         let entries = entries.iter().cloned();

@@ -118,10 +118,7 @@ impl Reader<'_> {
                 }
                 None => {
                     let size = u64::from(header.size);
-                    let (taken, digest) = sink.take(&mut Content {
-                        input: self.input,
-                        left: size,
-                    })?;
+                    let (taken, digest) = sink.take(&mut (&mut *self.input).take(size))?;
                     if taken != size {
                         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
                     }
@@ -226,11 +223,7 @@ impl Reader<'_> {
         if self.files.values().any(|(_, _, left)| *left != 0) {
             return Err(bad("a file has fewer names than it says"));
         }
-        let mut rest = Content {
-            input: &mut *self.input,
-            left: 1,
-        };
-        if rest.read(&mut [0])? != 0 {
+        if self.input.take(1).read_to_end(&mut Vec::new())? != 0 {
             return Err(bad("there are bytes after the archive's end"));
         }
         self.summary.ok_or(bad("the archive has no end"))
@@ -267,25 +260,5 @@ impl Reader<'_> {
         self.input.read_exact(buffer)?;
         self.offset += buffer.len() as u64;
         Ok(())
-    }
-}
-
-/// The content of one file.
-struct Content<'a> {
-    input: &'a mut dyn Read,
-    left: u64,
-}
-
-impl Read for Content<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let n = loop {
-            match self.input.read(buffer.get_mut(..wanted).unwrap_or_default()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
-        self.left -= n as u64;
-        Ok(n)
     }
 }

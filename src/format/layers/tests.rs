@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
+use std::io::Write;
+
 use ::tar::{EntryType, Header};
 use proptest::prelude::*;
 
@@ -257,6 +259,32 @@ fn refuses_malformed_archives() {
     assert!(merge([global.file("a", "")]).is_err());
     let long = layer().member(EntryType::GNULongName, "././@LongLink", "", b"long\0");
     assert_eq!(names(&merge([long.file("a", "")]).unwrap()), ["f long"]);
+}
+
+/// Gives the same bytes again and again.
+struct Endless {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, mut buffer: &mut [u8]) -> io::Result<usize> {
+        let n = buffer.write(self.bytes.get(self.at..).unwrap())?;
+        self.at = (self.at + n) % self.bytes.len();
+        Ok(n)
+    }
+}
+
+#[test]
+fn refuses_a_layer_that_never_ends() {
+    let value = "v".repeat(60_000);
+    let record = format!("60022 SCHILY.xattr.u={value}\n");
+    let member = layer()
+        .member(EntryType::XHeader, "x", "", record.as_bytes())
+        .file("a", "");
+    let endless = Endless { bytes: member.0, at: 0 };
+    let error = flatten([endless], &mut HashOnly).unwrap_err();
+    assert!(matches!(error.problem, LayerProblem::Many(_)), "{error}");
 }
 
 #[test]
