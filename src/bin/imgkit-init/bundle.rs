@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json::Value;
 
-pub(crate) use self::runtime::Runtime;
+pub(crate) use self::mount::perform as mount;
+pub(crate) use self::runtime::{Mount, Runtime};
 use crate::error::{Context, Error};
 use crate::netlink;
 

@@ -1,7 +1,7 @@
 //! `imgkit-init`, a node's first process: a small static program that boots LinuxKit's layout without a shell or a copy of the root.
 //!
 //! - boot: [`rootfs`], [`system`], [`modules`], in the order that [`node`] gives
-//! - containers: [`bundle`] is one's directory; [`onboot`] runs them to their end with [`runc`]; [`services`] keeps them running with [`containerd`]
+//! - containers: [`bundle`] is one's directory, [`volumes`] what they share; [`onboot`] runs them to their end with [`runc`]; [`services`] keeps them running with [`containerd`]
 //! - process 1's duties: [`reaper`], [`control`], [`shutdown`], [`console`]
 //! - when it is not process 1: [`tool`]
 
@@ -22,6 +22,7 @@ mod services;
 mod shutdown;
 mod system;
 mod tool;
+mod volumes;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -17,7 +17,7 @@ use crate::error::{Context, Error};
 use crate::modules::{self, Hotplug, Modules};
 use crate::reaper::Reaper;
 use crate::services::{self, Services};
-use crate::{containerd, onboot, rootfs, shutdown, system};
+use crate::{containerd, onboot, rootfs, shutdown, system, volumes};
 
 /// How long `onshutdown` may take: a machine that was told to go must go.
 const ONSHUTDOWN_PATIENCE: Duration = Duration::from_secs(60);
@@ -80,6 +80,7 @@ impl Node {
         thread::spawn(move || hotplug.follow());
         buttons.watch();
         system::set_hostname()?;
+        volumes::prepare()?;
         onboot::run("onboot", &self.reaper, &self.console).await?;
 
         let Some(mut containerd) = early.or_else(|| daemon.map(|daemon| self.start(daemon))) else {

@@ -24,7 +24,7 @@ struct Options {
 }
 
 /// Makes one mount, its mount point, and the directories that an overlay writes to.
-pub(super) fn perform(wanted: &Mount, target: &Path) -> Result<(), Error> {
+pub(crate) fn perform(wanted: &Mount, target: &Path) -> Result<(), Error> {
     fs::create_dir_all(target).at("make the mount point", target)?;
     let options = Options::parse(&wanted.options);
     for folder in options

@@ -76,6 +76,18 @@ pub(crate) struct BindNs {
     uts: String,
 }
 
+impl Mount {
+    /// Describes a mount that no document asks for.
+    pub(crate) fn new(destination: String, kind: &str, source: String, options: &[String]) -> Mount {
+        Mount {
+            destination,
+            kind: kind.to_owned(),
+            source,
+            options: options.to_vec(),
+        }
+    }
+}
+
 impl BindNs {
     /// Lists the wanted ones: the name in `/proc/PID/ns`, and where to.
     pub(crate) fn wanted(&self) -> Vec<(&'static str, &Path)> {
