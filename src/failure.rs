@@ -16,6 +16,8 @@ use serde::Serialize;
 pub enum Code {
     /// The image's architecture is not the one that the policy or the build names.
     Arch,
+    /// What was booted did not come up.
+    BootFailed,
     /// A byte of a disk is not what its owner's signed description says.
     BytesMismatch,
     /// The kernel command line holds what the policy does not allow.

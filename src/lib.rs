@@ -7,10 +7,11 @@
 //! - floor 2, statements: [`assemble`], [`config`], [`policy`], [`seal`], [`trust`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 4, the gate: [`verify`]
-//! - floor 5, work: [`run`]
+//! - floor 5, work: [`mod@build`], [`run`]
 //! - floor 6, people: [`cli`]
 
 pub mod assemble;
+pub mod build;
 pub mod cli;
 pub mod cmdline;
 pub mod config;

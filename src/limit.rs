@@ -190,3 +190,15 @@ pub const DEB_XZ_MEMORY: u64 = 80 << 20;
 
 /// Largest table that depmod may write, in bytes: a distribution kernel's with 6,000 modules takes 2 MiB.
 pub const MODULE_TABLE_BYTES: usize = 64 << 20;
+
+/// Largest lock file, in bytes: ten thousand references with their digests.
+pub const LOCK_BYTES: usize = 4 << 20;
+
+/// Largest tree list, in bytes: half a million entries of a kernel's or a distribution's tree.
+pub const TREE_LIST_BYTES: usize = 128 << 20;
+
+/// Largest node specification, in bytes: inline file contents included.
+pub const SPEC_BYTES: usize = 4 << 20;
+
+/// Largest metadata or user data document for a config drive, in bytes.
+pub const METADATA_BYTES: usize = 1 << 20;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::config::spec::Role;
 use crate::digest::Digest;
 use crate::tree::contents::Memory;
 use crate::tree::{Entry, Node, Tree, TreePath, list};
@@ -23,8 +24,8 @@ pub const XATTRS: &str = "etc/imgkit/xattrs";
 pub struct Part {
     /// What it is called in reports, different from every other part's: `kernel`, `init[0]`, `services[2]`, `generated`.
     pub name: String,
-    /// Which of the components it comes from; `None` for generated files.
-    pub component: Option<usize>,
+    /// Which component of the specification it is; `None` for generated files.
+    pub role: Option<Role>,
     /// Its entries with their final paths, every directory above them included.
     pub tree: Tree,
 }
@@ -34,8 +35,8 @@ pub struct Part {
 pub struct Segment {
     /// The part's name; `init` for the last segment.
     pub name: String,
-    /// Which of the components it comes from.
-    pub component: Option<usize>,
+    /// Which component of the specification it comes from; `None` for generated files.
+    pub role: Option<Role>,
     /// What tells its inodes from those of other segments.
     pub place: u64,
     /// Its entries.
@@ -43,12 +44,12 @@ pub struct Segment {
 }
 
 impl Segment {
-    fn new(name: &str, component: Option<usize>, tree: Tree) -> Self {
+    fn new(name: &str, role: Option<Role>, tree: Tree) -> Self {
         let digest = Digest::sha256(format!("imgkit place 1\n{name}").as_bytes());
         let place = digest.as_bytes().first_chunk().copied().map_or(0, u64::from_be_bytes);
         Self {
             name: name.to_owned(),
-            component,
+            role,
             place,
             tree,
         }
@@ -75,7 +76,7 @@ pub struct Override {
     pub of: String,
     /// The component that the file belongs to, if it is a component's.
     #[serde(skip)]
-    pub component: Option<usize>,
+    pub role: Option<Role>,
     /// The part whose file is there.
     pub by: String,
 }
@@ -103,7 +104,7 @@ impl Plan {
         let init = take_init(&mut parts)?;
         let parts = parts.into_iter().filter(|part| !part.tree.is_empty());
         let mut segments: Vec<Segment> = parts
-            .map(|part| Segment::new(&part.name, part.component, part.tree))
+            .map(|part| Segment::new(&part.name, part.role, part.tree))
             .collect();
         segments.push(init);
         Ok(Self { segments, overrides })
@@ -180,7 +181,7 @@ fn leave_out_what_is_replaced(parts: &mut [Part]) -> Result<Vec<Override>, PlanE
             overrides.push(Override {
                 path: path.to_string(),
                 of: part.name.clone(),
-                component: part.component,
+                role: part.role,
                 by,
             });
         }
@@ -230,11 +231,7 @@ fn take_init(parts: &mut [Part]) -> Result<Segment, PlanError> {
     let has_init = |part: &&mut Part| part.tree.entry(&path).is_some_and(|entry| !entry.is_directory());
     let part = parts.iter_mut().rev().find(has_init).ok_or(PlanError::NoInit)?;
     let entry = take(&mut part.tree, &path).ok_or(PlanError::NoInit)?;
-    Ok(Segment::new(
-        "init",
-        part.component,
-        [(path, entry)].into_iter().collect(),
-    ))
+    Ok(Segment::new("init", part.role, [(path, entry)].into_iter().collect()))
 }
 
 /// Takes all extended attributes out of the parts, by final path.
@@ -275,7 +272,7 @@ fn xattrs_part(
     generated.add(text.into_bytes());
     Ok(Part {
         name: "xattrs".into(),
-        component: None,
+        role: None,
         tree,
     })
 }
@@ -292,7 +289,7 @@ mod tests {
     fn part(name: &str, entries: &[(&str, Entry)]) -> Part {
         Part {
             name: name.into(),
-            component: Some(0),
+            role: Some(Role::Init(0)),
             tree: entries.iter().map(|(at, entry)| (path(at), entry.clone())).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! What a command may know of its surroundings, read once.
 
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -68,6 +69,32 @@ impl Context {
         let program = std::env::current_exe().ok();
         let dir = program.as_deref().and_then(Path::parent).map(PathBuf::from);
         dir.ok_or_else(|| Failure::unavailable("this program's own path", "it is not known; name --programs"))
+    /// Returns the time that `SOURCE_DATE_EPOCH` gives, if it does (reproducible-builds.org).
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when it is no number of seconds.
+    pub fn source_date_epoch(&self) -> Result<Option<Time>, Failure> {
+        let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
+            return Ok(None);
+        };
+        let seconds = text.to_str().and_then(|text| text.parse().ok());
+        let time = seconds.and_then(|seconds| Time::from_unix(seconds).ok());
+        time.map(Some)
+            .ok_or_else(|| Failure::malformed("SOURCE_DATE_EPOCH", "expected seconds since 1970"))
+    }
+
+    /// Tells the user something on standard error.
+    pub fn say(&self, text: &str) {
+        // Talk that nobody reads is no reason to fail.
+        let _ = writeln!(std::io::stderr(), "imgkit: {text}");
+    }
+
+    /// Warns the user on standard error, in red where that is a terminal.
+    pub fn warn(&self, text: &str) {
+        match std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            true => self.say(&format!("\x1b[1;31m{text}\x1b[0m")),
+            false => self.say(text),
+        }
     }
 
     /// Returns where temporary files go.

@@ -3,15 +3,21 @@
 //! Results go to standard output, talk to standard error. With `--output json` every command that reports prints one
 //! JSON object, on success and on failure. Exit codes: 0 yes, 1 refused, 2 wrong usage or configuration, 3 could not find out.
 
+mod build;
 mod cache;
 mod completions;
 mod context;
+mod disk;
+mod judge;
 mod passphrase;
 mod pkg;
 mod policy;
 mod report;
+mod run;
+mod seal;
 mod store;
 mod trust;
+mod verify;
 
 pub use context::Context;
 pub use report::{OutputFormat, Report};
@@ -38,18 +44,30 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Build an image whose every component satisfies a policy
+    Build(Box<build::Build>),
     /// Look after the local store of images
     Cache(cache::Cache),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// Write down what each image of a specification is now, and the time
+    Lock(build::LockCommand),
     /// Write the manual pages into a directory
     Man(completions::Man),
     /// Make components of Debian packages or of a directory
     Pkg(pkg::Pkg),
     /// Check policies and explain what they decide
     Policy(policy::PolicyCommand),
+    /// Verify a disk and boot it in QEMU
+    Run(run::Run),
+    /// Seal an image in two phases
+    Seal(seal::SealCommand),
+    /// Show what an image says of itself, without judging
+    Show(verify::Show),
     /// Sign images and files, and look after the collections of signatures
     Trust(trust::Trust),
+    /// Verify a finished image, offline
+    Verify(verify::Verify),
 }
 
 /// Runs the command that the process's arguments name.
@@ -60,12 +78,18 @@ pub fn run() -> ExitCode {
     };
     let context = Context::new(cli.output);
     let (name, result): (&str, Result<Report, Failure>) = match &cli.command {
+        Command::Build(command) => ("build", command.run(&context)),
         Command::Cache(command) => ("cache", command.run(&context)),
         Command::Completions(command) => ("completions", command.run()),
+        Command::Lock(command) => ("lock", command.run(&context)),
         Command::Man(command) => ("man", command.run()),
         Command::Pkg(command) => ("pkg", command.run(&context)),
         Command::Policy(command) => ("policy", command.run()),
+        Command::Run(command) => ("run", command.run(&context)),
+        Command::Seal(command) => ("seal", command.run(&context)),
+        Command::Show(command) => ("show", command.run()),
         Command::Trust(command) => ("trust", command.run(&context)),
+        Command::Verify(command) => ("verify", command.run(&context)),
     };
     report::print(&context, name, result)
 }

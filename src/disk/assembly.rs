@@ -112,10 +112,55 @@ impl Assembly {
         }
     }
 
+    /// Puts the seal into its extent; `bytes` are as long as the extent, else nothing changes.
+    pub fn set_seal(&mut self, bytes: Vec<u8>) {
+        let seal = self.pieces.iter_mut().find(|piece| piece.owner == Owner::Seal);
+        if let Some(piece) = seal.filter(|piece| piece.content.len() == bytes.len() as u64) {
+            piece.content = Content::Bytes(bytes);
+        }
+    }
+
     /// Appends zeros up to `offset`; does nothing when the disk reaches that far already.
     pub fn pad_to(&mut self, offset: u64) {
         let length = offset.saturating_sub(self.length);
         self.push(Owner::Padding, Content::Zero(length));
+    }
+}
+
+/// A disk of which some bytes are replaced.
+pub struct Patched {
+    disk: Arc<dyn ReadAt>,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl Patched {
+    /// Replaces the bytes from `offset` on.
+    pub fn new(disk: Arc<dyn ReadAt>, offset: u64, bytes: Vec<u8>) -> Self {
+        Self { disk, offset, bytes }
+    }
+}
+
+impl ReadAt for Patched {
+    fn len(&self) -> u64 {
+        self.disk.len()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.disk.read_exact_at(buffer, offset)?;
+        let end = offset + buffer.len() as u64;
+        let from = offset.max(self.offset);
+        let to = end.min(self.offset + self.bytes.len() as u64);
+        if from < to {
+            let new = self
+                .bytes
+                .get((from - self.offset) as usize..(to - self.offset) as usize);
+            let old = buffer.get_mut((from - offset) as usize..(to - offset) as usize);
+            if let (Some(old), Some(new)) = (old, new) {
+                old.copy_from_slice(new);
+            }
+        }
+        Ok(())
     }
 }
 

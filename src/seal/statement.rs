@@ -110,8 +110,10 @@ pub struct Predicate {
     pub policy: Option<Digest>,
     /// The kernel command line.
     pub cmdline: String,
-    /// SHA-256 of node.yml, a document of the evidence.
-    pub spec: Digest,
+    /// node.yml, the document `spec` of the evidence.
+    pub spec: InputRecord,
+    /// The files beside it that it names, in the order of its text.
+    pub sources: Vec<InputRecord>,
     /// How the image's bytes are laid out.
     pub layout: Layout,
     /// The components, in the order of the YAML.
@@ -146,6 +148,18 @@ pub enum Layout {
         /// The build's name of the format.
         format: String,
     },
+}
+
+/// One file that the build read besides components.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputRecord {
+    /// Its path as the build was given it.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// SHA-256 of its content.
+    pub digest: Digest,
 }
 
 /// One component of the image, as the build judged it.
@@ -249,7 +263,12 @@ mod tests {
             unsafe_accept_unsigned: false,
             policy: Some(digest),
             cmdline: "console=ttyS0".into(),
-            spec: digest,
+            spec: InputRecord {
+                name: "node.yml".into(),
+                size: 0,
+                digest,
+            },
+            sources: Vec::new(),
             layout: Layout::Bios {
                 writer: 1,
                 length: 1 << 26,

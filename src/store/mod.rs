@@ -7,9 +7,11 @@
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
 
+pub mod derived;
 pub mod file;
 pub mod key_store;
 pub mod layout;
+pub mod memory;
 mod progress;
 pub mod registry;
 mod resolver;

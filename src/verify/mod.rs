@@ -3,6 +3,21 @@
 //! What `build` puts on a disk and what `run` boots is a `Verified<_>`; there is no other way to make one than the checks in this
 //! module's children. The field is private to this module, and nothing here is conditional on a feature or configuration.
 
+pub mod anchors;
+pub mod component;
+pub mod disk;
+pub mod files;
+pub mod image;
+mod report;
+mod seal;
+
+pub use anchors::{Anchor, Anchors, Metadata};
+pub use component::{Component, Gate, Supply, tree_mismatch, unsafe_accept_unsigned};
+pub use disk::Disk;
+pub use image::{Memory, Question};
+pub use report::{ComponentReport, DiskReport, State};
+pub use seal::{SealSigners, trust_name};
+
 use std::ops::Deref;
 
 /// A value that passed every check its kind demands, with the evidence inside it.

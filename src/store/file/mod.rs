@@ -10,10 +10,24 @@ pub use new::{NewFile, remove_stale};
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::failure::Failure;
+
+/// Copies a file to one without a name in `scratch`, sharing its blocks where the file system can: nobody else can change it.
+///
+/// # Errors
+/// [`Failure::Unavailable`] when it cannot be read or copied.
+pub fn private_copy(path: &Path, scratch: &Path) -> Result<File, Failure> {
+    let mut original = File::open(path).map_err(|error| cannot("open", path, &error))?;
+    let mut copy =
+        tempfile::tempfile_in(scratch).map_err(|error| cannot("make a temporary file in", scratch, &error))?;
+    if rustix::fs::ioctl_ficlone(&copy, &original).is_err() {
+        io::copy(&mut original, &mut copy).map_err(|error| cannot("copy", path, &error))?;
+    }
+    Ok(copy)
+}
 
 /// Reads a whole file (or pipe) of at most `max` bytes.
 ///

@@ -1,0 +1,152 @@
+//! The formats of finished images, and the files that they consist of, named as LinuxKit names them.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::digest::{Digest, Hasher};
+use crate::disk::ReadAt;
+use crate::failure::Failure;
+use crate::store::file::NewFile;
+
+/// A format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// Kernel, initrd and command line as files, with a seal beside them.
+    KernelInitrd,
+    /// A disk in QEMU's format that boots from a BIOS.
+    Qcow2Bios,
+    /// A disk that boots from a BIOS.
+    RawBios,
+    /// The root file system as one archive, with a seal beside it.
+    Tar,
+}
+
+impl Format {
+    /// All formats, with their names.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("kernel+initrd", Self::KernelInitrd),
+        ("qcow2-bios", Self::Qcow2Bios),
+        ("raw-bios", Self::RawBios),
+        ("tar", Self::Tar),
+    ];
+
+    /// Returns the format's name.
+    pub fn name(self) -> &'static str {
+        let named = Self::ALL.iter().find(|(_, format)| *format == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(|(name, _)| name).join(", ");
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, format)| *format)
+            .ok_or_else(|| format!("format `{text}` is not known; expected one of {}", known()))
+    }
+}
+
+/// A finished file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Output {
+    /// The format that it belongs to.
+    pub format: &'static str,
+    /// Its path.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size: u64,
+    /// SHA-256 of all its bytes: the `image` digest.
+    pub image: Digest,
+}
+
+/// A file that is written and checked, and has no name yet.
+pub(super) struct Pending {
+    pub(super) format: Format,
+    pub(super) path: PathBuf,
+    pub(super) file: NewFile,
+    pub(super) size: u64,
+    pub(super) digest: Digest,
+}
+
+impl Pending {
+    /// Writes a file with `write`, hashing what goes through.
+    pub(super) fn write(
+        format: Format,
+        path: PathBuf,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let file = NewFile::beside(&path)?;
+        let mut hashed = Hashed {
+            out: io::BufWriter::with_capacity(1 << 18, file),
+            hasher: Hasher::sha256(),
+            size: 0,
+        };
+        write(&mut hashed)?;
+        let Hashed { out, hasher, size } = hashed;
+        let file = out
+            .into_inner()
+            .map_err(|error| Failure::unavailable(path.display(), error.into_error()))?;
+        Ok(Self {
+            format,
+            path,
+            file,
+            size,
+            digest: hasher.finish(),
+        })
+    }
+
+    /// Gives the file its name.
+    pub(super) fn finish(self) -> Result<Output, Failure> {
+        self.file.finish(&self.path)?;
+        Ok(Output {
+            format: self.format.name(),
+            path: self.path,
+            size: self.size,
+            image: self.digest,
+        })
+    }
+}
+
+struct Hashed<W> {
+    out: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.hasher.update(bytes.get(..n).unwrap_or_default());
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Copies a source from its beginning to its end.
+pub(super) fn copy(source: &dyn ReadAt, out: &mut dyn Write) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut offset = 0;
+    while offset < source.len() {
+        let n = (source.len() - offset).min(buffer.len() as u64) as usize;
+        let chunk = buffer.get_mut(..n).unwrap_or_default();
+        source.read_exact_at(chunk, offset)?;
+        out.write_all(chunk)?;
+        offset += n as u64;
+    }
+    Ok(())
+}
+
+/// Returns the path of a file of an image called `name`.
+pub(super) fn path(out: &Path, name: &str, suffix: &str) -> PathBuf {
+    out.join(format!("{name}{suffix}"))
+}

@@ -1,0 +1,495 @@
+//! Builds images: components through the gate, segments, disk, seal; nothing has its name before it is verified.
+//!
+//! 1. Every component, the boot loader included, is judged; all refusals of a build are reported together.
+//! 2. The root file system is laid out, and each part becomes a segment: made once, in parallel, kept for later builds.
+//! 3. The formats are written under temporary names, sealed, opened again and checked.
+//! 4. Only then do they get their names.
+//!
+//! Output is a pure function of the specification, the components and the request; no clock, no environment, no other program.
+
+mod formats;
+pub mod lock;
+mod sealing;
+mod segments;
+mod supply;
+
+pub use formats::{Format, Output};
+pub use lock::Lock;
+pub use sealing::sign;
+pub use supply::{FromStore, tree_of};
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use serde::Serialize;
+
+use crate::assemble;
+use crate::assemble::bios::BootFiles;
+use crate::config::rootfs;
+use crate::config::spec::{Role, Spec};
+use crate::digest::Digest;
+use crate::disk::ReadAt;
+use crate::disk::merkle::Merkle;
+use crate::failure::{Failure, Refusal};
+use crate::format::{qcow2, tar};
+use crate::key::SigningKey;
+use crate::oci::Platform;
+use crate::policy::Policy;
+use crate::reference::Reference;
+use crate::seal::statement::{InputRecord, SegmentRecord, Subject, SubjectDigest};
+use crate::seal::{Sealed, Statement};
+use crate::store::Source;
+use crate::store::derived::Derived;
+use crate::store::spool::Spool;
+use crate::time::Time;
+use crate::tree::contents::Sink;
+use crate::verify::component::Gate;
+use crate::verify::image::{InputVerdict, admit_input, check_overrides, components, make};
+use crate::verify::{Anchors, Component, Question, Supply, Verified, disk, files, unsafe_accept_unsigned};
+use formats::Pending;
+use sealing::Draft;
+use segments::{Made, Workshop};
+
+/// LinuxKit's time for what a build makes: 2017-04-18T16:30:00Z. imgkit gives it to everything.
+pub const MTIME: i64 = 1_492_533_000;
+
+/// What judges the components.
+#[derive(Clone, Copy, Debug)]
+pub enum Judge<'a> {
+    /// A policy and its trust anchors.
+    Policy {
+        /// The policy.
+        policy: &'a Policy,
+        /// Its anchors.
+        anchors: &'a Anchors,
+    },
+    /// Nothing does: sealed into the image, where every policy refuses it.
+    UnsafeAcceptUnsigned,
+}
+
+/// One build.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// How messages call the specification.
+    pub spec_name: &'a str,
+    /// The specification as written.
+    pub spec_bytes: &'a [u8],
+    /// The specification as read.
+    pub spec: &'a Spec,
+    /// The image's name: of its files, and in its seal.
+    pub name: &'a str,
+    /// The image's epoch.
+    pub epoch: u64,
+    /// The one time of judgement.
+    pub at: Time,
+    /// The image's platform.
+    pub platform: &'a Platform,
+    /// What judges the components.
+    pub judge: Judge<'a>,
+    /// The key that seals, if it is at hand.
+    pub seal_key: Option<&'a SigningKey>,
+    /// What to make.
+    pub formats: &'a [Format],
+    /// zstd's level for segments, 1 to 19.
+    pub level: i32,
+    /// Where the finished files go.
+    pub out: &'a Path,
+    /// The directory that `files: source:` is relative to.
+    pub base: &'a Path,
+    /// The policy's pinned roots, to verify what was built as a user would.
+    pub pins: &'a BTreeMap<String, Vec<u8>>,
+    /// The present, by the clock.
+    pub now: Time,
+}
+
+/// A finished build.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Built {
+    /// The files.
+    pub outputs: Vec<Output>,
+    /// The subjects of the statements: the `content` digest of disks, each file's of sets.
+    pub subjects: Vec<Subject>,
+    /// The components: reference, tree digest, what admitted each.
+    pub components: Vec<crate::seal::statement::ComponentRecord>,
+    /// Files of components that later parts replace.
+    pub overrides: Vec<assemble::Override>,
+    /// Inputs that are no components, and what vouches for them.
+    pub inputs: Vec<InputVerdict>,
+    /// The seals that wait for signatures: one for each statement.
+    #[serde(skip)]
+    pub seals: Vec<Sealed>,
+}
+
+/// Builds an image.
+///
+/// # Errors
+/// All refusals together, or what else stood in the way; then no file has its final name.
+pub fn build(
+    request: &Request<'_>,
+    source: &dyn Source,
+    derived: &Derived,
+    lock: Option<&Lock>,
+) -> Result<Built, Failure> {
+    let mut supply = FromStore::new(source, derived, lock);
+    let mut refusals = Vec::new();
+    let judged = judge(request, &mut supply, &mut refusals)?;
+    let (sources, spool) = read_sources(request, derived.scratch())?;
+    let inputs = judge_inputs(request, &sources, &mut refusals)?;
+    if !refusals.is_empty() {
+        return Err(Failure::Refused(refusals));
+    }
+    let placed = sources.iter().map(|source| {
+        let file = rootfs::Source {
+            size: source.size,
+            digest: source.digest,
+        };
+        (source.name.clone(), file)
+    });
+    let image = make(request.spec, &judged, placed.collect())?;
+    check_overrides(&judged, request.spec, &image)?;
+    let spools = supply
+        .into_spools()
+        .into_iter()
+        .map(|(manifest, spool)| (manifest, Arc::new(spool)));
+    let work = Work {
+        request,
+        judged: &judged,
+        image: &image,
+        draft: Draft::new(request, &judged, &image, sources)?,
+        workshop: Workshop {
+            source,
+            derived,
+            level: request.level,
+            sources: &spool,
+            spools: Mutex::new(spools.collect()),
+        },
+    };
+    let mut built = work.write()?;
+    built.overrides = image.plan.overrides.clone();
+    built.inputs = inputs;
+    Ok(built)
+}
+
+fn judge(
+    request: &Request<'_>,
+    supply: &mut dyn Supply,
+    refusals: &mut Vec<Refusal>,
+) -> Result<BTreeMap<Reference, Verified<Component>>, Failure> {
+    match request.judge {
+        Judge::Policy { policy, anchors } => {
+            let gate = Gate {
+                policy,
+                anchors,
+                at: request.at,
+                platform: request.platform,
+            };
+            if let Some(kernel) = &request.spec.kernel {
+                refusals.extend(
+                    kernel
+                        .cmdline
+                        .refusals(&policy.image().cmdline, Some(&kernel.cmdline_place)),
+                );
+            }
+            components(&gate, request.spec, supply, refusals)
+        }
+        Judge::UnsafeAcceptUnsigned => {
+            let mut accepted = BTreeMap::new();
+            for (_, name) in request.spec.images() {
+                if !accepted.contains_key(&name.reference) {
+                    let component = unsafe_accept_unsigned(name, request.platform, supply)?;
+                    accepted.insert(name.reference.clone(), component);
+                }
+            }
+            Ok(accepted)
+        }
+    }
+}
+
+/// Reads the files beside the YAML that it names.
+fn read_sources(request: &Request<'_>, scratch: &Path) -> Result<(Vec<InputRecord>, Spool), Failure> {
+    let mut spool = Spool::within(scratch)?;
+    let mut sources: Vec<InputRecord> = Vec::new();
+    for (name, optional, place) in request.spec.sources() {
+        if sources.iter().any(|source| source.name == name) {
+            continue;
+        }
+        let path = request.base.join(name);
+        let cannot = |error: io::Error| Failure::unavailable(format!("{} ({place})", path.display()), error);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && optional => continue,
+            Err(error) => return Err(cannot(error)),
+        };
+        let (size, digest) = spool.take(&mut file).map_err(cannot)?;
+        sources.push(InputRecord {
+            name: name.to_owned(),
+            size,
+            digest,
+        });
+    }
+    Ok((sources, spool))
+}
+
+fn judge_inputs(
+    request: &Request<'_>,
+    sources: &[InputRecord],
+    refusals: &mut Vec<Refusal>,
+) -> Result<Vec<InputVerdict>, Failure> {
+    let spec = InputRecord {
+        name: request.spec_name.to_owned(),
+        size: request.spec_bytes.len() as u64,
+        digest: Digest::sha256(request.spec_bytes),
+    };
+    let mut verdicts = Vec::new();
+    for input in std::iter::once(&spec).chain(sources) {
+        let verdict = match request.judge {
+            Judge::Policy { policy, anchors } => admit_input(policy, anchors, &input.name, &input.digest, request.at),
+            Judge::UnsafeAcceptUnsigned => Ok(InputVerdict {
+                name: input.name.clone(),
+                digest: input.digest,
+                admitted_by: None,
+            }),
+        };
+        match verdict {
+            Ok(verdict) => verdicts.push(verdict),
+            Err(Failure::Refused(more)) => refusals.extend(more),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(verdicts)
+}
+
+/// A build whose inputs are all verified.
+struct Work<'a> {
+    request: &'a Request<'a>,
+    judged: &'a BTreeMap<Reference, Verified<Component>>,
+    image: &'a assemble::Image,
+    draft: Draft,
+    workshop: Workshop<'a>,
+}
+
+impl Work<'_> {
+    fn write(&self) -> Result<Built, Failure> {
+        let wants = |format| self.request.formats.contains(&format);
+        let mut pending = Vec::new();
+        let mut statements = Vec::new();
+        let needs_segments = wants(Format::KernelInitrd) || wants(Format::RawBios) || wants(Format::Qcow2Bios);
+        let segments = if needs_segments { self.segments()? } else { Vec::new() };
+        if wants(Format::RawBios) || wants(Format::Qcow2Bios) {
+            statements.push(self.disks(&segments, &mut pending)?);
+        }
+        if wants(Format::KernelInitrd) {
+            statements.push(self.kernel_and_initrd(&segments, &mut pending)?);
+        }
+        if wants(Format::Tar) {
+            statements.push(self.archive(&mut pending)?);
+        }
+        let outputs = pending.into_iter().map(Pending::finish).collect::<Result<_, _>>()?;
+        let components = statements
+            .first()
+            .map(|(statement, _)| statement.predicate.components.clone());
+        Ok(Built {
+            outputs,
+            subjects: statements
+                .iter()
+                .flat_map(|(statement, _)| statement.subject.clone())
+                .collect(),
+            components: components.unwrap_or_default(),
+            overrides: Vec::new(),
+            inputs: Vec::new(),
+            seals: statements.into_iter().map(|(_, sealed)| sealed).collect(),
+        })
+    }
+
+    fn component(&self, role: Role) -> Option<&Verified<Component>> {
+        let named = self
+            .request
+            .spec
+            .images()
+            .into_iter()
+            .find(|(other, _)| *other == role)?;
+        self.judged.get(&named.1.reference)
+    }
+
+    fn segments(&self) -> Result<Vec<Made>, Failure> {
+        self.workshop.segments(self.image, &|segment| {
+            segment.role.and_then(|role| self.component(role))
+        })
+    }
+
+    /// Returns the kernel's file and the microcode's, if there is one.
+    fn kernel(&self) -> Result<(Arc<dyn ReadAt>, Option<Arc<dyn ReadAt>>), Failure> {
+        let component = self.component(Role::Kernel);
+        let (Some(kernel), Some(component)) = (self.image.kernel, component) else {
+            let problem = "a bootable image needs a kernel; name its component under `kernel:`";
+            return Err(Failure::malformed(self.request.spec_name, problem));
+        };
+        let microcode = self
+            .image
+            .microcode
+            .map(|file| self.workshop.file(component, &file.digest));
+        Ok((self.workshop.file(component, &kernel.digest)?, microcode.transpose()?))
+    }
+
+    fn disks(&self, segments: &[Made], pending: &mut Vec<Pending>) -> Result<(Statement, Sealed), Failure> {
+        let file = |component: &Verified<Component>, digest: &Digest| self.workshop.file(component, digest);
+        let loader = sealing::loader(self.judged, self.request, &file)?;
+        let (kernel, microcode) = self.kernel()?;
+        let files = BootFiles {
+            kernel,
+            microcode,
+            segments: segments
+                .iter()
+                .map(|made| (made.name.clone(), Arc::clone(&made.bytes)))
+                .collect(),
+        };
+        let (disk, statement, sealed) = self.draft.disk(self.request, self.image, &loader, files)?;
+        let cannot = |error: io::Error| Failure::unavailable(self.request.out.display(), error);
+        if self.request.formats.contains(&Format::RawBios) {
+            let raw = Pending::write(Format::RawBios, self.path("-bios.img"), |out| {
+                formats::copy(&disk, out).map_err(cannot)
+            })?;
+            self.check_disk(&raw, raw.file.reopen()?, &statement)?;
+            pending.push(raw);
+        }
+        if self.request.formats.contains(&Format::Qcow2Bios) {
+            let file = Pending::write(Format::Qcow2Bios, self.path(".qcow2"), |out| {
+                let layout = qcow2::Layout::of(&disk).map_err(cannot)?;
+                layout.write(&disk, out).map_err(cannot)
+            })?;
+            let guest = qcow2::Guest::open(Arc::new(file.file.reopen()?));
+            let guest = guest.map_err(|error| Failure::unavailable(file.path.display(), error))?;
+            self.check_disk(&file, guest, &statement)?;
+            pending.push(file);
+        }
+        Ok((statement, sealed))
+    }
+
+    /// Opens a written disk again and verifies it as a user would; an unsealed one by its content alone.
+    fn check_disk(
+        &self,
+        written: &Pending,
+        guest: impl ReadAt + 'static,
+        statement: &Statement,
+    ) -> Result<(), Failure> {
+        let guest: Arc<dyn ReadAt> = Arc::new(guest);
+        let subject = written.path.display().to_string();
+        match self.question(&subject) {
+            Some(question) => disk::disk(&question, guest).map(drop),
+            None => {
+                let (place, _) = disk::read_seal(&subject, &guest)?;
+                let tree = Merkle::of(&guest, place.offset..place.offset + place.length);
+                let content = tree.map_err(|error| Failure::unavailable(&subject, error))?.content();
+                let expected = SubjectDigest::Content(content.hex());
+                match statement.subject.iter().any(|subject| subject.digest == expected) {
+                    true => Ok(()),
+                    false => Err(Failure::unavailable(
+                        subject,
+                        "what was written reads back differently; check this disk",
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Asks what a user of the policy would, where it says who may seal and this build is sealed.
+    fn question<'q>(&'q self, subject: &'q str) -> Option<Question<'q>> {
+        let Judge::Policy { policy, .. } = self.request.judge else {
+            return None;
+        };
+        let threshold = policy.image().sealed.as_ref()?.threshold;
+        // With more signatures to come, and for an evaluation ahead of the clock, nobody can say yes yet.
+        let now = self.request.now.max(self.request.at);
+        (self.request.seal_key.is_some() && threshold == 1).then_some(Question {
+            subject,
+            policy,
+            pins: self.request.pins,
+            now,
+            files: false,
+            memory: None,
+        })
+    }
+
+    fn kernel_and_initrd(&self, segments: &[Made], pending: &mut Vec<Pending>) -> Result<(Statement, Sealed), Failure> {
+        let (kernel, microcode) = self.kernel()?;
+        let cannot = |error: io::Error| Failure::unavailable(self.request.out.display(), error);
+        let parts = microcode.iter().chain(segments.iter().map(|made| &made.bytes));
+        let format = Format::KernelInitrd;
+        let members = [
+            Pending::write(format, self.path("-kernel"), |out| {
+                formats::copy(&kernel, out).map_err(cannot)
+            })?,
+            Pending::write(format, self.path("-initrd.img"), |out| {
+                parts
+                    .clone()
+                    .try_for_each(|part| formats::copy(part, out).map_err(cannot))
+            })?,
+            Pending::write(format, self.path("-cmdline"), |out| {
+                out.write_all(self.image.cmdline.as_bytes()).map_err(cannot)
+            })?,
+        ];
+        let records = segments.iter().map(|made| SegmentRecord {
+            owner: made.name.clone(),
+            length: made.bytes.len(),
+        });
+        self.seal_files(format, records.collect(), members.into(), pending)
+    }
+
+    fn archive(&self, pending: &mut Vec<Pending>) -> Result<(Statement, Sealed), Failure> {
+        let contents = self.workshop.everything(self.judged.values(), self.image)?;
+        let mtime = Time::from_unix(MTIME).map_err(|error| Failure::malformed("mtime", error))?;
+        let member = Pending::write(Format::Tar, self.path(".tar"), |out| {
+            let written = tar::write_tar(&self.image.tree, &contents, mtime, out);
+            written.map_err(|error| Failure::unavailable(self.request.out.display(), error))
+        })?;
+        self.seal_files(Format::Tar, Vec::new(), vec![member], pending)
+    }
+
+    fn seal_files(
+        &self,
+        format: Format,
+        segments: Vec<SegmentRecord>,
+        members: Vec<Pending>,
+        pending: &mut Vec<Pending>,
+    ) -> Result<(Statement, Sealed), Failure> {
+        let subject = |member: &Pending| Subject {
+            name: member
+                .path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            digest: SubjectDigest::File(member.digest.hex()),
+        };
+        let subjects: Vec<Subject> = members.iter().map(subject).collect();
+        let (statement, sealed) = self.draft.files(self.request, format.name(), segments, subjects)?;
+        let path = self.path(files::seal_suffix(format.name()));
+        let seal = Pending::write(format, path, |out| {
+            let bytes = sealed
+                .encode(sealed.len())
+                .map_err(|error| Failure::malformed(self.request.name, error))?;
+            out.write_all(&bytes)
+                .map_err(|error| Failure::unavailable(self.request.out.display(), error))
+        })?;
+        let subject = seal.path.display().to_string();
+        if let Some(question) = self.question(&subject) {
+            let open = |member: &Pending| {
+                let name = member.path.file_name().map(|name| name.to_string_lossy().into_owned());
+                let file: Arc<dyn ReadAt> = Arc::new(member.file.reopen()?);
+                Ok((name.unwrap_or_default(), file))
+            };
+            let opened = members.iter().map(open).collect::<Result<BTreeMap<_, _>, Failure>>()?;
+            files::files(&question, &sealed, &opened)?;
+        }
+        pending.extend(members);
+        pending.push(seal);
+        Ok((statement, sealed))
+    }
+
+    fn path(&self, suffix: &str) -> PathBuf {
+        formats::path(self.request.out, self.request.name, suffix)
+    }
+}

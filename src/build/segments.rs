@@ -1,0 +1,213 @@
+//! Segments: made once, in parallel, kept, and compared with the verified tree whenever they are used.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex};
+
+use rayon::prelude::*;
+
+use crate::assemble::{Image, Segment};
+use crate::digest::Digest;
+use crate::disk::{ReadAt, Stream};
+use crate::failure::Failure;
+use crate::format::segment::{read_segment, write_segment};
+use crate::store::derived::{Derived, Kind};
+use crate::store::file::FileAt;
+use crate::store::spool::Spool;
+use crate::store::{Source, image_tree};
+use crate::tree::contents::{HashOnly, hash_to};
+use crate::tree::{Contents, Tree};
+use crate::verify::{Component, Verified};
+
+/// What segments are made from.
+pub(super) struct Workshop<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) derived: &'a Derived,
+    pub(super) level: i32,
+    /// Contents of `files: source:`.
+    pub(super) sources: &'a Spool,
+    /// Contents that were unpacked before, by manifest.
+    pub(super) spools: Mutex<BTreeMap<Digest, Arc<Spool>>>,
+}
+
+/// A segment's bytes.
+pub(super) struct Made {
+    pub(super) name: String,
+    pub(super) bytes: Arc<dyn ReadAt>,
+}
+
+impl Workshop<'_> {
+    /// Makes or finds every segment of an image; `component` finds a part's component.
+    pub(super) fn segments<'c>(
+        &self,
+        image: &Image,
+        component: &(dyn Fn(&Segment) -> Option<&'c Verified<Component>> + Sync),
+    ) -> Result<Vec<Made>, Failure> {
+        // The largest first, so that the last thread to end ends early; the result keeps the plan's order.
+        let mut order: Vec<usize> = (0..image.plan.segments.len()).collect();
+        let size = |at: &usize| {
+            image
+                .plan
+                .segments
+                .get(*at)
+                .map_or(0, |segment| segment.tree.content_bytes())
+        };
+        order.sort_by_key(|at| std::cmp::Reverse(size(at)));
+        let one = |at: usize| {
+            let segment = image
+                .plan
+                .segments
+                .get(at)
+                .ok_or_else(|| Failure::malformed("initrd", "no such segment"))?;
+            let made = self.segment(segment, image, component(segment))?;
+            Ok((at, made))
+        };
+        let mut made = order
+            .into_par_iter()
+            .with_max_len(1)
+            .map(one)
+            .collect::<Result<Vec<(usize, Made)>, Failure>>()?;
+        made.sort_by_key(|(at, _)| *at);
+        Ok(made.into_iter().map(|(_, made)| made).collect())
+    }
+
+    fn segment(
+        &self,
+        segment: &Segment,
+        image: &Image,
+        component: Option<&Verified<Component>>,
+    ) -> Result<Made, Failure> {
+        let key = segment.cache_key(self.level);
+        let bytes = match self.known(segment, &key) {
+            Some(bytes) => bytes,
+            None => self.make(segment, &key, image, component)?,
+        };
+        Ok(Made {
+            name: segment.name.clone(),
+            bytes: Arc::new(bytes),
+        })
+    }
+
+    /// Finds a kept segment, and unpacks and compares it; one that is wrong is forgotten.
+    fn known(&self, segment: &Segment, key: &Digest) -> Option<FileAt> {
+        let file = self.derived.open(Kind::Segment, key)?;
+        if holds(&file, segment) {
+            return Some(file);
+        }
+        self.derived.forget(Kind::Segment, key);
+        None
+    }
+
+    fn make(
+        &self,
+        segment: &Segment,
+        key: &Digest,
+        image: &Image,
+        component: Option<&Verified<Component>>,
+    ) -> Result<FileAt, Failure> {
+        let contents = self.everything(component.into_iter(), image)?;
+        let mut file = self.derived.start(Kind::Segment, key)?;
+        let written = write_segment(&segment.tree, &contents, segment.place, self.level, &mut file);
+        written.map_err(|error| Failure::malformed(format!("segment {}", segment.name), error))?;
+        let file = self.derived.keep(Kind::Segment, key, file)?;
+        if !holds(&file, segment) {
+            return Err(Failure::unavailable(
+                format!("segment {}", segment.name),
+                "what was written is not what was to be written; check this machine's disk and memory",
+            ));
+        }
+        Ok(file)
+    }
+
+    /// Unpacks every component, for formats that hold whole files.
+    pub(super) fn everything<'c>(
+        &'c self,
+        components: impl Iterator<Item = &'c Verified<Component>>,
+        image: &'c Image,
+    ) -> Result<Everything<'c>, Failure> {
+        let spools = components
+            .map(|component| self.contents(component))
+            .collect::<Result<_, _>>()?;
+        Ok(Everything {
+            spools,
+            others: [self.sources, &image.generated],
+        })
+    }
+
+    /// Finds or unpacks one file of a component, as bytes that are hashed now.
+    pub(super) fn file(&self, component: &Verified<Component>, digest: &Digest) -> Result<Arc<dyn ReadAt>, Failure> {
+        let is_it =
+            |file: &FileAt| hash_to(&mut Stream::new(file), &mut io::sink()).is_ok_and(|(_, found)| found == *digest);
+        if let Some(file) = self.derived.open(Kind::File, digest) {
+            if is_it(&file) {
+                return Ok(Arc::new(file));
+            }
+            self.derived.forget(Kind::File, digest);
+        }
+        let subject = component.reference();
+        let cannot = |error: io::Error| Failure::unavailable(subject, error);
+        let contents = self.contents(component)?;
+        let mut file = self.derived.start(Kind::File, digest)?;
+        io::copy(&mut contents.open(digest).map_err(cannot)?, &mut file).map_err(cannot)?;
+        let file = self.derived.keep(Kind::File, digest, file)?;
+        match is_it(&file) {
+            true => Ok(Arc::new(file)),
+            false => Err(Failure::unavailable(
+                subject,
+                "what was written is not what was read; check this machine's disk",
+            )),
+        }
+    }
+
+    /// Unpacks a component's layers, once for all its segments.
+    pub(super) fn contents(&self, component: &Verified<Component>) -> Result<Arc<Spool>, Failure> {
+        let manifest = *component.image().manifest_digest();
+        let poisoned = |_| Failure::unavailable("segments", "another thread failed");
+        if let Some(spool) = self.spools.lock().map_err(poisoned)?.get(&manifest) {
+            return Ok(Arc::clone(spool));
+        }
+        let mut spool = Spool::within(self.derived.scratch())?;
+        let subject = component.reference().to_string();
+        let tree = image_tree(self.source, &subject, component.image(), &mut spool)?;
+        // The layers may have been replaced since the component was judged by its signed list.
+        if tree != *component.tree() {
+            return Err(crate::verify::tree_mismatch(&subject, component.tree_digest(), &tree));
+        }
+        let spool = Arc::new(spool);
+        self.spools
+            .lock()
+            .map_err(poisoned)?
+            .insert(manifest, Arc::clone(&spool));
+        Ok(spool)
+    }
+}
+
+/// Tells whether a file holds exactly a segment: its entries, its place, nothing else.
+fn holds(file: &FileAt, segment: &Segment) -> bool {
+    let mut tree = Tree::new();
+    let mut stream = Stream::new(file);
+    let read = read_segment(&mut stream, file.len(), &mut HashOnly, &mut |path, entry| {
+        tree.insert(path, entry);
+        Ok(())
+    });
+    read.is_ok_and(|summary| summary.place == segment.place) && tree == segment.tree
+}
+
+/// Contents of everything that an image holds.
+pub(super) struct Everything<'a> {
+    spools: Vec<Arc<Spool>>,
+    others: [&'a dyn Contents; 2],
+}
+
+impl Contents for Everything<'_> {
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + '_>> {
+        let spools = self.spools.iter().map(|spool| &**spool as &dyn Contents);
+        for contents in spools.chain(self.others) {
+            match contents.open(digest) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => return other,
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("no content {digest}")))
+    }
+}

@@ -1,0 +1,168 @@
+//! `imgkit verify` and `imgkit show`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::disk::{DiskArg, Opened};
+use super::{Context, Report, judge};
+use crate::failure::Failure;
+use crate::seal::{Evidence, Sealed, Statement};
+use crate::store::memory::Epochs;
+use crate::verify::disk::{disk, read_seal};
+use crate::verify::files::files;
+use crate::verify::{Disk, Memory, Question, Verified};
+
+/// Verifies a finished image, offline.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    pub(super) disk: DiskArg,
+    #[command(flatten)]
+    pub(super) options: VerifyOptions,
+    /// Unpack every segment, and prove every component against its own signer, even if the policy does not demand it
+    #[arg(long)]
+    files: bool,
+}
+
+/// By what an image is verified.
+#[derive(Debug, Args)]
+pub(super) struct VerifyOptions {
+    /// The policy
+    #[arg(long, value_name = "FILE", env = "IMGKIT_POLICY")]
+    policy: PathBuf,
+    /// Remember the highest epoch of each image here, and refuse lower ones
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+impl Memory for Epochs {
+    fn epoch(&self, root: &str, name: &str) -> Result<Option<u64>, Failure> {
+        self.highest(root, name)
+    }
+}
+
+impl Verify {
+    pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
+        let verified = self
+            .options
+            .verify(context, &self.disk.subject(), self.disk.open()?, self.files)?;
+        let report = verified.report();
+        Ok(Report::new(report.text(), json!(report)))
+    }
+}
+
+impl VerifyOptions {
+    /// Verifies an opened image, and remembers its epoch where that is wanted.
+    pub(super) fn verify(
+        &self,
+        context: &Context,
+        subject: &str,
+        opened: Opened,
+        files_too: bool,
+    ) -> Result<Verified<Disk>, Failure> {
+        let (policy, pins) = judge::read(&self.policy)?;
+        let epochs = self.state.as_ref().map(Epochs::at);
+        let question = Question {
+            subject,
+            policy: &policy,
+            pins: &pins,
+            now: context.now()?,
+            files: files_too,
+            memory: epochs.as_ref().map(|epochs| epochs as &dyn Memory),
+        };
+        let verified = match opened {
+            Opened::Disk(guest) => disk(&question, guest)?,
+            Opened::Files(sealed, members) => files(&question, &sealed, &members)?,
+        };
+        if let Some(epochs) = &epochs {
+            let report = verified.report();
+            epochs.remember(&report.seal.root, &report.name, report.epoch)?;
+        }
+        Ok(verified)
+    }
+}
+
+/// Shows what an image says of itself, without judging.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    disk: DiskArg,
+    /// Write the bytes that the seal's signatures are over (DSSE's PAE) and each signature into this directory
+    #[arg(long, value_name = "DIR")]
+    seal_to: Option<PathBuf>,
+}
+
+impl Show {
+    pub(super) fn run(&self) -> Result<Report, Failure> {
+        let subject = self.disk.subject();
+        let sealed = match self.disk.open()? {
+            Opened::Disk(guest) => read_seal(&subject, &guest)?.1,
+            Opened::Files(sealed, _) => *sealed,
+        };
+        if let Some(dir) = &self.seal_to {
+            write_seal(dir, &sealed)?;
+        }
+        let unjudged = |error: &dyn std::fmt::Display| Failure::malformed(&subject, error);
+        let statement = Statement::decode(sealed.envelope.payload()).map_err(|error| unjudged(&error))?;
+        let evidence = Evidence::decode(&sealed.evidence).map_err(|error| unjudged(&error))?;
+        let about = &statement.predicate;
+        // Writing to a String cannot fail.
+        let mut text = format!(
+            "{}  NOT JUDGED  {} epoch {}, evaluated {}\n",
+            about.name, about.arch, about.epoch, about.evaluated_at
+        );
+        let _ = writeln!(text, "  command line: {}", about.cmdline);
+        for subject in &statement.subject {
+            let _ = writeln!(text, "  subject {} {}", subject.name, json!(subject.digest));
+        }
+        for signature in sealed.envelope.signatures() {
+            let _ = writeln!(text, "  signature by {}", signature.keyid);
+        }
+        for component in &about.components {
+            let _ = writeln!(
+                text,
+                "  component {} {} tree {}",
+                component.reference,
+                component.document.short(),
+                component.tree.short()
+            );
+        }
+        for segment in &about.segments {
+            let _ = writeln!(text, "  {:>12}  segment {}", segment.length, segment.owner);
+        }
+        for (name, document) in evidence.iter() {
+            let _ = writeln!(text, "  {:>12}  evidence {name}", document.len());
+        }
+        let documents: Vec<_> = evidence
+            .iter()
+            .map(|(name, bytes)| json!({ "name": name, "size": bytes.len() }))
+            .collect();
+        let signatures: Vec<_> = sealed
+            .envelope
+            .signatures()
+            .iter()
+            .map(|signature| &signature.keyid)
+            .collect();
+        let json = json!({ "judged": false, "statement": statement, "signatures": signatures, "evidence": documents });
+        Ok(Report::new(text, json))
+    }
+}
+
+/// Writes what a signature is over, and the signatures, so that any tool can check them.
+fn write_seal(dir: &std::path::Path, sealed: &Sealed) -> Result<(), Failure> {
+    let write = |name: String, bytes: &[u8]| {
+        let path = dir.join(name);
+        std::fs::write(&path, bytes).map_err(|error| Failure::unavailable(path.display(), error))
+    };
+    crate::store::file::make_dir(dir)?;
+    write("pae".to_owned(), &sealed.envelope.pae())?;
+    for signature in sealed.envelope.signatures() {
+        // Key ids are hexadecimal where imgkit made them; nothing else becomes part of a path.
+        let name: String = signature.keyid.chars().filter(char::is_ascii_alphanumeric).collect();
+        write(format!("{name}.sig"), &signature.sig)?;
+    }
+    Ok(())
+}

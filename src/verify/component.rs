@@ -1,0 +1,300 @@
+//! Components: is this image what its signer signed, and does the policy admit that signer?
+
+use super::Verified;
+use super::anchors::{Admitted, Anchors, check_digest};
+use crate::config::label::ImageDefaults;
+use crate::config::privilege::asked_by_label;
+use crate::config::spec::{Container, ImageName};
+use crate::digest::Digest;
+use crate::failure::{Code, Failure, Refusal};
+use crate::oci::{Image, Platform};
+use crate::policy::{Policy, Requirement, Rule};
+use crate::reference::Reference;
+use crate::seal::statement::Admission;
+use crate::time::Time;
+use crate::tree::{Tree, list};
+use crate::trust::Bundle;
+
+/// A component with the evidence for it.
+#[derive(Clone, Debug)]
+pub struct Component {
+    reference: Reference,
+    image: Image,
+    defaults: ImageDefaults,
+    tree: Tree,
+    tree_digest: Digest,
+    admission: Admission,
+    metadata: Option<(String, Bundle)>,
+    rule: Option<Rule>,
+}
+
+impl Component {
+    /// Returns the normalised reference that the specification names.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// Returns the image's documents.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Returns what the image says of itself.
+    pub fn defaults(&self) -> &ImageDefaults {
+        &self.defaults
+    }
+
+    /// Returns the image's flattened tree.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Returns the SHA-256 of the tree's canonical list.
+    pub fn tree_digest(&self) -> &Digest {
+        &self.tree_digest
+    }
+
+    /// Returns what admitted the component.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Returns the policy's name of the trust root and the metadata from which the look-up can be repeated.
+    pub fn metadata(&self) -> Option<(&str, &Bundle)> {
+        self.metadata.as_ref().map(|(root, bundle)| (root.as_str(), bundle))
+    }
+
+    /// Returns the rule that admitted it.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.rule.as_ref()
+    }
+}
+
+/// Where the bytes of components come from: the store at build, the seal's evidence at verification.
+///
+/// Nothing that it gives is trusted; everything is hashed and compared here.
+pub trait Supply {
+    /// Gives the image that a reference names.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be found or is not in its form.
+    fn image(&mut self, reference: &Reference, platform: &Platform) -> Result<Image, Failure>;
+
+    /// Gives an image's tree; `signed` is the digest that its list should have, when somebody signed one.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be read.
+    fn tree(&mut self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure>;
+}
+
+/// What components are judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Gate<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Its trust roots.
+    pub anchors: &'a Anchors,
+    /// The one time of judgement.
+    pub at: Time,
+    /// The image's platform.
+    pub platform: &'a Platform,
+}
+
+impl Gate<'_> {
+    /// Judges one component.
+    ///
+    /// # Errors
+    /// A refusal at the place where the specification names it, or why it could not be found out.
+    pub fn component(&self, name: &ImageName, supply: &mut dyn Supply) -> Result<Verified<Component>, Failure> {
+        self.judge(&name.reference, supply)
+            .map_err(|failure| placed(failure, name))
+            .map(Verified)
+    }
+
+    fn judge(&self, reference: &Reference, supply: &mut dyn Supply) -> Result<Component, Failure> {
+        let subject = reference.to_string();
+        let rule = self.rule(reference)?;
+        let admitted = match &rule.requirement {
+            Requirement::Denied { reason } => {
+                let advice = "leave it out, or use a component that the policy admits";
+                let refusal = Refusal::new(
+                    Code::Denied,
+                    &subject,
+                    "a component that no rule denies",
+                    reason,
+                    advice,
+                );
+                return Err(refusal.into());
+            }
+            Requirement::Unsigned => None,
+            Requirement::Signed(demand) => {
+                let name = self.anchors.target_name(reference, demand, self.at)?;
+                Some(self.anchors.target(&subject, demand, &name, self.at)?)
+            }
+        };
+        let image = supply.image(reference, self.platform)?;
+        if let Some(named) = reference.digest() {
+            check_digest(&subject, named, image.digest())?;
+        }
+        let signed = match &admitted {
+            Some(admitted) => Some(self.check_image(&subject, admitted, &image)?),
+            None => None,
+        };
+        let tree = supply.tree(&subject, &image, signed.as_ref())?;
+        let tree_digest = list::digest(&tree);
+        if let Some(signed) = signed
+            && signed != tree_digest
+        {
+            return Err(tree_mismatch(&subject, &signed, &tree));
+        }
+        let admission = match &admitted {
+            Some(Admitted { target, demand }) => {
+                let evidence = target.evidence();
+                Admission::Rule {
+                    rule: rule.pattern.to_string(),
+                    root: demand.root.clone(),
+                    role: evidence.role.clone(),
+                    threshold: evidence.threshold.max(demand.threshold),
+                    keys: evidence.keys.iter().map(ToString::to_string).collect(),
+                    versions: [
+                        evidence.root.version,
+                        evidence.timestamp.version,
+                        evidence.snapshot.version,
+                        evidence.role_mark().version,
+                    ],
+                    expires: evidence.expires(),
+                }
+            }
+            None => Admission::UnsignedRule {
+                rule: rule.pattern.to_string(),
+            },
+        };
+        let defaults = defaults(&subject, &image)?;
+        Ok(Component {
+            reference: reference.clone(),
+            image,
+            defaults,
+            tree,
+            tree_digest,
+            admission,
+            metadata: admitted.map(|admitted| (admitted.demand.root, admitted.target.bundle().clone())),
+            rule: Some(rule.clone()),
+        })
+    }
+
+    fn rule(&self, reference: &Reference) -> Result<&Rule, Failure> {
+        self.policy.rule_for(reference).ok_or_else(|| {
+            let patterns: Vec<String> = self
+                .policy
+                .rules()
+                .iter()
+                .map(|rule| rule.pattern.to_string())
+                .collect();
+            let expected = format!("a rule that matches, one of: {}", patterns.join(", "));
+            let advice = "use a component that the policy knows, or ask the policy's owner for a rule";
+            Refusal::new(Code::NoRule, reference, expected, "none matches", advice).into()
+        })
+    }
+
+    /// Compares the image's documents with what was signed; returns the signed tree digest of the platform.
+    fn check_image(&self, subject: &str, admitted: &Admitted, image: &Image) -> Result<Digest, Failure> {
+        let signed = admitted.target.image().map_err(|error| error.about(subject))?;
+        check_digest(subject, &signed.document, image.digest())?;
+        let platform = self.platform.to_string();
+        let platform = signed.platform(&platform).ok_or_else(|| {
+            let known: Vec<&str> = signed
+                .platforms
+                .iter()
+                .map(|platform| platform.platform.as_str())
+                .collect();
+            let advice = "have the image signed for this platform as well";
+            let found = known.join(", ");
+            Refusal::new(
+                Code::Unsigned,
+                subject,
+                format!("a signed tree for {}", self.platform),
+                found,
+                advice,
+            )
+        })?;
+        check_digest(subject, &platform.manifest, image.manifest_digest())?;
+        Ok(platform.tree)
+    }
+}
+
+impl Verified<Component> {
+    /// Checks that a container's label asks for nothing that neither the rule nor the YAML grants (law of the gate 9).
+    ///
+    /// # Errors
+    /// A refusal (PRIVILEGE) that names what is asked for.
+    pub fn check_privileges(&self, container: &Container) -> Result<(), Failure> {
+        let Some(rule) = &self.rule else { return Ok(()) };
+        let asked = asked_by_label(&self.defaults.settings, &container.overlay);
+        let mut wanting = asked.iter().map(ToString::to_string).collect::<Vec<_>>();
+        wanting.retain(|privilege| !rule.allow.iter().any(|allow| allow.covers(privilege)));
+        if wanting.is_empty() {
+            return Ok(());
+        }
+        let expected = format!(
+            "what the label asks for to be allowed by rule {} ({}) or written in the YAML",
+            rule.pattern, rule.place
+        );
+        let advice = "write what the container needs in the YAML, or ask the policy's owner for `allow:`";
+        let refusal = Refusal::new(Code::Privilege, &self.reference, expected, wanting.join(", "), advice);
+        Err(refusal.at(container.image.place.clone()).into())
+    }
+}
+
+/// Lets a component in that nobody vouches for. What is built with it is sealed as such, and every policy refuses it.
+///
+/// # Errors
+/// [`Failure`] when the image cannot be found, or is not in its form: that is not a matter of trust.
+pub fn unsafe_accept_unsigned(
+    name: &ImageName,
+    platform: &Platform,
+    supply: &mut dyn Supply,
+) -> Result<Verified<Component>, Failure> {
+    let subject = name.reference.to_string();
+    let image = supply
+        .image(&name.reference, platform)
+        .map_err(|failure| placed(failure, name))?;
+    let tree = supply
+        .tree(&subject, &image, None)
+        .map_err(|failure| placed(failure, name))?;
+    Ok(Verified(Component {
+        reference: name.reference.clone(),
+        defaults: defaults(&subject, &image)?,
+        image,
+        tree_digest: list::digest(&tree),
+        tree,
+        admission: Admission::Nothing,
+        metadata: None,
+        rule: None,
+    }))
+}
+
+/// Refuses a tree that is not the signed one.
+pub fn tree_mismatch(subject: &str, signed: &Digest, found: &Tree) -> Failure {
+    let expected = format!("a tree whose list is {signed}, as signed");
+    let advice = "get the image that was signed; its layers unpack to something else";
+    Refusal::new(Code::TreeMismatch, subject, expected, list::digest(found), advice).into()
+}
+
+fn defaults(subject: &str, image: &Image) -> Result<ImageDefaults, Failure> {
+    ImageDefaults::new(subject, image.config()).map_err(Failure::from)
+}
+
+/// Says where the specification names what was refused.
+fn placed(failure: Failure, name: &ImageName) -> Failure {
+    match failure {
+        Failure::Refused(refusals) => {
+            let placed = refusals.into_iter().map(|refusal| refusal.at(name.place.clone()));
+            Failure::Refused(placed.collect())
+        }
+        Failure::Unavailable { subject, problem } => Failure::Unavailable {
+            subject: format!("{subject} ({})", name.place),
+            problem,
+        },
+        other => other,
+    }
+}

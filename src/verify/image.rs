@@ -1,0 +1,445 @@
+//! What every image must be, whatever its format: name, age, epoch, command line, components, inputs.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Verified;
+use super::anchors::Anchors;
+use super::component::{Component, Gate, Supply};
+use super::report::{ComponentReport, State};
+use super::seal::Opened;
+use crate::assemble;
+use crate::config::rootfs;
+use crate::config::spec::{Role, Spec};
+use crate::digest::Digest;
+use crate::failure::{Code, Failure, Refusal};
+use crate::oci::{Image, Platform, walk};
+use crate::policy::{Policy, SpecRequirement};
+use crate::reference::Reference;
+use crate::seal::statement::{Predicate, Statement};
+use crate::seal::{Evidence, Sealed};
+use crate::time::Time;
+use crate::tree::{Tree, list};
+
+/// What an image is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// How messages call the image.
+    pub subject: &'a str,
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The pinned root.json files by the policy's names.
+    pub pins: &'a BTreeMap<String, Vec<u8>>,
+    /// The present.
+    pub now: Time,
+    /// Whether to unpack segments and prove every component, even where the policy does not demand it.
+    pub files: bool,
+    /// What was seen before, if anything is remembered.
+    pub memory: Option<&'a dyn Memory>,
+}
+
+/// What a verifier remembers of images that it found good (law of the gate 7).
+pub trait Memory: std::fmt::Debug {
+    /// Returns the highest epoch seen of images of `name` under the trust root that the policy calls `root`.
+    ///
+    /// # Errors
+    /// [`Failure`] when the memory cannot be read.
+    fn epoch(&self, root: &str, name: &str) -> Result<Option<u64>, Failure>;
+}
+
+/// The statement about an image, found good, and the image made again from its evidence.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) opened: Opened,
+    pub(super) spec: Spec,
+    pub(super) components: BTreeMap<Reference, Verified<Component>>,
+    pub(super) image: assemble::Image,
+}
+
+impl Judged {
+    pub(super) fn predicate(&self) -> &Predicate {
+        &self.opened.statement.predicate
+    }
+
+    /// Tells whether the policy demands that some component be proved.
+    pub(super) fn needs_proof(&self, policy: &Policy) -> bool {
+        let by_rule = |component: &Verified<Component>| component.rule().is_some_and(|rule| rule.proved);
+        policy.image().proved || self.components.values().any(by_rule)
+    }
+
+    /// Refuses components that are only asserted where the policy demands proof.
+    pub(super) fn check_proved(&self, policy: &Policy, reports: &[ComponentReport]) -> Result<(), Failure> {
+        let wanting = reports
+            .iter()
+            .filter(|report| report.state == State::Asserted)
+            .filter(|report| {
+                let rule = self
+                    .components
+                    .get(&report.reference)
+                    .and_then(|component| component.rule());
+                policy.image().proved || rule.is_some_and(|rule| rule.proved)
+            });
+        let refusal = |report: &ComponentReport| {
+            let advice = "have the component signed with its tree digest: `imgkit trust sign`";
+            let expected = "a component that is proved against its own signer";
+            Refusal::new(
+                Code::NotProved,
+                &report.reference,
+                expected,
+                "only the sealer vouches for it",
+                advice,
+            )
+        };
+        let refusals: Vec<Refusal> = wanting.map(refusal).collect();
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Refused(refusals)),
+        }
+    }
+
+    /// Finds the component that plays a part in the specification.
+    pub(super) fn component(&self, role: Role) -> Option<&Verified<Component>> {
+        let named = self.spec.images().into_iter().find(|(other, _)| *other == role)?;
+        self.components.get(&named.1.reference)
+    }
+}
+
+/// How an input that is no component was admitted.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InputVerdict {
+    /// The input's path as the build was given it.
+    pub name: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// What vouches for it; `None` is an UNSIGNED INPUT.
+    pub admitted_by: Option<String>,
+}
+
+/// Judges everything about an image but its bytes, and makes it again.
+pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, Failure> {
+    let Question {
+        subject,
+        policy,
+        pins,
+        now,
+        ..
+    } = *question;
+    let opened = super::seal::open(subject, sealed, policy, pins, now)?;
+    let predicate = &opened.statement.predicate;
+    let seen = question
+        .memory
+        .map(|memory| memory.epoch(&opened.signers.root, &predicate.name));
+    let seen = seen.transpose()?.flatten().unwrap_or(0);
+    let mut refusals = check_identity(question, predicate, seen);
+    let document = opened.evidence.document(SPEC).unwrap_or_default();
+    if Digest::sha256(document) != predicate.spec.digest {
+        let error = format!("its evidence has no specification {}", predicate.spec.digest);
+        return Err(super::seal::malformed(subject, error));
+    }
+    let spec = Spec::parse(&predicate.spec.name, document)?;
+    let inputs = std::iter::once(&predicate.spec).chain(&predicate.sources);
+    for input in inputs {
+        let verdict = admit_input(
+            policy,
+            &opened.anchors,
+            &input.name,
+            &input.digest,
+            predicate.evaluated_at,
+        );
+        collect(&mut refusals, verdict.map(drop))?;
+    }
+    let platform = Platform::new("linux", &*predicate.arch);
+    let gate = Gate {
+        policy,
+        anchors: &opened.anchors,
+        at: predicate.evaluated_at,
+        platform: &platform,
+    };
+    let components = components(
+        &gate,
+        &spec,
+        &mut Offline(&opened.statement, &opened.evidence),
+        &mut refusals,
+    )?;
+    if let Some(kernel) = &spec.kernel {
+        refusals.extend(
+            kernel
+                .cmdline
+                .refusals(&policy.image().cmdline, Some(&kernel.cmdline_place)),
+        );
+    }
+    if !refusals.is_empty() {
+        return Err(Failure::Refused(refusals));
+    }
+    let sources = predicate.sources.iter().map(|source| {
+        let file = rootfs::Source {
+            size: source.size,
+            digest: source.digest,
+        };
+        (source.name.clone(), file)
+    });
+    let image = make(&spec, &components, sources.collect())?;
+    check_overrides(&components, &spec, &image)?;
+    if image.cmdline != predicate.cmdline {
+        let expected = format!("the command line of its specification: {}", image.cmdline);
+        let advice = "get the image again; its statement contradicts its specification";
+        let refusal = Refusal::new(Code::Cmdline, subject, expected, &predicate.cmdline, advice);
+        return Err(refusal.into());
+    }
+    Ok(Judged {
+        opened,
+        spec,
+        components,
+        image,
+    })
+}
+
+/// Name of node.yml in the evidence.
+pub const SPEC: &str = "spec";
+
+/// Judges every component that a specification names, and the privileges that their labels ask for; refusals are collected.
+///
+/// # Errors
+/// The first failure that is not a refusal.
+pub fn components(
+    gate: &Gate<'_>,
+    spec: &Spec,
+    supply: &mut dyn Supply,
+    refusals: &mut Vec<Refusal>,
+) -> Result<BTreeMap<Reference, Verified<Component>>, Failure> {
+    let mut components: BTreeMap<Reference, Verified<Component>> = BTreeMap::new();
+    let mut refused: Vec<&Reference> = Vec::new();
+    for (_, name) in spec.images() {
+        if components.contains_key(&name.reference) || refused.contains(&&name.reference) {
+            continue;
+        }
+        match gate.component(name, supply) {
+            Ok(component) => {
+                components.insert(name.reference.clone(), component);
+            }
+            Err(failure) => {
+                refused.push(&name.reference);
+                collect(refusals, Err(failure))?;
+            }
+        }
+    }
+    for (_, container) in spec.containers() {
+        if let Some(component) = components.get(&container.image.reference) {
+            collect(refusals, component.check_privileges(container))?;
+        }
+    }
+    Ok(components)
+}
+
+/// Keeps refusals for one report of all of them; other failures end the work.
+fn collect(refusals: &mut Vec<Refusal>, result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(Failure::Refused(more)) => {
+            refusals.extend(more);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Makes the image of verified components.
+///
+/// # Errors
+/// [`Failure`] when the components do not make a root file system.
+pub fn make(
+    spec: &Spec,
+    components: &BTreeMap<Reference, Verified<Component>>,
+    sources: BTreeMap<String, rootfs::Source>,
+) -> Result<assemble::Image, Failure> {
+    let mut given = BTreeMap::new();
+    for (reference, component) in components {
+        let component = rootfs::Component {
+            config: component.image().config(),
+            tree: component.tree(),
+        };
+        given.insert(reference.clone(), component);
+    }
+    let inputs = rootfs::Inputs {
+        components: given,
+        sources,
+    };
+    assemble::Image::new(spec, &inputs)
+}
+
+/// Says what vouches for node.yml or a file beside it (law of the gate 8).
+///
+/// # Errors
+/// A refusal (UNSIGNED_INPUT, DIGEST_MISMATCH …) when the policy demands more than there is.
+pub fn admit_input(
+    policy: &Policy,
+    anchors: &Anchors,
+    name: &str,
+    digest: &Digest,
+    at: Time,
+) -> Result<InputVerdict, Failure> {
+    let admitted_by = match policy.spec() {
+        None => None,
+        Some(SpecRequirement::Digests(digests)) if digests.contains(digest) => {
+            Some("a digest in the policy".to_owned())
+        }
+        Some(SpecRequirement::Digests(_)) => {
+            let advice = "use the specification that was approved, or have the new one approved";
+            let expected = "one of the digests that the policy lists under `spec:`";
+            return Err(Refusal::new(Code::UnsignedInput, name, expected, digest, advice).into());
+        }
+        Some(SpecRequirement::Signed(demand)) => {
+            let signed = anchors.input(name, demand, digest, at)?;
+            Some(format!("role `{}` of root `{}` ({signed})", demand.role, demand.root))
+        }
+    };
+    Ok(InputVerdict {
+        name: name.to_owned(),
+        digest: *digest,
+        admitted_by,
+    })
+}
+
+/// Compares name, architecture, epoch, age and safety with the policy.
+fn check_identity(question: &Question<'_>, predicate: &Predicate, seen: u64) -> Vec<Refusal> {
+    let Question {
+        subject, policy, now, ..
+    } = *question;
+    let image = policy.image();
+    let mut refusals = Vec::new();
+    let mut refuse = |code, expected: String, found: String, advice: &str| {
+        refusals.push(Refusal::new(code, subject, expected, found, advice));
+    };
+    if predicate.unsafe_accept_unsigned {
+        let advice = "build it again without --unsafe-accept-unsigned";
+        let expected = "an image of components that somebody signed".to_owned();
+        refuse(
+            Code::Unsafe,
+            expected,
+            "it was built with --unsafe-accept-unsigned".to_owned(),
+            advice,
+        );
+    }
+    if let Some(name) = &image.name
+        && *name != predicate.name
+    {
+        refuse(
+            Code::Name,
+            format!("an image named `{name}`"),
+            format!("`{}`", predicate.name),
+            "use the right image",
+        );
+    }
+    if let Some(arch) = &image.arch
+        && *arch != predicate.arch
+    {
+        refuse(
+            Code::Arch,
+            format!("an image for {arch}"),
+            predicate.arch.clone(),
+            "use the right image",
+        );
+    }
+    let lowest = image.min_epoch.max(seen);
+    if predicate.epoch < lowest {
+        let expected = format!("epoch {lowest} or later");
+        refuse(
+            Code::Epoch,
+            expected,
+            format!("epoch {}", predicate.epoch),
+            "use a newer image",
+        );
+    }
+    if let Some(max) = image.max_age
+        && now.unix() - predicate.evaluated_at.unix() > max
+    {
+        let expected = format!("an image that was evaluated at most {} hours ago", max / 3600);
+        let found = format!("{}; it is {now}", predicate.evaluated_at);
+        refuse(Code::Expired, expected, found, "build the image again");
+    }
+    refusals
+}
+
+/// Refuses overrides of components whose rule forbids them.
+///
+/// # Errors
+/// Refusals (OVERRIDE), one for each path.
+pub fn check_overrides(
+    components: &BTreeMap<Reference, Verified<Component>>,
+    spec: &Spec,
+    image: &assemble::Image,
+) -> Result<(), Failure> {
+    let images = spec.images();
+    let refusal = |replaced: &assemble::Override| {
+        let (_, name) = images.iter().find(|(role, _)| Some(*role) == replaced.role)?;
+        let rule = components.get(&name.reference)?.rule()?;
+        let advice = "take the file out of the later part, or have the component made without it";
+        let expected = format!(
+            "no file of it to be replaced, as rule {} ({}) says",
+            rule.pattern, rule.place
+        );
+        let found = format!("`{}` is replaced by {}", replaced.path, replaced.by);
+        let refusal = Refusal::new(Code::Override, &name.reference, expected, found, advice);
+        (!rule.overrides).then(|| refusal.at(name.place.clone()))
+    };
+    let refusals: Vec<Refusal> = image.plan.overrides.iter().filter_map(refusal).collect();
+    match refusals.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Refused(refusals)),
+    }
+}
+
+/// Components out of a seal's evidence.
+struct Offline<'a>(&'a Statement, &'a Evidence);
+
+impl Offline<'_> {
+    fn document(&self, subject: &str, name: String) -> Result<Vec<u8>, Failure> {
+        let document = self.1.document(&name).map(<[u8]>::to_vec);
+        document.ok_or_else(|| super::seal::malformed(subject, format!("its evidence has no document `{name}`")))
+    }
+}
+
+impl Supply for Offline<'_> {
+    fn image(&mut self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
+        let subject = reference.to_string();
+        let record = self
+            .0
+            .predicate
+            .components
+            .iter()
+            .find(|record| record.reference == *reference);
+        let record = record.ok_or_else(|| {
+            super::seal::malformed(
+                &subject,
+                "the statement has no record of this component of its specification",
+            )
+        })?;
+        let document = self.document(&subject, document_name(&record.document))?;
+        let mut fetch = |child: &crate::oci::Descriptor| self.document(&subject, document_name(&child.digest));
+        walk(&subject, document, &record.document, platform, &mut fetch)
+    }
+
+    fn tree(&mut self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure> {
+        let record = self
+            .0
+            .predicate
+            .components
+            .iter()
+            .find(|record| record.manifest == *image.manifest_digest());
+        let digest = signed.copied().or(record.map(|record| record.tree));
+        let digest = digest.ok_or_else(|| super::seal::malformed(subject, "the statement names no tree for it"))?;
+        let bytes = self.document(subject, tree_name(&digest))?;
+        list::parse(&bytes).map_err(|error| super::seal::malformed(subject, error))
+    }
+}
+
+/// Name of an image document in the evidence.
+pub fn document_name(digest: &Digest) -> String {
+    format!("oci/{digest}")
+}
+
+/// Name of a tree list in the evidence.
+pub fn tree_name(digest: &Digest) -> String {
+    format!("tree/{digest}")
+}

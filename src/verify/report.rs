@@ -1,0 +1,238 @@
+//! What a verification found, for people and machines: evidence, not a bool.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::image::{InputVerdict, Judged, Question, admit_input};
+use super::seal::SealSigners;
+use crate::assemble::Override;
+use crate::config::rootfs::Applied;
+use crate::digest::Digest;
+use crate::disk::extents::{Extent, Extents};
+use crate::reference::Reference;
+use crate::seal::statement::Admission;
+use crate::time::Time;
+
+/// Whether a component was proved against its own signer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// Only the sealer says that the bytes are the component's.
+    Asserted,
+    /// Its tree was unpacked from the image and has the digest that its signer signed.
+    Proved,
+}
+
+/// What was found of one component.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentReport {
+    /// Its reference.
+    pub reference: Reference,
+    /// The platform's manifest.
+    pub manifest: Digest,
+    /// SHA-256 of its tree list.
+    pub tree: Digest,
+    /// Proved or asserted.
+    pub state: State,
+    /// What admitted it, judged again.
+    pub admitted: Admission,
+    /// Its files that later parts replace: it is proved but for these.
+    pub overrides: Vec<Override>,
+    /// How LinuxKit's rules changed its tree: how often each.
+    pub rules: BTreeMap<String, usize>,
+}
+
+/// What was found of a disk.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskReport {
+    /// The image's name.
+    pub name: String,
+    /// Its architecture.
+    pub arch: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// When the build judged its inputs; embedded metadata were judged at this instant.
+    pub evaluated_at: Time,
+    /// Who sealed it.
+    pub seal: SealSigners,
+    /// Its content digest, or the digests of its files.
+    pub subject: Vec<crate::seal::statement::Subject>,
+    /// The kernel command line.
+    pub cmdline: String,
+    /// The components.
+    pub components: Vec<ComponentReport>,
+    /// The inputs that are no components.
+    pub inputs: Vec<InputVerdict>,
+    /// Every extent, in order.
+    pub extents: Vec<Extent>,
+    /// How many bytes each owner has.
+    pub bytes_by_owner: BTreeMap<String, u64>,
+    /// How many components were proved.
+    pub proved: usize,
+    /// How many were asserted.
+    pub asserted: usize,
+    /// What was not checked.
+    pub not_checked: Vec<String>,
+}
+
+impl DiskReport {
+    pub(super) fn new(question: &Question<'_>, judged: &Judged, extents: &Extents, files: bool) -> Self {
+        let predicate = judged.predicate();
+        let components: Vec<ComponentReport> = judged
+            .components
+            .values()
+            .map(|component| {
+                let signed = matches!(component.admission(), Admission::Rule { .. });
+                let state = if files && signed {
+                    State::Proved
+                } else {
+                    State::Asserted
+                };
+                component_report(judged, component, state)
+            })
+            .collect();
+        let records = std::iter::once(&predicate.spec).chain(&predicate.sources);
+        let inputs = records.filter_map(|record| {
+            let at = predicate.evaluated_at;
+            admit_input(
+                question.policy,
+                &judged.opened.anchors,
+                &record.name,
+                &record.digest,
+                at,
+            )
+            .ok()
+        });
+        let proved = components
+            .iter()
+            .filter(|component| component.state == State::Proved)
+            .count();
+        let mut not_checked = vec![
+            "whether newer trust metadata exist: embedded ones were judged at the build's evaluation time".to_owned(),
+        ];
+        if !files {
+            not_checked
+                .push("the files inside components' segments, against their own signers (--files does)".to_owned());
+        }
+        Self {
+            name: predicate.name.clone(),
+            arch: predicate.arch.clone(),
+            epoch: predicate.epoch,
+            evaluated_at: predicate.evaluated_at,
+            seal: judged.opened.signers.clone(),
+            subject: judged.opened.statement.subject.clone(),
+            cmdline: predicate.cmdline.clone(),
+            proved,
+            asserted: components.len() - proved,
+            components,
+            inputs: inputs.collect(),
+            extents: extents.iter().cloned().collect(),
+            bytes_by_owner: extents
+                .totals()
+                .into_iter()
+                .map(|(owner, bytes)| (owner.to_string(), bytes))
+                .collect(),
+            not_checked,
+        }
+    }
+
+    /// Writes the report for people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let seal = &self.seal;
+        let keys: Vec<&str> = seal.keys.iter().map(|key| key.short()).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{}  VERIFIED  {} epoch {}, evaluated {}",
+            self.name, self.arch, self.epoch, self.evaluated_at
+        );
+        let _ = writeln!(
+            text,
+            "  sealed by {} of root {} role {} ({})",
+            keys.len(),
+            seal.root,
+            seal.role,
+            keys.join(", ")
+        );
+        let _ = writeln!(text, "  command line: {}", self.cmdline);
+        for component in &self.components {
+            let by = match &component.admitted {
+                Admission::Rule {
+                    rule, root, role, keys, ..
+                } => {
+                    format!("{} key(s) of {root}/{role}, rule {rule}", keys.len())
+                }
+                Admission::UnsignedRule { rule } => format!("UNSIGNED, rule {rule}"),
+                Admission::Nothing => "UNSIGNED".to_owned(),
+            };
+            let state = if component.state == State::Proved {
+                "PROVED  "
+            } else {
+                "ASSERTED"
+            };
+            let _ = writeln!(
+                text,
+                "  {state} {} {} {by}",
+                component.reference,
+                component.tree.short()
+            );
+            for replaced in &component.overrides {
+                let _ = writeln!(text, "    OVERRIDE {} by {}", replaced.path, replaced.by);
+            }
+        }
+        for input in &self.inputs {
+            match &input.admitted_by {
+                Some(by) => {
+                    let _ = writeln!(text, "  INPUT {} {} {by}", input.name, input.digest.short());
+                }
+                None => {
+                    let _ = writeln!(text, "  UNSIGNED INPUT {} {}", input.name, input.digest.short());
+                }
+            }
+        }
+        let total: u64 = self.bytes_by_owner.values().sum();
+        for (owner, bytes) in &self.bytes_by_owner {
+            let _ = writeln!(text, "  {bytes:>12}  {owner}");
+        }
+        let _ = writeln!(
+            text,
+            "  {total:>12}  bytes in all, {} proved, {} asserted",
+            self.proved, self.asserted
+        );
+        for what in &self.not_checked {
+            let _ = writeln!(text, "  not checked: {what}");
+        }
+        text
+    }
+}
+
+fn component_report(judged: &Judged, component: &super::Component, state: State) -> ComponentReport {
+    let roles: Vec<_> = judged
+        .spec
+        .images()
+        .into_iter()
+        .filter(|(_, name)| name.reference == *component.reference())
+        .map(|(role, _)| role)
+        .collect();
+    let overrides = judged.image.plan.overrides.iter();
+    let overrides = overrides.filter(|replaced| replaced.role.is_some_and(|role| roles.contains(&role)));
+    let mut rules = BTreeMap::new();
+    let applied = judged.image.rules.iter().filter(|(role, _)| roles.contains(role));
+    for Applied { rule, .. } in applied.flat_map(|(_, applied)| applied) {
+        *rules.entry(format!("{rule:?}")).or_default() += 1;
+    }
+    ComponentReport {
+        reference: component.reference().clone(),
+        manifest: *component.image().manifest_digest(),
+        tree: *component.tree_digest(),
+        state,
+        admitted: component.admission().clone(),
+        overrides: overrides.cloned().collect(),
+        rules,
+    }
+}

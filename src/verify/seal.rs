@@ -1,0 +1,163 @@
+//! The seal: who signed the statement about an image, and may they?
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::anchors::{Anchor, Anchors, Metadata};
+use crate::digest::Digest;
+use crate::failure::{Code, Failure, Refusal};
+use crate::key::KeyId;
+use crate::policy::{Policy, Signers};
+use crate::seal::{Evidence, Sealed, Statement};
+use crate::time::Time;
+use crate::trust::{Bundle, Known, Signature};
+
+/// The prefix of the names of trust metadata in the evidence: `trust/ROOT/FILE`.
+pub(super) const TRUST: &str = "trust/";
+
+/// Names a file of trust metadata in the evidence.
+pub fn trust_name(root: &str, file: &str) -> String {
+    format!("{TRUST}{root}/{file}")
+}
+
+/// A statement whose seal is good, with what it rests on.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) statement: Statement,
+    pub(super) evidence: Evidence,
+    pub(super) anchors: Anchors,
+    pub(super) signers: SealSigners,
+}
+
+/// Who sealed an image.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealSigners {
+    /// The policy's name of the trust root.
+    pub root: String,
+    /// The role whose keys may seal.
+    pub role: String,
+    /// How many distinct keys had to sign.
+    pub threshold: u32,
+    /// The keys that did.
+    pub keys: Vec<KeyId>,
+    /// Versions of root and targets metadata by which they were judged.
+    pub versions: [u64; 2],
+}
+
+/// Opens a seal: the signatures first, then what they sign.
+///
+/// The trust metadata in the evidence are read before the signature is checked: they prove themselves from the pinned root, and
+/// say whose signature counts. Nothing else is.
+pub(super) fn open(
+    subject: &str,
+    sealed: &Sealed,
+    policy: &Policy,
+    pins: &BTreeMap<String, Vec<u8>>,
+    now: Time,
+) -> Result<Opened, Failure> {
+    let demand = policy.image().sealed.as_ref().ok_or_else(|| {
+        let problem =
+            "it has no `image: sealed:`, so no image can be verified against it; say in the policy who may seal";
+        Failure::malformed("policy", problem)
+    })?;
+    if sealed.evaluated_at > now {
+        let found = format!("{}, and it is {now}", sealed.evaluated_at);
+        let advice = "check the clock of this machine and of the build";
+        let expected = "an evaluation time that is not in the future";
+        return Err(Refusal::new(Code::Expired, subject, expected, found, advice).into());
+    }
+    let evidence = Evidence::decode(&sealed.evidence).map_err(|error| malformed(subject, error))?;
+    let anchors = anchors(pins, &evidence);
+    let signers = check_signatures(subject, sealed, demand, &anchors)?;
+    let statement = Statement::decode(sealed.envelope.payload()).map_err(|error| malformed(subject, error))?;
+    let recorded = &statement.predicate.evidence;
+    let stored = Digest::sha256(&sealed.evidence);
+    if recorded.digest != stored || recorded.size != sealed.evidence.len() as u64 {
+        let expected = format!("evidence {} of {} bytes", recorded.digest, recorded.size);
+        return Err(changed(subject, expected, stored));
+    }
+    if statement.predicate.evaluated_at != sealed.evaluated_at {
+        let expected = format!("evaluation time {}, as signed", statement.predicate.evaluated_at);
+        return Err(changed(subject, expected, sealed.evaluated_at));
+    }
+    Ok(Opened {
+        statement,
+        evidence,
+        anchors,
+        signers,
+    })
+}
+
+/// Reads the anchors' metadata out of the evidence: for each pin the set that has the pinned file, else the one that the builder's
+/// policy called by the same name.
+fn anchors(pins: &BTreeMap<String, Vec<u8>>, evidence: &Evidence) -> Anchors {
+    let mut sets: BTreeMap<&str, Bundle> = BTreeMap::new();
+    for (name, bytes) in evidence.iter() {
+        let parts = name.strip_prefix(TRUST).and_then(|rest| rest.split_once('/'));
+        if let Some((root, file)) = parts {
+            sets.entry(root).or_default().add(file, bytes);
+        }
+    }
+    let anchor = |(name, pin): (&String, &Vec<u8>)| {
+        let has_pin = |set: &&Bundle| set.files().any(|(_, bytes)| bytes == pin);
+        let set = sets.values().find(has_pin).or_else(|| sets.get(name.as_str()));
+        let anchor = Anchor {
+            pin: pin.clone(),
+            metadata: set.cloned().map_or(Metadata::Nowhere, Metadata::Bundle),
+            known: Known::default(),
+        };
+        (name.clone(), anchor)
+    };
+    pins.iter().map(anchor).collect()
+}
+
+fn check_signatures(
+    subject: &str,
+    sealed: &Sealed,
+    demand: &Signers,
+    anchors: &Anchors,
+) -> Result<SealSigners, Failure> {
+    let (keys, evidence) = anchors.role_keys(subject, demand, sealed.evaluated_at)?;
+    if sealed.envelope.signatures().is_empty() {
+        let expected = format!("a seal signed by role `{}` of root `{}`", demand.role, demand.root);
+        let advice = "have it sealed: `imgkit seal sign` on the seal request, then `imgkit seal attach`";
+        return Err(Refusal::new(Code::Unsigned, subject, expected, "a seal without a signature", advice).into());
+    }
+    let signature = |signature: &crate::seal::dsse::Signature| {
+        let keyid = KeyId::new(&*signature.keyid).map_err(|error| malformed(subject, error))?;
+        Ok(Signature {
+            keyid,
+            sig: signature.sig.clone(),
+        })
+    };
+    let signatures = sealed.envelope.signatures().iter().map(signature);
+    let signatures = signatures.collect::<Result<Vec<_>, Failure>>()?;
+    let valid = keys.check("the seal", &sealed.envelope.pae(), &signatures);
+    let valid = valid.map_err(|error| error.about(subject))?;
+    if valid.len() < demand.threshold as usize {
+        let expected = format!("{} distinct keys of role `{}`", demand.threshold, demand.role);
+        let advice = "have more of the role's keys seal it: `imgkit seal sign`, then `imgkit seal attach`";
+        let found = format!("{} signed", valid.len());
+        return Err(Refusal::new(Code::Threshold, subject, expected, found, advice).into());
+    }
+    Ok(SealSigners {
+        root: demand.root.clone(),
+        role: demand.role.clone(),
+        threshold: keys.threshold().max(demand.threshold),
+        keys: valid,
+        versions: [evidence.root.version, evidence.targets.version],
+    })
+}
+
+/// Refuses a seal that is not in its form.
+pub(super) fn malformed(subject: &str, error: impl std::fmt::Display) -> Failure {
+    let advice = "get the image again; these bytes were changed or cut, or are not imgkit's";
+    Refusal::new(Code::Malformed, subject, "a seal as imgkit writes it", error, advice).into()
+}
+
+fn changed(subject: &str, expected: impl std::fmt::Display, found: impl std::fmt::Display) -> Failure {
+    let advice = "get the image again; somebody put another part into its seal";
+    Refusal::new(Code::DigestMismatch, subject, expected, found, advice).into()
+}
