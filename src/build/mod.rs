@@ -263,6 +263,8 @@ fn judge_inputs(
     Ok(verdicts)
 }
 
+type Bytes = Arc<dyn ReadAt>;
+
 /// A build whose inputs are all verified.
 struct Work<'a> {
     request: &'a Request<'a>,
@@ -322,7 +324,7 @@ impl Work<'_> {
     }
 
     /// Returns the kernel's file and the microcode's, if there is one.
-    fn kernel(&self) -> Result<(Arc<dyn ReadAt>, Option<Arc<dyn ReadAt>>), Failure> {
+    fn kernel(&self) -> Result<(Bytes, Option<Bytes>), Failure> {
         let component = self.component(Role::Kernel);
         let (Some(kernel), Some(component)) = (self.image.kernel, component) else {
             let problem = "a bootable image needs a kernel; name its component under `kernel:`";
@@ -336,8 +338,7 @@ impl Work<'_> {
     }
 
     fn disks(&self, segments: &[Made], pending: &mut Vec<Pending>) -> Result<(Statement, Sealed), Failure> {
-        let file = |component: &Verified<Component>, digest: &Digest| self.workshop.file(component, digest);
-        let loader = sealing::loader(self.judged, self.request, &file)?;
+        let loader = sealing::loader(self.judged, self.request, &self.workshop)?;
         let (kernel, microcode) = self.kernel()?;
         let files = BootFiles {
             kernel,

@@ -22,6 +22,7 @@ use crate::verify::disk::{SPANS, file_name};
 use crate::verify::image::{SPEC, document_name, tree_name};
 use crate::verify::{Component, Verified, trust_name};
 
+use super::segments::Workshop;
 use super::{Judge, Request};
 
 /// Room that a seal's extent has beyond what the seal needs at build: for the signatures of a threshold, attached later.
@@ -67,7 +68,7 @@ impl Draft {
                 writer: bios::WRITER,
                 format: String::new(),
             },
-            components: components.values().map(|component| record(component)).collect(),
+            components: components.values().map(record).collect(),
             segments: Vec::new(),
             evidence: EvidenceRecord { size: 0, digest: empty },
         };
@@ -242,7 +243,7 @@ fn evidence(request: &Request<'_>, components: &BTreeMap<Reference, Verified<Com
 pub(super) fn loader(
     components: &BTreeMap<Reference, Verified<Component>>,
     request: &Request<'_>,
-    file: &dyn Fn(&Verified<Component>, &Digest) -> Result<std::sync::Arc<dyn ReadAt>, Failure>,
+    workshop: &Workshop<'_>,
 ) -> Result<Loader, Failure> {
     let named = request.spec.images().into_iter().find(|(role, _)| *role == Role::Boot);
     let component = named.and_then(|(_, name)| components.get(&name.reference)).ok_or_else(|| {
@@ -264,7 +265,7 @@ pub(super) fn loader(
                 .filter(|size| *size <= 1 << 20)
                 .ok_or_else(missing)?
         ];
-        let source = file(component, &digest)?;
+        let source = workshop.file(component, &digest)?;
         source
             .read_exact_at(&mut bytes, 0)
             .map_err(|error| Failure::unavailable(component.reference(), error))?;

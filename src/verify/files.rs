@@ -15,6 +15,7 @@ use crate::format::layers::flatten;
 use crate::seal::Sealed;
 use crate::seal::statement::{Layout, SubjectDigest};
 use crate::tree::contents::{HashOnly, hash_to};
+use crate::tree::{Entry, Node, Tree, TreePath};
 
 use super::disk::{Bytes, Disk, first_difference};
 
@@ -169,7 +170,7 @@ fn check_tar(
     if proof {
         let tree = flatten([Stream::new(archive)], &mut HashOnly);
         let found = match tree {
-            Ok(tree) => first_difference(&judged.image.tree, &tree),
+            Ok(tree) => first_difference(&as_unpacked(&judged.image.tree), &tree),
             Err(error) => Some(error.to_string()),
         };
         if let Some(found) = found {
@@ -185,6 +186,19 @@ fn check_tar(
         owner: Owner::File { name: name.clone() },
     };
     Extents::new(archive.len(), vec![whole]).map_err(|error| Failure::malformed(name, error))
+}
+
+/// The tree that unpacking an archive gives: a symbolic link has no mode of its own.
+fn as_unpacked(tree: &Tree) -> Tree {
+    let mut tree = tree.clone();
+    let is_link = |(path, entry): (&TreePath, &Entry)| matches!(entry.node, Node::Symlink(_)).then(|| path.clone());
+    let links: Vec<TreePath> = tree.iter().filter_map(is_link).collect();
+    for link in links {
+        if let Some(entry) = tree.entry_mut(&link) {
+            entry.meta.mode = 0o777;
+        }
+    }
+    tree
 }
 
 fn digest(name: &str, file: &Arc<dyn ReadAt>) -> Result<Digest, Failure> {
