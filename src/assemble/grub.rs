@@ -9,7 +9,7 @@ pub const INITRD: &str = "INITRD.IMG";
 /// Name of this file on the boot partition.
 pub const CONFIG: &str = "GRUB.CFG";
 
-/// Writes the configuration for a command line that [`crate::config`] accepted: words of its named characters, none of
+/// Writes the configuration for a command line that [`crate::cmdline::Cmdline`] accepted: words of its named characters, none of
 /// which is a single quote.
 ///
 /// A step that fails ends in `halt`: the boot loader never prompts (law of the disk 8).

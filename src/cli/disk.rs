@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::disk::ReadAt;
 use crate::failure::{Code, Failure, Refusal};
-use crate::format::qcow2;
+use crate::format::{foreign, qcow2};
 use crate::limit;
 use crate::seal::Sealed;
 use crate::store::file::{FileAt, read_limited};
@@ -143,6 +143,10 @@ pub(super) fn guest(subject: &str, format: DiskFormat, file: FileAt) -> Result<A
             let guest = qcow2::Guest::open(file).map_err(|error| refuse(error.to_string()))?;
             Ok(Arc::new(guest))
         }
-        DiskFormat::Raw | DiskFormat::Seal => Ok(file),
+        DiskFormat::Raw | DiskFormat::Seal => match foreign::second_format(&file) {
+            Ok(None) => Ok(file),
+            Ok(Some((name, offset))) => Err(refuse(format!("the mark of {name} at byte {offset}"))),
+            Err(error) => Err(Failure::unavailable(subject, error)),
+        },
     }
 }
