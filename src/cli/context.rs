@@ -69,6 +69,8 @@ impl Context {
         let program = std::env::current_exe().ok();
         let dir = program.as_deref().and_then(Path::parent).map(PathBuf::from);
         dir.ok_or_else(|| Failure::unavailable("this program's own path", "it is not known; name --programs"))
+    }
+
     /// Returns the time that `SOURCE_DATE_EPOCH` gives, if it does (reproducible-builds.org).
     ///
     /// # Errors
