@@ -94,9 +94,8 @@ pub(crate) fn prepare() -> Result<(), Error> {
     }
     mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2", NODEV | NOSUID | NOEXEC, c"")?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::SHARED).at("share the mounts below", "/")?;
-    resolv_conf()?;
     umask(Mode::from_raw_mode(0o022));
-    Ok(())
+    resolv_conf()
 }
 
 /// Says whether the root is the one that the kernel unpacked the initramfs into.
