@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::config::spec::Role;
+use crate::config::spec::{Role, Spec};
 use crate::digest::Digest;
 use crate::tree::contents::Memory;
 use crate::tree::{Entry, Node, Tree, TreePath, list};
@@ -52,6 +52,16 @@ impl Segment {
             role,
             place,
             tree,
+        }
+    }
+
+    /// Returns whose bytes the segment's are: a component's reference with its part in the specification, or the part's name.
+    pub fn owner(&self, spec: &Spec) -> String {
+        let images = spec.images();
+        let component = images.iter().find(|(role, _)| Some(*role) == self.role);
+        match component {
+            Some((_, image)) => format!("{} ({})", image.reference, self.name),
+            None => self.name.clone(),
         }
     }
 

@@ -161,6 +161,7 @@ pub fn build(
         image: &image,
         draft: Draft::new(request, &judged, &image, sources)?,
         workshop: Workshop {
+            spec: request.spec,
             source,
             derived,
             level: request.level,
@@ -345,7 +346,7 @@ impl Work<'_> {
             microcode,
             segments: segments
                 .iter()
-                .map(|made| (made.name.clone(), Arc::clone(&made.bytes)))
+                .map(|made| (made.owner.clone(), Arc::clone(&made.bytes)))
                 .collect(),
         };
         let (disk, statement, sealed) = self.draft.disk(self.request, self.image, &loader, files)?;
@@ -434,7 +435,7 @@ impl Work<'_> {
             })?,
         ];
         let records = segments.iter().map(|made| SegmentRecord {
-            owner: made.name.clone(),
+            owner: made.owner.clone(),
             length: made.bytes.len(),
         });
         self.seal_files(format, records.collect(), members.into(), pending)

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::assemble::{Image, Segment};
+use crate::config::spec::Spec;
 use crate::digest::Digest;
 use crate::disk::{ReadAt, Stream};
 use crate::failure::Failure;
@@ -21,6 +22,7 @@ use crate::verify::{Component, Verified};
 
 /// What segments are made from.
 pub(super) struct Workshop<'a> {
+    pub(super) spec: &'a Spec,
     pub(super) source: &'a dyn Source,
     pub(super) derived: &'a Derived,
     pub(super) level: i32,
@@ -32,7 +34,7 @@ pub(super) struct Workshop<'a> {
 
 /// A segment's bytes.
 pub(super) struct Made {
-    pub(super) name: String,
+    pub(super) owner: String,
     pub(super) bytes: Arc<dyn ReadAt>,
 }
 
@@ -83,7 +85,7 @@ impl Workshop<'_> {
             None => self.make(segment, &key, image, component)?,
         };
         Ok(Made {
-            name: segment.name.clone(),
+            owner: segment.owner(self.spec),
             bytes: Arc::new(bytes),
         })
     }

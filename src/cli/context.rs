@@ -71,6 +71,11 @@ impl Context {
         dir.ok_or_else(|| Failure::unavailable("this program's own path", "it is not known; name --programs"))
     }
 
+    /// Returns the cargo that runs this program, if one does, else the one on the path.
+    pub fn cargo(&self) -> PathBuf {
+        std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+    }
+
     /// Returns the time that `SOURCE_DATE_EPOCH` gives, if it does (reproducible-builds.org).
     ///
     /// # Errors

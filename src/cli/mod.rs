@@ -12,6 +12,7 @@ mod judge;
 mod passphrase;
 mod pkg;
 mod policy;
+mod quickstart;
 mod report;
 mod run;
 mod seal;
@@ -58,6 +59,8 @@ enum Command {
     Pkg(pkg::Pkg),
     /// Check policies and explain what they decide
     Policy(policy::PolicyCommand),
+    /// Do the whole main job in a directory of its own: components, signatures, disk, boot
+    Quickstart(quickstart::Quickstart),
     /// Verify a disk and boot it in QEMU
     Run(run::Run),
     /// Seal an image in two phases
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Man(command) => ("man", command.run()),
         Command::Pkg(command) => ("pkg", command.run(&context)),
         Command::Policy(command) => ("policy", command.run()),
+        Command::Quickstart(command) => ("quickstart", command.run(&context)),
         Command::Run(command) => ("run", command.run(&context)),
         Command::Seal(command) => ("seal", command.run(&context)),
         Command::Show(command) => ("show", command.run()),

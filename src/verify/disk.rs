@@ -174,10 +174,8 @@ fn lay_out(subject: &str, judged: &Judged, guest: &Arc<dyn ReadAt>, place: Locat
             planned.len()
         )));
     }
-    let lengths = predicate
-        .segments
-        .iter()
-        .map(|segment| (segment.owner.clone(), length_only(segment.length)));
+    let pairs = planned.iter().zip(&predicate.segments);
+    let lengths = pairs.map(|(segment, record)| (segment.owner(&judged.spec), length_only(record.length)));
     let kernel = judged
         .image
         .kernel

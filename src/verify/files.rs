@@ -135,13 +135,9 @@ fn check_kernel_and_initrd(
     if let Some(microcode) = judged.image.microcode {
         push(Owner::File { name: "UCODE".into() }, microcode.size);
     }
-    for segment in &judged.predicate().segments {
-        push(
-            Owner::Segment {
-                component: segment.owner.clone(),
-            },
-            segment.length,
-        );
+    for (segment, record) in judged.image.plan.segments.iter().zip(&judged.predicate().segments) {
+        let component = segment.owner(&judged.spec);
+        push(Owner::Segment { component }, record.length);
     }
     if judged.predicate().segments.len() != judged.image.plan.segments.len() {
         return Err(differs("-initrd.img").into());
