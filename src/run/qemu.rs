@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use regex_lite::Regex;
+use rustix::fs::{Mode, OFlags};
 
 use super::{ConfigDrive, Console, Ending};
 use crate::failure::Failure;
@@ -167,9 +168,10 @@ fn watch(running: &mut Running, machine: &Machine, console: &mut (dyn Write + Se
     })
 }
 
-/// Duplicates a descriptor so that a child inherits it.
+/// Opens what a descriptor stands for again, for reading alone, as QEMU demands of a read-only image; a child inherits it.
 fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    Ok(rustix::io::dup(fd)?)
+    let again = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    Ok(rustix::fs::open(again, OFlags::RDONLY, Mode::empty())?)
 }
 
 /// Puts `bytes` into a file without a name that a child inherits.

@@ -19,7 +19,7 @@ rules:
   - match: imgkit.local/components/*
     signed: {root: platform}
     proved: true
-    allow: ['ambient:*', 'annotation:*', 'capability:*', 'device:*', 'host-mkdir:*', 'mount:*', 'namespace:*', 'rootfs:*']
+    allow: ['ambient:*', 'annotation:*', 'bind:*', 'capability:*', 'device:*', 'host-mkdir:*', 'mount:*', 'namespace:*', 'rootfs:*']
 spec:
   signed: {root: platform}
 image:
