@@ -1,6 +1,6 @@
 //! Tests that boot QEMU: `cargo nextest run --profile vm`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::Path;
 use std::process::Command;
