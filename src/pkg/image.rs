@@ -103,7 +103,8 @@ fn config(about: &About<'_>, diff_id: &str) -> Value {
         labels.insert("org.opencontainers.image.description".to_owned(), json!(description));
     }
     for (label, packages) in [(PACKAGES, about.packages), (TOOLS, about.tools)] {
-        if !packages.is_empty() {
+        // A component without any says so; of a directory nothing is known.
+        if !packages.is_empty() || (label == PACKAGES && about.title.is_some()) {
             labels.insert(label.to_owned(), Value::String(json!(packages).to_string()));
         }
     }

@@ -38,7 +38,8 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Package>, YamlError> {
 
 /// Writes a lock of packages sorted by name.
 pub fn write(packages: &[Package]) -> String {
-    let mut text = String::from("# Written by `imgkit pkg build --update-lock`.\npackages:\n");
+    let mut text = String::from("# Written by `imgkit pkg build --update-lock`.\npackages:");
+    text.push_str(if packages.is_empty() { " []\n" } else { "\n" });
     for package in packages {
         // Writing to a String cannot fail.
         let _ = write!(
@@ -103,6 +104,7 @@ mod tests {
     #[test]
     fn reads_what_it_writes() {
         assert_eq!(parse("l", write(&sample()).as_bytes()).unwrap(), sample());
+        assert_eq!(parse("l", write(&[]).as_bytes()).unwrap(), []);
     }
 
     #[test]

@@ -93,10 +93,7 @@ impl Build {
             };
             let document = image::write(store, name, &component.tree, stock.contents(), &about)?;
             let used = used(&component);
-            let differences = match &locked {
-                Some(locked) if !self.update_lock => lock::differences(locked, &used),
-                _ => Vec::new(),
-            };
+            let differences = locked.map_or_else(Vec::new, |locked| lock::differences(&locked, &used));
             let _ = writeln!(text, "made {} {name}", document.digest);
             for difference in &differences {
                 let _ = writeln!(text, "  note: {difference}");
@@ -118,11 +115,11 @@ impl Build {
             .map_err(|error| Failure::malformed(format!("component {}", source.name), error))
     }
 
-    /// Reads the lock beside a recipe, if there is one; `--locked` demands it.
+    /// Reads the lock beside a recipe, if there is one; `--locked` demands it, `--update-lock` does not look at it.
     fn lock(&self, source: &Source) -> Result<Option<Vec<Package>>, Failure> {
         let path = source.dir.join(lock::FILE);
         let there = fs::exists(&path).map_err(|error| cannot("find", &path, &error))?;
-        if !there && !self.locked {
+        if self.update_lock || !there && !self.locked {
             return Ok(None);
         }
         let bytes = read_limited(&path, limit::YAML_BYTES)?;
