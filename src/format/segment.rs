@@ -12,7 +12,7 @@ use crate::tree::contents::Sink;
 use crate::tree::{Contents, Entry, Tree, TreePath};
 
 /// The compression level that segments have unless a caller says otherwise.
-pub const LEVEL: i32 = 9;
+pub const LEVEL: i32 = 12;
 
 /// zstd's magic number, and the frame header's descriptor byte: content checksum, nothing else (RFC 8878, 3.1.1.1).
 const FRAME: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0x04];

@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read as _};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use super::journal::{Journal, Outcome};
@@ -161,7 +163,11 @@ struct Machine {
 impl Machine {
     fn start(journal: &Journal<'_>, args: &[&str]) -> Result<Self, Failure> {
         let mut command = journal.command(args)?;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn();
         let mut child = child.map_err(|error| Failure::unavailable("imgkit run", error))?;
         let (send, lines) = mpsc::channel();
         if let Some(console) = child.stdout.take() {
@@ -232,8 +238,10 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Both fail only when the process has ended by itself. QEMU is a child of it that ends when its console closes.
-        let _ = self.child.kill();
+        // QEMU is a child of `imgkit run` and in its process group. Both fail only when all of them have ended.
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
