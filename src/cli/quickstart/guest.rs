@@ -63,11 +63,6 @@ pub(super) fn boot(journal: &mut Journal<'_>, node: &Node, seconds: u64) -> Resu
     let mut machine = Machine::start(journal, &args)?;
     let began = Instant::now();
     let up = machine.wait_for(UP, Duration::from_secs(seconds))?;
-    let fingerprint = machine
-        .seen
-        .iter()
-        .find(|line| line.contains("sshd: host key"))
-        .cloned();
     let up_after = began.elapsed().as_secs_f64();
     journal.note(
         "boot the disk",
@@ -76,6 +71,7 @@ pub(super) fn boot(journal: &mut Journal<'_>, node: &Node, seconds: u64) -> Resu
     )?;
     let shell = Shell { dir: &dir, port };
     shell.wait()?;
+    let fingerprint = machine.line_with("sshd: host key");
     for (name, evidence) in proofs(&shell, node, &tls, fingerprint)? {
         journal.note(name, Outcome::Ok, evidence)?;
     }
@@ -221,6 +217,12 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Finds a line that the console showed so far.
+    fn line_with(&mut self, pattern: &str) -> Option<String> {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.iter().find(|line| line.contains(pattern)).cloned()
     }
 
     /// Waits until the machine is off.
