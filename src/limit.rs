@@ -35,8 +35,8 @@ pub const LAYER_WINDOW_LOG: u32 = 25;
 /// Largest extended header of a tar member: attributes of [`XATTR_BYTES`] and two paths fit; Go's reader has the same bound.
 pub const TAR_HEADER_BYTES: u64 = 1 << 20;
 
-/// Largest zstd window of a segment, as a power of two: 8 MiB, what level 19 uses and every Linux kernel accepts.
-pub const SEGMENT_WINDOW_LOG: u32 = 23;
+/// Largest zstd window of a segment, as a power of two: 64 MiB; Linux's reader takes up to 128 MiB (lib/decompress_unzstd.c).
+pub const SEGMENT_WINDOW_LOG: u32 = 26;
 
 /// Most bytes of files on a boot partition; its FATs are made in memory, 64 MiB each at this size.
 pub const FAT_BYTES: u64 = 64 << 30;

@@ -9,10 +9,13 @@ use super::cpio::{CpioError, Summary, read_cpio, write_cpio};
 use super::malformed_if_other;
 use crate::limit;
 use crate::tree::contents::Sink;
-use crate::tree::{Contents, Entry, Tree, TreePath};
+use crate::tree::{Contents, Entry, Node, Tree, TreePath};
 
 /// The compression level that segments have unless a caller says otherwise.
-pub const LEVEL: i32 = 12;
+pub const LEVEL: i32 = 9;
+
+/// The widest window that a level up to 19 has by itself.
+const LEVEL_WINDOW_LOG: u32 = 23;
 
 /// zstd's magic number, and the frame header's descriptor byte: content checksum, nothing else (RFC 8878, 3.1.1.1).
 const FRAME: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0x04];
@@ -36,6 +39,10 @@ pub fn write_segment(
     let mut encoder = zstd::Encoder::new(&mut out, level)?;
     encoder.include_checksum(true)?;
     encoder.include_contentsize(false)?;
+    if let Some(window) = long_window(tree) {
+        encoder.long_distance_matching(true)?;
+        encoder.window_log(window)?;
+    }
     let mut buffered = io::BufWriter::with_capacity(1 << 17, encoder);
     write_cpio(tree, contents, place, &mut buffered)?;
     let encoder = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -43,6 +50,18 @@ pub fn write_segment(
     let padding = out.length.next_multiple_of(4) - out.length;
     out.write_all([0; 3].get(..padding as usize).unwrap_or_default())?;
     Ok(out.length)
+}
+
+/// Returns the window for matches over long distances, which large programs are full of: as long as the largest file, if that is
+/// more than any level's own window; memory stays in proportion to the largest file.
+fn long_window(tree: &Tree) -> Option<u32> {
+    let size = |entry: &Entry| match entry.node {
+        Node::File { size, .. } => size,
+        _ => 0,
+    };
+    let largest = tree.iter().map(|(_, entry)| size(entry)).max().unwrap_or(0);
+    let log = u64::BITS - largest.saturating_sub(1).leading_zeros();
+    (log > LEVEL_WINDOW_LOG).then_some(log.min(limit::SEGMENT_WINDOW_LOG))
 }
 
 /// Reads one segment of `length` bytes; see [`read_cpio`].

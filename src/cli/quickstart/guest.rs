@@ -407,7 +407,7 @@ impl TlsServer {
             )
         };
         let refused = shell.must(&curl(bundle), |answer| answer.contains("certificate"))?;
-        let add = format!("{root} /bin/busybox sh -c 'cat {bundle} - >/tmp/quickstart-ca.pem'");
+        let add = format!("{root} /bin/busybox sh -c '/bin/busybox cat {bundle} - >/tmp/quickstart-ca.pem'");
         let given = format!("printf %s '{}' | {add}", self.authority);
         shell.must(&given, |_| true)?;
         let accepted = shell.must(&curl("/tmp/quickstart-ca.pem"), |answer| answer.ends_with("200"))?;
