@@ -409,11 +409,17 @@ fn locate(evidence: &Evidence, guest: &Arc<dyn ReadAt>, range: &Range<u64>) -> O
     let span = crate::disk::merkle::span(guest.len());
     let first = range.start / span;
     let last = range.end.div_ceil(span);
-    // Only the spans of this range are hashed, not the whole disk.
+    // Only the spans of this range are hashed, not the whole disk; only one that differs is searched.
     (first..last).find_map(|at| {
         let node = nodes.get(usize::try_from(at).ok()?)?;
         let range = at * span..((at + 1) * span).min(guest.len());
-        single_bit(guest, &range, node)
+        let slice = Slice::new(Arc::clone(guest), range.start, range.end - range.start)?;
+        let found = Merkle::of(&slice, 0..0).ok()?.root;
+        if found == *node {
+            None
+        } else {
+            single_bit(guest, &range, node)
+        }
     })
 }
 
