@@ -64,6 +64,12 @@ pub(super) struct Admitted {
 }
 
 impl Anchors {
+    /// Tells whether metadata of a root are at hand.
+    pub(super) fn has_metadata(&self, root: &str) -> bool {
+        let anchor = self.0.get(root);
+        anchor.is_some_and(|anchor| !matches!(anchor.metadata, Metadata::Nowhere))
+    }
+
     /// Looks `name` up under the root that `demand` names, and checks role and count of signers.
     pub(super) fn target(&self, subject: &str, demand: &Signers, name: &str, at: Time) -> Result<Admitted, Failure> {
         let target = self

@@ -119,8 +119,8 @@ pub(super) fn check(question: &Question<'_>, guest: Arc<dyn ReadAt>, checks: Che
         guest: &guest,
         extents: &extents,
     };
-    let (by_root, by_parts) = rayon::join(
-        || if checks.merkle { bytes.check_root(place) } else { Ok(()) },
+    let (tree, by_parts) = rayon::join(
+        || if checks.merkle { Some(bytes.tree(place)) } else { None },
         || match checks.regeneration {
             true => bytes
                 .check_structures(&layout)
@@ -129,7 +129,8 @@ pub(super) fn check(question: &Question<'_>, guest: Arc<dyn ReadAt>, checks: Che
         },
     );
     // Both name owner and byte; what is made again also says what should stand there.
-    by_parts.and(by_root)?;
+    by_parts?;
+    tree.map_or(Ok(()), |tree| bytes.check_root(&tree?))?;
     let report = DiskReport::new(question, &judged, &extents, files);
     judged.check_proved(question.policy, &report.components)?;
     Ok(report)
@@ -253,10 +254,14 @@ pub(super) struct Bytes<'a> {
 }
 
 impl Bytes<'_> {
-    /// Compares the Merkle root, and finds owner and byte of a difference.
-    fn check_root(&self, place: Locator) -> Result<(), Failure> {
+    /// Hashes the disk, with the seal's extent as zeros.
+    fn tree(&self, place: Locator) -> Result<Merkle, Failure> {
         let seal = place.offset..place.offset + place.length;
-        let tree = Merkle::of(self.guest, seal).map_err(|error| unreadable(self.subject, &error))?;
+        Merkle::of(self.guest, seal).map_err(|error| unreadable(self.subject, &error))
+    }
+
+    /// Compares the Merkle root, and finds owner and byte of a difference.
+    fn check_root(&self, tree: &Merkle) -> Result<(), Failure> {
         let content = tree.content();
         let signed = self
             .judged

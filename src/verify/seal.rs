@@ -119,6 +119,15 @@ fn check_signatures(
     demand: &Signers,
     anchors: &Anchors,
 ) -> Result<SealSigners, Failure> {
+    if !anchors.has_metadata(&demand.root) {
+        let expected = format!(
+            "a seal by role `{}` of root `{}`, with that root's metadata in it",
+            demand.role, demand.root
+        );
+        let advice = "have it built and sealed under a policy that pins this root";
+        let found = "nothing of that root";
+        return Err(Refusal::new(Code::WrongKey, subject, expected, found, advice).into());
+    }
     let (keys, evidence) = anchors.role_keys(subject, demand, sealed.evaluated_at)?;
     if sealed.envelope.signatures().is_empty() {
         let expected = format!("a seal signed by role `{}` of root `{}`", demand.role, demand.root);

@@ -6,6 +6,7 @@
 
 pub mod images;
 pub mod line;
+pub mod node;
 pub mod registry;
 pub mod server;
 pub mod users;

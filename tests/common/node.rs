@@ -1,0 +1,203 @@
+//! A small node with everything that makes an image: signed components, a policy, a specification; no real kernel.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use imgkit::store::layout::Layout;
+use serde_json::Value;
+
+use super::images::{noise, put};
+
+/// The time at which everything in the fixture happens.
+pub const NOW: &str = "2026-11-23T00:00:00Z";
+
+const PASSPHRASE: &str = "correct horse";
+
+const COMPONENTS: [&str; 4] = ["boot", "init", "kernel", "svc"];
+
+const SPEC: &str = "\
+boot:
+  image: local.test/boot:v1
+kernel:
+  image: local.test/kernel:v1
+  tar: none
+  cmdline: \"console=ttyS0\"
+init:
+  - local.test/init:v1
+services:
+  - name: svc
+    image: local.test/svc:v1
+    command: [/bin/app]
+files:
+  - path: etc/node
+    mode: \"0644\"
+    contents: node
+";
+
+const POLICY: &str = "\
+version: 1
+roots:
+  platform: keys/platform/root.json
+rules:
+  - match: local.test/*
+    signed: {root: platform}
+    proved: true
+image:
+  name: node
+  arch: amd64
+  sealed: {root: platform}
+";
+
+/// A directory with store, collection, keys, policy.yml and node.yml.
+pub struct Node {
+    dir: tempfile::TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: i32,
+    pub json: Value,
+}
+
+impl Answer {
+    /// The refusals' codes.
+    pub fn codes(&self) -> Vec<&str> {
+        let refusals = self.json["refusals"].as_array().map(Vec::as_slice).unwrap_or_default();
+        refusals
+            .iter()
+            .map(|refusal| refusal["code"].as_str().unwrap())
+            .collect()
+    }
+}
+
+impl Node {
+    /// Makes and signs the components.
+    pub fn new() -> Self {
+        let node = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        node.component("boot", &[("boot.img", &noise(1, 512)), ("core.img", &noise(2, 50_000))]);
+        node.component("kernel", &[("kernel", &noise(3, 40_000))]);
+        node.component("init", &[("init", &noise(4, 30_000)), ("etc/motd", b"hello")]);
+        node.component("svc", &[("bin/app", &noise(5, 60_000))]);
+        node.write("policy.yml", POLICY);
+        node.write("node.yml", SPEC);
+        node.good(&["trust", "init", "platform", "--at", NOW]);
+        let names = COMPONENTS.map(|name| format!("local.test/{name}:v1"));
+        let mut sign = vec!["trust", "sign", "--at", NOW];
+        sign.extend(names.iter().map(String::as_str));
+        node.good(&sign);
+        node
+    }
+
+    /// Puts a component into the store under its name, replacing what had it.
+    pub fn component(&self, name: &str, files: &[(&str, &[u8])]) {
+        let layout = Layout::open_or_create(self.path("store")).unwrap();
+        put(&layout, &format!("local.test/{name}:v1"), files);
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Replaces a part of a file, which must be there.
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(name)).unwrap();
+        assert!(text.contains(from), "{name} has no {from:?}");
+        self.write(name, &text.replacen(from, to, 1));
+    }
+
+    /// The private key that seals.
+    pub fn seal_key(&self) -> PathBuf {
+        let mut keys = fs::read_dir(self.path("keys/platform/seal")).unwrap();
+        keys.next().unwrap().unwrap().path()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imgkit"));
+        command
+            .args(["--output", "json"])
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_clear();
+        command
+            .env("HOME", self.dir.path())
+            .env("IMGKIT_PASSPHRASE", PASSPHRASE);
+        for (name, dir) in [
+            ("IMGKIT_STORE", "store"),
+            ("IMGKIT_TRUST_DIR", "trust"),
+            ("IMGKIT_KEY_DIR", "keys"),
+        ] {
+            command.env(name, self.path(dir));
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Answer {
+        answer(&mut self.command(args))
+    }
+
+    pub fn good(&self, args: &[&str]) -> Value {
+        let answer = self.run(args);
+        assert_eq!(answer.code, 0, "{args:?}: {}", answer.json);
+        answer.json["result"].clone()
+    }
+
+    /// The arguments of a build of node.yml into `out`, with more behind them.
+    pub fn build_args<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let fixed = [
+            "build",
+            "--offline",
+            "--policy",
+            "policy.yml",
+            "--at",
+            NOW,
+            "--out",
+            out,
+        ];
+        [&fixed, more, &["node.yml"]].concat()
+    }
+
+    /// Builds sealed disks and sets of all formats into `out`.
+    pub fn build_sealed(&self, out: &str) {
+        let key = self.seal_key().display().to_string();
+        let formats = [
+            "--format",
+            "raw-bios",
+            "--format",
+            "qcow2-bios",
+            "--format",
+            "kernel+initrd",
+            "--format",
+            "tar",
+        ];
+        self.good(&Self::build_args(out, &[&formats[..], &["--seal-key", &key]].concat()));
+    }
+
+    pub fn verify(&self, image: &str) -> Answer {
+        self.run(&["verify", "--policy", "policy.yml", image])
+    }
+}
+
+pub fn answer(command: &mut Command) -> Answer {
+    let output = command.output().unwrap();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    Answer {
+        code: output.status.code().unwrap_or(-1),
+        json,
+    }
+}
+
+/// Flips one bit of a file.
+pub fn flip(path: &Path, byte: usize, bit: u8) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[byte] ^= 1 << bit;
+    fs::write(path, bytes).unwrap();
+}
