@@ -102,7 +102,7 @@ impl Pending {
     }
 
     /// Gives the file its name.
-    pub(super) fn finish(self) -> Result<Output, Failure> {
+    fn finish(self) -> Result<Output, Failure> {
         self.file.finish(&self.path)?;
         Ok(Output {
             format: self.format.name(),
@@ -111,6 +111,24 @@ impl Pending {
             image: self.digest,
         })
     }
+}
+
+/// Gives all files their names, or, where one cannot have its own, none.
+pub(super) fn finish(pending: Vec<Pending>) -> Result<Vec<Output>, Failure> {
+    let mut outputs: Vec<Output> = Vec::new();
+    for file in pending {
+        match file.finish() {
+            Ok(output) => outputs.push(output),
+            Err(failure) => {
+                // A part of an image without its rest is worse than nothing; the failure itself is what is reported.
+                for output in &outputs {
+                    let _ = std::fs::remove_file(&output.path);
+                }
+                return Err(failure);
+            }
+        }
+    }
+    Ok(outputs)
 }
 
 struct Hashed<W> {
@@ -149,4 +167,25 @@ pub(super) fn copy(source: &dyn ReadAt, out: &mut dyn Write) -> io::Result<()> {
 /// Returns the path of a file of an image called `name`.
 pub(super) fn path(out: &Path, name: &str, suffix: &str) -> PathBuf {
     out.join(format!("{name}{suffix}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn files_get_their_names_together_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            Pending::write(Format::RawBios, dir.path().join(name), |out| {
+                out.write_all(b"disk")
+                    .map_err(|error| Failure::unavailable("disk", error))
+            })
+        };
+        std::fs::create_dir_all(dir.path().join("b/in the way")).unwrap();
+        assert!(finish(vec![write("a").unwrap(), write("b").unwrap()]).is_err());
+        assert!(!dir.path().join("a").exists());
+        assert_eq!(finish(vec![write("a").unwrap(), write("c").unwrap()]).unwrap().len(), 2);
+    }
 }

@@ -291,7 +291,7 @@ impl Work<'_> {
         if wants(Format::Tar) {
             statements.push(self.archive(&mut pending)?);
         }
-        let outputs = pending.into_iter().map(Pending::finish).collect::<Result<_, _>>()?;
+        let outputs = formats::finish(pending)?;
         let components = statements
             .first()
             .map(|(statement, _)| statement.predicate.components.clone());

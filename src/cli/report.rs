@@ -82,14 +82,42 @@ fn as_json(command: &str, result: &Result<Report, Failure>) -> Value {
 
 fn as_text(result: &Result<Report, Failure>) -> io::Result<()> {
     match result {
-        Ok(report) => io::stdout().write_all(report.text.as_bytes()),
+        Ok(report) => io::stdout().write_all(printable(&report.text).as_bytes()),
         Err(Failure::Refused(refusals)) => {
             let mut err = io::stderr().lock();
             for refusal in refusals {
-                writeln!(err, "imgkit: REFUSED {refusal}")?;
+                writeln!(err, "imgkit: REFUSED {}", printable(&refusal.to_string()))?;
             }
             Ok(())
         }
-        Err(failure) => writeln!(io::stderr(), "imgkit: {failure}"),
+        Err(failure) => writeln!(io::stderr(), "imgkit: {}", printable(&failure.to_string())),
+    }
+}
+
+/// Escapes what a terminal would obey instead of show: names in images and documents are whatever somebody wrote there.
+fn printable(text: &str) -> String {
+    let obeyed = |c: char| {
+        let turns_text_round = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        (c.is_control() && c != '\n' && c != '\t') || turns_text_round
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match obeyed(c) {
+            true => shown.extend(c.escape_unicode()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_shown_names_and_never_obeys_them() {
+        assert_eq!(printable("a\tb\n"), "a\tb\n");
+        assert_eq!(printable("node\u{1b}[2K\rVERIFIED"), "node\\u{1b}[2K\\u{d}VERIFIED");
+        assert_eq!(printable("\u{202e}lmy.edon"), "\\u{202e}lmy.edon");
     }
 }

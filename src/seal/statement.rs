@@ -65,7 +65,21 @@ impl Statement {
         if statement.encode() != bytes {
             return Err(StatementError::Form("it is not in its canonical encoding".into()));
         }
+        // Reports repeat names line by line: one with a line break would add lines of its own to them.
+        if serde_json::to_value(&statement).is_ok_and(|value| has_control(&value)) {
+            return Err(StatementError::Form("a text in it has a control character".into()));
+        }
         Ok(statement)
+    }
+}
+
+/// Tells whether any text of a value has a control character.
+fn has_control(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains(char::is_control),
+        serde_json::Value::Array(values) => values.iter().any(has_control),
+        serde_json::Value::Object(members) => members.values().any(has_control),
+        _ => false,
     }
 }
 
@@ -299,6 +313,15 @@ mod tests {
     fn the_encoding_is_pinned() {
         insta::assert_snapshot!(String::from_utf8(sample().encode()).unwrap());
         assert_eq!(Statement::decode(&sample().encode()).unwrap(), sample());
+    }
+
+    #[test]
+    fn refuses_names_that_would_add_lines_to_a_report() {
+        let mut statement = sample();
+        statement.predicate.spec.name = "node.yml\n  PROVED   everything".into();
+        assert!(Statement::decode(&statement.encode()).is_err());
+        statement.predicate.spec.name = r"dir\node.yml".into();
+        assert!(Statement::decode(&statement.encode()).is_ok());
     }
 
     #[test]

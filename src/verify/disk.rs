@@ -167,15 +167,8 @@ fn lay_out(subject: &str, judged: &Judged, guest: &Arc<dyn ReadAt>, place: Locat
         let advice = "get the disk again; it was cut, lengthened, or given another disk's seal";
         return Err(Refusal::new(Code::BytesMismatch, subject, expected, found, advice).into());
     }
-    let planned = &judged.image.plan.segments;
-    if planned.len() != predicate.segments.len() {
-        return Err(bad(&format!(
-            "it names {} segments, its specification makes {}",
-            predicate.segments.len(),
-            planned.len()
-        )));
-    }
-    let pairs = planned.iter().zip(&predicate.segments);
+    judged.check_segments(&format!("seal of {subject}"))?;
+    let pairs = judged.image.plan.segments.iter().zip(&predicate.segments);
     let lengths = pairs.map(|(segment, record)| (segment.owner(&judged.spec), length_only(record.length)));
     let kernel = judged
         .image

@@ -125,12 +125,13 @@ fn check_kernel_and_initrd(
     if Some(digest("kernel", member("-kernel")?)?) != kernel {
         return Err(differs("-kernel").into());
     }
+    judged.check_segments(question.subject)?;
     let initrd = member("-initrd.img")?;
     let mut list = Vec::new();
     let mut offset = 0;
     let mut push = |owner: Owner, length: u64| {
         list.push(Extent { offset, length, owner });
-        offset += length;
+        offset = length.saturating_add(offset);
     };
     if let Some(microcode) = judged.image.microcode {
         push(Owner::File { name: "UCODE".into() }, microcode.size);
@@ -138,9 +139,6 @@ fn check_kernel_and_initrd(
     for (segment, record) in judged.image.plan.segments.iter().zip(&judged.predicate().segments) {
         let component = segment.owner(&judged.spec);
         push(Owner::Segment { component }, record.length);
-    }
-    if judged.predicate().segments.len() != judged.image.plan.segments.len() {
-        return Err(differs("-initrd.img").into());
     }
     let extents = Extents::new(initrd.len(), list).map_err(|_| differs("-initrd.img"))?;
     let subject = format!("{name}-initrd.img");

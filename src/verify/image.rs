@@ -17,7 +17,7 @@ use crate::failure::{Code, Failure, Refusal};
 use crate::oci::{Image, Platform, walk};
 use crate::policy::{Policy, SpecRequirement};
 use crate::reference::Reference;
-use crate::seal::statement::{Predicate, Statement};
+use crate::seal::statement::{Predicate, SegmentRecord, Statement};
 use crate::seal::{Evidence, Sealed};
 use crate::time::Time;
 use crate::tree::{Tree, list};
@@ -98,6 +98,13 @@ impl Judged {
         }
     }
 
+    /// Compares the statement's segments with those that the specification makes.
+    pub(super) fn check_segments(&self, subject: &str) -> Result<(), Failure> {
+        let planned = self.image.plan.segments.iter();
+        let owners: Vec<String> = planned.map(|segment| segment.owner(&self.spec)).collect();
+        same_segments(subject, &self.predicate().segments, &owners)
+    }
+
     /// Finds the component that plays a part in the specification.
     pub(super) fn component(&self, role: Role) -> Option<&Verified<Component>> {
         let named = self.spec.images().into_iter().find(|(other, _)| *other == role)?;
@@ -138,7 +145,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         let error = format!("its evidence has no specification {}", predicate.spec.digest);
         return Err(super::seal::malformed(subject, error));
     }
-    let spec = Spec::parse(&predicate.spec.name, document)?;
+    let spec = Spec::parse(&predicate.spec.name, document).map_err(|error| nonsense(error.into()))?;
     let inputs = std::iter::once(&predicate.spec).chain(&predicate.sources);
     for input in inputs {
         let verdict = admit_input(
@@ -162,7 +169,8 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         &spec,
         &mut Offline(&opened.statement, &opened.evidence),
         &mut refusals,
-    )?;
+    )
+    .map_err(nonsense)?;
     if let Some(kernel) = &spec.kernel {
         refusals.extend(
             kernel
@@ -180,7 +188,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         };
         (source.name.clone(), file)
     });
-    let image = make(&spec, &components, sources.collect())?;
+    let image = make(&spec, &components, sources.collect()).map_err(nonsense)?;
     check_overrides(&components, &spec, &image)?;
     if image.cmdline != predicate.cmdline {
         let expected = format!("the command line of its specification: {}", image.cmdline);
@@ -194,6 +202,30 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         components,
         image,
     })
+}
+
+/// Refuses segments other than `made`: as many, in this order, none of them empty.
+///
+/// An empty one would have no extent, and the next one's bytes would be compared in its stead.
+fn same_segments(subject: &str, said: &[SegmentRecord], made: &[String]) -> Result<(), Failure> {
+    let owners: Vec<&str> = said.iter().map(|record| record.owner.as_str()).collect();
+    if owners == made && said.iter().all(|record| record.length > 0) {
+        return Ok(());
+    }
+    let problem = format!(
+        "its segments are `{}`, expected those that its specification makes, none of them empty: `{}`",
+        owners.join("`, `"),
+        made.join("`, `")
+    );
+    Err(super::seal::malformed(subject, problem))
+}
+
+/// What came out of a seal and is not in its form is a verdict about the image, not a wrong input of the user's.
+fn nonsense(failure: Failure) -> Failure {
+    match failure {
+        Failure::Malformed { subject, problem } => super::seal::malformed(&subject, problem),
+        other => other,
+    }
 }
 
 /// Name of node.yml in the evidence.
@@ -442,4 +474,34 @@ pub fn document_name(digest: &Digest) -> String {
 /// Name of a tree list in the evidence.
 pub fn tree_name(digest: &Digest) -> String {
     format!("tree/{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn refuses_segments_that_are_empty_or_not_the_specifications() {
+        let said = |list: &[(&str, u64)]| {
+            let record = |&(owner, length): &(&str, u64)| SegmentRecord {
+                owner: owner.to_owned(),
+                length,
+            };
+            let said: Vec<_> = list.iter().map(record).collect();
+            same_segments("seal", &said, &["kernel".to_owned(), "init".to_owned()])
+        };
+        assert!(said(&[("kernel", 4), ("init", 4)]).is_ok());
+        assert!(said(&[("kernel", 4), ("init", 0)]).is_err());
+        assert!(said(&[("init", 4), ("kernel", 4)]).is_err());
+        assert!(said(&[("kernel", 4)]).is_err());
+    }
+
+    #[test]
+    fn nonsense_in_a_seal_is_a_refusal() {
+        let failure = nonsense(Spec::parse("node.yml", b"kernel: [").unwrap_err().into());
+        assert!(matches!(failure, Failure::Refused(_)), "{failure}");
+        let unknown = Failure::unavailable("a", "b");
+        assert_eq!(nonsense(unknown.clone()), unknown);
+    }
 }
