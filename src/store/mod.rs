@@ -3,7 +3,7 @@
 //! - [`layout`]: the local store of images, an OCI layout.
 //! - [`registry`]: registries over the network.
 //! - [`trust_dir`]: a collection's metadata in a directory; [`key_store`]: private keys, encrypted.
-//! - [`file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
+//! - [`mod@file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
 

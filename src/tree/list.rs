@@ -42,7 +42,7 @@ pub fn write(tree: &Tree) -> String {
 /// Reads a canonical list.
 ///
 /// # Errors
-/// [`ListError`] naming the first line that is not as [`write`] writes it.
+/// [`ListError`] naming the first line that is not as [`write()`] writes it.
 pub fn parse(bytes: &[u8]) -> Result<Tree, ListError> {
     let bad = |line, what| ListError { line, what };
     let text = std::str::from_utf8(bytes).map_err(|_| bad(1, "the list is not ASCII"))?;
