@@ -11,6 +11,7 @@ use crate::config::spec::Spec;
 use crate::digest::Digest;
 use crate::disk::{ReadAt, Stream};
 use crate::failure::Failure;
+use crate::format::cpio::CpioError;
 use crate::format::segment::{read_segment, write_segment};
 use crate::store::derived::{Derived, Kind};
 use crate::store::file::FileAt;
@@ -110,7 +111,7 @@ impl Workshop<'_> {
         let contents = self.everything(component.into_iter(), image)?;
         let mut file = self.derived.start(Kind::Segment, key)?;
         let written = write_segment(&segment.tree, &contents, segment.place, self.level, &mut file);
-        written.map_err(|error| Failure::malformed(format!("segment {}", segment.name), error))?;
+        written.map_err(|error| cannot_write(segment, &error))?;
         let file = self.derived.keep(Kind::Segment, key, file)?;
         if !holds(&file, segment) {
             return Err(Failure::unavailable(
@@ -181,6 +182,15 @@ impl Workshop<'_> {
             .map_err(poisoned)?
             .insert(manifest, Arc::clone(&spool));
         Ok(spool)
+    }
+}
+
+/// Tells a disk that is full or broken from a tree that no archive can hold.
+fn cannot_write(segment: &Segment, error: &CpioError) -> Failure {
+    let subject = format!("segment {}", segment.name);
+    match error {
+        CpioError::Io(_) => Failure::unavailable(subject, error),
+        _ => Failure::malformed(subject, error),
     }
 }
 

@@ -14,6 +14,9 @@ pub const NOW: &str = "2026-11-23T00:00:00Z";
 
 const PASSPHRASE: &str = "correct horse";
 
+/// Every format that a build makes.
+pub const FORMATS: [&str; 4] = ["raw-bios", "qcow2-bios", "kernel+initrd", "tar"];
+
 const COMPONENTS: [&str; 4] = ["boot", "init", "kernel", "svc"];
 
 const SPEC: &str = "\
@@ -165,20 +168,50 @@ impl Node {
         [&fixed, more, &["node.yml"]].concat()
     }
 
+    /// The arguments of a build of sealed disks and sets of all formats into `out`.
+    pub fn sealed_args(&self, out: &str) -> Vec<String> {
+        let key = self.seal_key().display().to_string();
+        let formats = FORMATS.iter().flat_map(|format| ["--format", *format]);
+        let more: Vec<&str> = formats.chain(["--seal-key", &key]).collect();
+        let args = Self::build_args(out, &more);
+        args.into_iter().map(str::to_owned).collect()
+    }
+
+    /// A command that builds all formats into `out`, ready to be run.
+    pub fn sealed_build(&self, out: &str) -> Command {
+        let args = self.sealed_args(out);
+        self.command(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// Builds sealed disks and sets of all formats into `out`.
     pub fn build_sealed(&self, out: &str) {
-        let key = self.seal_key().display().to_string();
-        let formats = [
-            "--format",
-            "raw-bios",
-            "--format",
-            "qcow2-bios",
-            "--format",
-            "kernel+initrd",
-            "--format",
-            "tar",
-        ];
-        self.good(&Self::build_args(out, &[&formats[..], &["--seal-key", &key]].concat()));
+        let built = answer(&mut self.sealed_build(out));
+        assert_eq!(built.code, 0, "{}", built.json);
+    }
+
+    /// Asserts that `out` holds the very files of `reference`, and nothing else.
+    pub fn assert_same_files(&self, out: &str, reference: &str) {
+        let (mut found, mut expected) = (self.names(out), self.names(reference));
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{out}");
+        for name in found {
+            self.assert_same_file(&name, out, reference);
+        }
+    }
+
+    /// Asserts that a file is the same in two directories.
+    pub fn assert_same_file(&self, name: &str, out: &str, reference: &str) {
+        let [one, two] = [out, reference].map(|dir| fs::read(self.path(dir).join(name)).unwrap());
+        assert!(one == two, "{out}/{name} is not {reference}/{name}");
+    }
+
+    /// The names of the files in a directory; none where it is missing.
+    pub fn names(&self, dir: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(dir)).into_iter().flatten();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 
     pub fn verify(&self, image: &str) -> Answer {
