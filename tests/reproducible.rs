@@ -4,68 +4,143 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
-use common::node::{NOW, Node, answer};
+use common::node::{FORMATS, NOW, Node, answer};
+use common::users::{make_read_only, make_writable, stranger};
 
-const FILES: [&str; 7] = [
-    "node-bios.img",
-    "node.qcow2",
-    "node-kernel",
-    "node-initrd.img",
-    "node-cmdline",
-    "node.seal",
-    "node.tar",
-];
+/// A build of the locked specification in `elsewhere`, sealed, in all formats.
+fn elsewhere(node: &Node, out: &str) -> Vec<String> {
+    let absolute = |name: &str| node.path(name).display().to_string();
+    let key = node.seal_key().display().to_string();
+    let mut args = vec!["build", "--offline", "--locked", "--policy"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    args.extend([absolute("policy.yml"), "--seal-key".to_owned(), key]);
+    args.extend(
+        FORMATS
+            .iter()
+            .flat_map(|format| ["--format".to_owned(), (*format).to_owned()]),
+    );
+    args.extend(["--out".to_owned(), absolute(out), absolute("elsewhere/node.yml")]);
+    args
+}
 
-#[test]
-fn two_builds_of_one_locked_specification_are_equal_to_the_byte() {
+/// A node whose specification is locked, built with `--locked` into `first`; a copy of both files in `elsewhere`.
+fn locked() -> Node {
     let node = Node::new();
     node.good(&["lock", "--at", NOW, "node.yml"]);
-    node.build_sealed("first");
-    // Another directory, time zone, locale, umask, number of threads; nothing kept from the first build.
-    fs::remove_dir_all(node.path("store/derived")).unwrap();
-    let key = node.seal_key().display().to_string();
-    let out = node.path("elsewhere/second").display().to_string();
     fs::create_dir(node.path("elsewhere")).unwrap();
     for file in ["node.yml", "node.lock"] {
         fs::copy(node.path(file), node.path("elsewhere").join(file)).unwrap();
     }
-    let policy = node.path("policy.yml").display().to_string();
-    let mut command = node.command(&[
-        "build",
-        "--offline",
-        "--locked",
-        "--policy",
-        &policy,
-        "--seal-key",
-        &key,
-        "--format",
-        "raw-bios",
-        "--format",
-        "qcow2-bios",
-        "--format",
-        "kernel+initrd",
-        "--format",
-        "tar",
-        "--out",
-        &out,
-        "node.yml",
-    ]);
-    command
-        .current_dir(node.path("elsewhere"))
-        .env("TZ", "Pacific/Apia")
-        .env("LC_ALL", "tr_TR.UTF-8");
-    command.env("RAYON_NUM_THREADS", "1").env("HOME", "/nonexistent");
-    let built = answer(&mut command);
-    assert_eq!(built.code, 0, "{}", built.json);
-    for file in FILES {
-        let (one, two) = (
-            fs::read(node.path("first").join(file)),
-            fs::read(node.path("elsewhere/second").join(file)),
-        );
-        assert!(one.unwrap() == two.unwrap(), "{file} differs");
+    let args = elsewhere(&node, "first");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let first = node.command(&args).env("RAYON_NUM_THREADS", "2").output().unwrap();
+    assert!(first.status.success(), "{first:?}");
+    assert_eq!(
+        node.names("first").len(),
+        8,
+        "two disks, three files and a tar, a seal for each set"
+    );
+    node
+}
+
+#[test]
+fn builds_of_one_locked_specification_are_equal_to_the_byte() {
+    let node = locked();
+    let surroundings = [
+        // Nothing kept from the first build, one thread, another directory, home, time zone and locale, a narrow umask.
+        ("cold", "1", "/", "077", "Pacific/Apia", "tr_TR.UTF-8"),
+        // Everything kept; two threads.
+        ("warm", "2", "/tmp", "000", "America/St_Johns", "C"),
+    ];
+    for (out, threads, dir, umask, zone, locale) in surroundings {
+        if out == "cold" {
+            fs::remove_dir_all(node.path("store/derived")).unwrap();
+        }
+        let build = node.command(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"umask "$1"; shift; exec "$@""#, "sh", umask]);
+        command
+            .arg(build.get_program())
+            .args(["--output", "json"])
+            .args(elsewhere(&node, out));
+        command
+            .env_clear()
+            .envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+            .env("RAYON_NUM_THREADS", threads)
+            .env("HOME", "/nonexistent")
+            .current_dir(dir);
+        command
+            .env("TZ", zone)
+            .env("LC_ALL", locale)
+            .env("LANG", locale)
+            .env("USER", out)
+            .env("LOGNAME", out);
+        let built = answer(&mut command);
+        assert_eq!(built.code, 0, "{out}: {}", built.json);
+        node.assert_same_files(out, "first");
     }
+}
+
+#[test]
+fn a_month_later_the_same_evaluation_time_gives_the_same_bytes() {
+    let node = locked();
+    let preload = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    let mut command = Command::new("faketime");
+    command
+        .args(["-f", "+30d"])
+        .arg(env!("CARGO_BIN_EXE_imgkit"))
+        .args(elsewhere(&node, "later"));
+    let build = node.command(&[]);
+    command
+        .env_clear()
+        .envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{error}; install the Debian package faketime ({preload})"));
+    assert!(output.status.success(), "{output:?}");
+    node.assert_same_files("later", "first");
+}
+
+#[test]
+fn another_user_who_reads_the_first_ones_store_makes_the_same_bytes() {
+    let node = locked();
+    // The key is read, never the store written; what the first build kept is left out so that all is made again.
+    fs::remove_dir_all(node.path("store/derived")).unwrap();
+    make_read_only(&node.path(""));
+    let mine = tempfile::tempdir().unwrap();
+    let program = stranger(Path::new(env!("CARGO_BIN_EXE_imgkit")), mine.path());
+    fs::set_permissions(node.path(""), Permissions::from_mode(0o755)).unwrap();
+    let out = mine.path().join("out");
+    fs::create_dir(&out).unwrap();
+    fs::set_permissions(&out, Permissions::from_mode(0o777)).unwrap();
+    let mut args = elsewhere(&node, "ignored");
+    let at = args.iter().position(|arg| arg == "--out").unwrap();
+    args[at + 1] = out.display().to_string();
+    let build = node.command(&[]);
+    let mut command = Command::new(program.get_program());
+    command.args(program.get_args()).args(args).env_clear();
+    command.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let path = std::env::var_os("PATH").unwrap();
+    let output = command.env("PATH", path).env("HOME", "/nonexistent").output().unwrap();
+    make_writable(&node.path(""));
+    assert!(output.status.success(), "{output:?}");
+    for name in node.names("first") {
+        let (one, two) = (fs::read(node.path("first").join(&name)), fs::read(out.join(&name)));
+        assert!(one.unwrap() == two.unwrap(), "{name} differs");
+    }
+    assert_eq!(
+        node.names("store/derived"),
+        [""; 0],
+        "nothing was written into the store"
+    );
 }
 
 #[test]

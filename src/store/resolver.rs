@@ -88,7 +88,12 @@ impl Source for Resolver {
             let Some((document, _)) = layout.document(reference)? else {
                 continue;
             };
-            match layout.image(reference, platform) {
+            let image = layout.image(reference, platform);
+            if let (Ok(image), None) = (&image, &self.registry) {
+                // Nobody can complete it, so what is wrong with it is the answer.
+                layout.check_sizes(&reference.to_string(), image)?;
+            }
+            match image {
                 Ok(image) if layout.holds(&image) => return Ok(image),
                 // Another platform was pulled, or blobs are gone: the same document is completed, whatever the tag means by now.
                 Ok(_) | Err(Failure::Unavailable { .. }) => {

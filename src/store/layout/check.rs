@@ -7,7 +7,7 @@ use super::Layout;
 use crate::digest::Digest;
 use crate::failure::{Failure, Refusal};
 use crate::limit;
-use crate::oci::{Descriptor, Document};
+use crate::oci::{Descriptor, Document, Image};
 use crate::reference::Reference;
 
 /// What a check found.
@@ -107,23 +107,34 @@ impl Layout {
     }
 
     fn check_children(&self, subject: &str, document: &Document) -> Result<(), Failure> {
-        for child in document.children() {
-            match self.here(&child.digest) {
-                Some(here) if here.size == child.size => {}
-                Some(here) => {
-                    let expected = format!("{} of {} bytes", child.digest, child.size);
-                    return Err(crate::oci::digest_mismatch(
-                        subject,
-                        expected,
-                        format!("{} bytes", here.size),
-                    ));
-                }
-                None => {
-                    let problem = format!("its blob {} is not in the store; pull it again", child.digest);
-                    return Err(Failure::unavailable(subject, problem));
-                }
+        document
+            .children()
+            .try_for_each(|child| self.check_size(subject, child))
+    }
+
+    /// Checks that every blob that an image names is here, in the size that it names; the bytes are checked when they are read.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when one is missing; a refusal (DIGEST_MISMATCH) when one is longer or shorter.
+    pub fn check_sizes(&self, subject: &str, image: &Image) -> Result<(), Failure> {
+        image.blobs().iter().try_for_each(|blob| self.check_size(subject, blob))
+    }
+
+    fn check_size(&self, subject: &str, blob: &Descriptor) -> Result<(), Failure> {
+        match self.here(&blob.digest) {
+            Some(here) if here.size == blob.size => Ok(()),
+            Some(here) => {
+                let expected = format!("{} of {} bytes", blob.digest, blob.size);
+                Err(crate::oci::digest_mismatch(
+                    subject,
+                    expected,
+                    format!("{} bytes", here.size),
+                ))
+            }
+            None => {
+                let problem = format!("its blob {} is not in the store; pull it again", blob.digest);
+                Err(Failure::unavailable(subject, problem))
             }
         }
-        Ok(())
     }
 }
