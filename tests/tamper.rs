@@ -4,154 +4,265 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use common::images::noise;
-use common::node::{NOW, Node, flip};
-use imgkit::failure::{Failure, Refusal};
-use imgkit::policy::Policy;
-use imgkit::verify::Question;
-use imgkit::verify::disk::disk;
+use common::node::{Answer, Node, flip};
+use imgkit::disk::extents::{Extent, Owner};
+use imgkit::disk::locator::{self, Locator};
+use imgkit::format::qcow2;
 use rayon::prelude::*;
 
-/// How many random bits of the raw disk are flipped, one at a time.
-const FLIPS: usize = 2000;
+/// How many bits of the raw disk and of the qcow2 are flipped, one at a time: 2,000 together.
+const FLIPS: [usize; 2] = [1600, 400];
 
-/// Verifies a disk in this process.
-fn refusals(policy: &Policy, pins: &BTreeMap<String, Vec<u8>>, bytes: Vec<u8>) -> Vec<Refusal> {
-    let question = Question {
-        subject: "disk.img",
-        policy,
-        pins,
-        now: NOW.parse().unwrap(),
-        files: true,
-        memory: None,
-    };
-    match disk(&question, Arc::new(bytes)) {
-        Ok(_) => Vec::new(),
-        Err(Failure::Refused(refusals)) => refusals,
-        Err(other) => panic!("not a verdict: {other}"),
+const RAW: &str = "out/node-bios.img";
+
+const QCOW2: &str = "out/node.qcow2";
+
+/// Length of the fields in a qcow2's header.
+const HEADER: usize = 104;
+
+/// Where a qcow2's header has the length of the guest's disk.
+const LENGTH: Range<usize> = 24..32;
+
+/// A bit that is flipped, and how the refusal has to name it.
+struct Flip {
+    at: usize,
+    /// What the refusal is about, without the disk's name.
+    owner: String,
+    /// Where the byte that it names has to lie; `None` where no byte can be found.
+    byte: Option<Range<u64>>,
+}
+
+impl Flip {
+    /// A flip of the byte at `at` of the file, which is the guest's byte `guest`.
+    fn of_guest(at: usize, guest: u64, extents: &[Extent]) -> Self {
+        let extent = extents.iter().rfind(|extent| extent.offset <= guest).unwrap();
+        Self {
+            at,
+            owner: extent.owner.to_string(),
+            // A seal is signed as a whole.
+            byte: (extent.owner != Owner::Seal).then_some(guest..guest + 1),
+        }
+    }
+
+    /// Asserts that an answer refuses `image` for this flip alone.
+    fn check(&self, image: &str, answer: &Answer) {
+        let refusals = answer.json["refusals"].as_array().cloned().unwrap_or_default();
+        let subject = format!("{} of {image}", self.owner);
+        let context = format!("byte {} of {subject}: {}", self.at, answer.json);
+        assert_eq!(answer.code, 1, "{context}");
+        assert_eq!(refusals.len(), 1, "{context}");
+        assert_eq!(refusals[0]["subject"], subject, "{context}");
+        match (&self.byte, refusals[0]["byte"].as_u64()) {
+            (Some(range), Some(byte)) => assert!(range.contains(&byte), "{context}"),
+            (Some(_), None) => panic!("no byte: {context}"),
+            (None, byte) => assert_eq!(byte, None, "{context}"),
+        }
+    }
+}
+
+/// Flips bits of copies of a disk and shows each to the binary; the disk itself is accepted before and after.
+fn check_flips(node: &Node, disk: &str, ending: &str, flips: &[Flip]) {
+    assert_eq!(verify(node, disk).code, 0, "the twin {disk}");
+    let share = flips.len().div_ceil(rayon::current_num_threads());
+    flips.par_chunks(share).enumerate().for_each(|(number, flips)| {
+        let copy = format!("copy-{number}.{ending}");
+        fs::copy(node.path(disk), node.path(&copy)).unwrap();
+        let file = File::options().read(true).write(true).open(node.path(&copy)).unwrap();
+        for change in flips {
+            let toggle = || {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, change.at as u64).unwrap();
+                file.write_all_at(&[byte[0] ^ 1 << (change.at % 8)], change.at as u64)
+                    .unwrap();
+            };
+            toggle();
+            change.check(&copy, &verify(node, &copy));
+            toggle();
+        }
+        assert_eq!(verify(node, &copy).code, 0, "the twin {copy}");
+    });
+}
+
+fn verify(node: &Node, image: &str) -> Answer {
+    node.run(&["verify", "--files", "--policy", "policy.yml", image])
+}
+
+/// The owners of a disk's bytes, as the verifier reports them.
+fn extents(node: &Node) -> Vec<Extent> {
+    let extents = verify(node, RAW).json["result"]["extents"].take();
+    serde_json::from_value(extents).unwrap()
+}
+
+/// Numbers without a pattern, the same for the same seed.
+fn numbers(seed: u64, count: usize) -> Vec<usize> {
+    let bytes = noise(seed, count * 8);
+    let chunks = bytes.as_chunks::<8>().0.iter();
+    chunks
+        .map(|chunk| usize::try_from(u64::from_le_bytes(*chunk) >> 3).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_flipped_bit_of_a_raw_disk_is_refused_by_its_owners_name() {
+    let node = Node::new();
+    node.build_sealed("out");
+    let extents = extents(&node);
+    let disk = fs::read(node.path(RAW)).unwrap();
+    let seal = extents.iter().find(|extent| extent.owner == Owner::Seal).unwrap();
+    let seal = usize::try_from(seal.offset).unwrap();
+    let sealed = disk[seal..].iter().rposition(|byte| *byte != 0).unwrap();
+    // The first and the last of every extent, some of the seal's own, and the rest half over the extents, half over the disk.
+    let ends = extents
+        .iter()
+        .flat_map(|extent| [extent.offset, extent.offset + extent.length - 1]);
+    let ends = ends.map(|at| usize::try_from(at).unwrap());
+    let header = (0..40).map(|at| seal + at);
+    let in_seal = numbers(7, 160).into_iter().map(|number| seal + number % sealed);
+    let random = numbers(9, FLIPS[0])
+        .into_iter()
+        .enumerate()
+        .map(|(at, number)| match at % 2 {
+            0 => number % disk.len(),
+            _ => {
+                let extent = &extents[at / 2 % extents.len()];
+                usize::try_from(extent.offset).unwrap() + number % usize::try_from(extent.length).unwrap()
+            }
+        });
+    let places = ends.chain(header).chain(in_seal).chain(random).take(FLIPS[0]);
+    let flips: Vec<Flip> = places.map(|at| Flip::of_guest(at, at as u64, &extents)).collect();
+    check_flips(&node, RAW, "img", &flips);
+}
+
+#[test]
+fn every_flipped_bit_of_a_qcow2_is_refused_by_its_owners_name() {
+    let node = Node::new();
+    node.build_sealed("out");
+    let extents = extents(&node);
+    let file = fs::read(node.path(QCOW2)).unwrap();
+    let guest = qcow2::Guest::open(Arc::new(file.clone())).unwrap();
+    let cluster = usize::try_from(qcow2::CLUSTER).unwrap();
+    // Header, refcount table, refcount block, L1 table, L2 table: every byte that says something, and the first that do not.
+    let head = (0..5 * cluster).filter(|at| *at < HEADER + 8 || file[*at] != 0 || at % cluster < 8);
+    let head = head.filter(|at| !LENGTH.contains(at));
+    let random = numbers(11, FLIPS[1]).into_iter().map(|number| number % file.len());
+    let flips: Vec<Flip> = head
+        .chain(random)
+        .take(FLIPS[1])
+        .map(|at| match guest.guest_offset(at as u64) {
+            Some(guest) => Flip::of_guest(at, guest, &extents),
+            None => Flip {
+                at,
+                owner: "qcow2 container".into(),
+                byte: Some(at as u64 / 8 * 8..at as u64 / 8 * 8 + 8),
+            },
+        })
+        .collect();
+    assert_eq!(flips.len(), FLIPS[1]);
+    check_flips(&node, QCOW2, "qcow2", &flips);
+    // Another length is another disk, often in a container that is as good.
+    for bit in 0..LENGTH.len() * 8 {
+        flip(&node.path(QCOW2), LENGTH.start + bit / 8, (bit % 8) as u8);
+        let answer = verify(&node, QCOW2);
+        flip(&node.path(QCOW2), LENGTH.start + bit / 8, (bit % 8) as u8);
+        let named = ["length of out/node.qcow2", "qcow2 container of out/node.qcow2"];
+        let subjects = answer.subjects();
+        assert!(
+            answer.code == 1 && subjects.len() == 1 && named.contains(&subjects[0]),
+            "bit {bit}: {}",
+            answer.json
+        );
     }
 }
 
 #[test]
-fn every_flipped_bit_of_a_disk_is_refused_by_its_owners_name() {
-    let node = Node::new();
-    node.build_sealed("out");
-    let report = node.verify("out/node-bios.img").json["result"].clone();
-    let policy = Policy::parse("policy.yml", &fs::read(node.path("policy.yml")).unwrap()).unwrap();
-    let pins = BTreeMap::from([(
-        "platform".to_owned(),
-        fs::read(node.path("keys/platform/root.json")).unwrap(),
-    )]);
-    let original = fs::read(node.path("out/node-bios.img")).unwrap();
-    assert!(
-        refusals(&policy, &pins, original.clone()).is_empty(),
-        "the twin is accepted"
-    );
-
-    let extents: Vec<(usize, usize, String)> = report["extents"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|extent| {
-            let number = |name: &str| usize::try_from(extent[name].as_u64().unwrap()).unwrap();
-            let owner = &extent["owner"];
-            let name = match owner["kind"].as_str().unwrap() {
-                "bootCode" | "segment" => owner["component"].as_str().unwrap(),
-                "file" => owner["name"].as_str().unwrap(),
-                "fileSystem" => "file system",
-                "locator" => "",
-                "partitionTable" => "partition table",
-                other => other,
-            };
-            (number("offset"), number("length"), name.to_owned())
-        })
-        .collect();
-    let random = noise(7, FLIPS * 8);
-    let random = random
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|chunk| usize::try_from(u64::from_le_bytes(*chunk) >> 3).unwrap());
-    let one_in_each = extents.iter().map(|(offset, length, _)| offset + length / 2);
-    let positions: Vec<usize> = one_in_each
-        .chain(random)
-        .map(|at| at % original.len())
-        .take(FLIPS)
-        .collect();
-    positions.par_iter().for_each(|at| {
-        let mut changed = original.clone();
-        changed[*at] ^= 1 << (at % 8);
-        let refused = refusals(&policy, &pins, changed);
-        let (.., owner) = extents.iter().rfind(|(offset, ..)| offset <= at).unwrap();
-        assert!(!refused.is_empty(), "byte {at} of {owner}");
-        let named = refused
-            .iter()
-            .any(|refusal| refusal.subject.contains(owner.as_str()) || refusal.found.contains("locator"));
-        assert!(named, "byte {at} belongs to {owner}: {refused:?}");
-    });
-}
-
-#[test]
-fn flips_through_the_binary_are_refusals_in_every_format() {
+fn every_flipped_bit_of_a_set_is_refused_by_the_files_name() {
     let node = Node::new();
     node.build_sealed("out");
     for (image, file) in [
-        ("out/node.qcow2", "out/node.qcow2"),
-        ("out/node-bios.img", "out/node-bios.img"),
         ("out/node.seal", "out/node-initrd.img"),
         ("out/node.seal", "out/node-kernel"),
         ("out/node.seal", "out/node-cmdline"),
         ("out/node.seal", "out/node.seal"),
         ("out/node.tar.seal", "out/node.tar"),
+        ("out/node.tar.seal", "out/node.tar.seal"),
     ] {
         assert_eq!(node.verify(image).code, 0, "the twin {image}");
         let path = node.path(file);
-        let length = fs::metadata(&path).unwrap().len();
-        for (number, chunk) in noise(9, 10 * 8).as_chunks::<8>().0.iter().enumerate() {
-            let at = usize::try_from(u64::from_le_bytes(*chunk) % length).unwrap();
-            flip(&path, at, u8::try_from(number % 8).unwrap());
+        let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+        let name = file.strip_prefix("out/").unwrap();
+        let owner = if file == image { "seal" } else { name };
+        for number in numbers(13, 12) {
+            let (at, bit) = (number % length, u8::try_from(number % 8).unwrap());
+            flip(&path, at, bit);
             let answer = node.verify(image);
-            assert_eq!(answer.code, 1, "{file}, byte {at}: {}", answer.json);
-            flip(&path, at, u8::try_from(number % 8).unwrap());
+            flip(&path, at, bit);
+            let subjects = answer.subjects();
+            assert_eq!(
+                (answer.code, subjects),
+                (1, vec![format!("{owner} of {image}").as_str()]),
+                "byte {at}: {}",
+                answer.json
+            );
         }
     }
 }
 
 #[test]
-fn disks_that_are_cut_lengthened_or_given_another_seal_are_refused() {
+fn disks_that_are_cut_lengthened_or_given_another_seal_are_refused_by_what_is_wrong() {
     let node = Node::new();
     node.build_sealed("out");
-    let good = fs::read(node.path("out/node-bios.img")).unwrap();
-    let place = node.verify("out/node-bios.img").json["result"]["extents"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|extent| extent["owner"]["kind"] == "seal")
-        .cloned()
-        .unwrap();
+    let (good, extents) = (fs::read(node.path(RAW)).unwrap(), extents(&node));
+    let seal = extents.iter().find(|extent| extent.owner == Owner::Seal).unwrap();
+    let (from, to) = (seal.offset as usize, (seal.offset + seal.length) as usize);
+    let is_generated = |extent: &&Extent| extent.owner.to_string().ends_with("of generated files");
+    let generated = extents.iter().find(is_generated).unwrap();
     node.edit("node.yml", "contents: node", "contents: other");
     node.build_sealed("other");
     let other = fs::read(node.path("other/node-bios.img")).unwrap();
-    let (from, length) = (
-        place["offset"].as_u64().unwrap() as usize,
-        place["length"].as_u64().unwrap() as usize,
-    );
-    let mut swapped = good.clone();
-    swapped[from..from + length].copy_from_slice(&other[from..from + length]);
+    let with_seal = |at: usize, bytes: &[u8]| [&good[..at], bytes, &good[at + bytes.len()..]].concat();
+    let moved_to = to + (512 << 10);
+    let locator = Locator {
+        offset: moved_to as u64,
+        length: seal.length,
+    };
+    let mut moved = with_seal(moved_to, &good[from..to]);
+    moved[locator::OFFSET as usize..][..locator::LENGTH].copy_from_slice(&locator.encode());
     let longer = [good.clone(), vec![0; 1 << 20]].concat();
-    for (what, bytes) in [
-        ("cut", good[..good.len() - 4096].to_vec()),
-        ("longer", longer),
-        ("swapped", swapped),
-        ("empty", Vec::new()),
+    for (what, bytes, subject, byte) in [
+        ("cut", good[..good.len() - 4096].to_vec(), "length", None),
+        (
+            "cut before the seal",
+            good[..from].to_vec(),
+            "seal locator",
+            Some(locator::OFFSET),
+        ),
+        ("longer", longer, "length", None),
+        (
+            "swapped",
+            with_seal(from, &other[from..to]),
+            "initrd segment of generated files",
+            Some(generated.offset),
+        ),
+        ("without a seal", with_seal(from, &vec![0; to - from]), "seal", None),
+        ("moved", moved, "seal locator", Some(locator::OFFSET + 26)),
+        ("empty", Vec::new(), "length", None),
     ] {
         fs::write(node.path("bad.img"), bytes).unwrap();
-        let answer = node.verify("bad.img");
-        assert_eq!(answer.code, 1, "{what}: {}", answer.json);
+        let answer = verify(&node, "bad.img");
+        let found = answer.json["refusals"][0]["byte"].as_u64();
+        assert_eq!(
+            (answer.code, answer.subjects()),
+            (1, vec![format!("{subject} of bad.img").as_str()]),
+            "{what}: {}",
+            answer.json
+        );
+        assert_eq!(found, byte, "{what}: {}", answer.json);
     }
 }
 
@@ -171,12 +282,25 @@ fn an_older_epoch_is_refused_once_a_newer_one_was_seen() {
 }
 
 #[test]
-fn a_set_of_files_is_whole_or_refused() {
+fn a_set_of_files_is_whole_or_refused_by_the_files_name() {
     let node = Node::new();
     node.build_sealed("out");
-    let moved = node.path("out/kept");
-    fs::rename(node.path("out/node-initrd.img"), &moved).unwrap();
-    assert_eq!(node.verify("out/node.seal").code, 1);
-    fs::rename(moved, node.path("out/node-initrd.img")).unwrap();
-    assert_eq!(node.verify("out/node.seal").code, 0);
+    for (image, file) in [
+        ("out/node.seal", "node-kernel"),
+        ("out/node.seal", "node-initrd.img"),
+        ("out/node.seal", "node-cmdline"),
+        ("out/node.tar.seal", "node.tar"),
+    ] {
+        let path = node.path("out").join(file);
+        fs::rename(&path, node.path("kept")).unwrap();
+        let answer = node.verify(image);
+        fs::rename(node.path("kept"), path).unwrap();
+        assert_eq!(
+            (answer.code, answer.subjects()),
+            (1, vec![format!("{file} of {image}").as_str()]),
+            "{}",
+            answer.json
+        );
+        assert_eq!(node.verify(image).code, 0);
+    }
 }

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 
 use crate::disk::ReadAt;
 use crate::failure::{Code, Failure, Refusal};
-use crate::format::{foreign, qcow2};
+use crate::format::foreign;
+use crate::format::qcow2::{self, QcowError};
 use crate::limit;
 use crate::seal::Sealed;
 use crate::store::file::{FileAt, read_limited};
@@ -86,17 +87,11 @@ impl DiskArg {
     /// Opens a seal's files: those beside it whose names begin as its own does.
     fn open_set(&self) -> Result<Opened, Failure> {
         let bytes = read_limited(&self.path, limit::SEAL_BYTES)?;
-        let malformed = |error| {
+        let sealed = Sealed::decode(&bytes).map_err(|error| {
             let advice = "get the image again";
-            Refusal::new(
-                Code::Malformed,
-                self.subject(),
-                "a seal as imgkit writes it",
-                error,
-                advice,
-            )
-        };
-        let sealed = Sealed::decode(&bytes).map_err(|error| malformed(error.to_string()))?;
+            let subject = format!("seal of {}", self.subject());
+            Refusal::new(Code::Malformed, subject, "a seal as imgkit writes it", error, advice)
+        })?;
         let file_name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let (stem, is_tar) = match file_name.strip_suffix(".tar.seal") {
             Some(stem) => (stem, true),
@@ -126,26 +121,26 @@ impl DiskArg {
 
 /// Opens the bytes that a guest sees of a file.
 pub(super) fn guest(subject: &str, format: DiskFormat, file: FileAt) -> Result<Arc<dyn ReadAt>, Failure> {
-    let refuse = |found: String| {
+    let refuse = |found: String, byte: Option<u64>| {
         let expected = format!("a {} disk as imgkit writes it", format.qemu_name());
         let advice = "get the disk again; do not convert it with another tool before it is verified";
-        Failure::from(Refusal::new(
-            Code::Malformed,
-            format!("{} container of {subject}", format.qemu_name()),
-            expected,
-            found,
-            advice,
-        ))
+        let subject = format!("{} container of {subject}", format.qemu_name());
+        let mut refusal = Refusal::new(Code::Malformed, subject, expected, found, advice);
+        refusal.byte = byte;
+        Failure::from(refusal)
     };
     let file: Arc<dyn ReadAt> = Arc::new(file);
     match format {
         DiskFormat::Qcow2 => {
-            let guest = qcow2::Guest::open(file).map_err(|error| refuse(error.to_string()))?;
+            let guest = qcow2::Guest::open(file).map_err(|error| match error {
+                QcowError::Io(error) => Failure::unavailable(subject, error),
+                error => refuse(error.to_string(), error.offset()),
+            })?;
             Ok(Arc::new(guest))
         }
         DiskFormat::Raw | DiskFormat::Seal => match foreign::second_format(&file) {
             Ok(None) => Ok(file),
-            Ok(Some((name, offset))) => Err(refuse(format!("the mark of {name} at byte {offset}"))),
+            Ok(Some((name, offset))) => Err(refuse(format!("the mark of {name}"), Some(offset))),
             Err(error) => Err(Failure::unavailable(subject, error)),
         },
     }

@@ -37,7 +37,7 @@ pub fn files(
     sealed: &Sealed,
     members: &BTreeMap<String, Arc<dyn ReadAt>>,
 ) -> Result<Verified<Disk>, Failure> {
-    let seal_subject = format!("seal {}", question.subject);
+    let seal_subject = seal_of(question);
     let judged = judge(
         &Question {
             subject: &seal_subject,
@@ -68,28 +68,37 @@ pub fn files(
     Ok(Verified(Disk::of(report)))
 }
 
+/// Names the seal of a set.
+fn seal_of(question: &Question<'_>) -> String {
+    format!("seal of {}", question.subject)
+}
+
 /// Compares each file with the seal's subject of its name; a missing or further file is refused.
 fn check_members(subject: &str, judged: &Judged, members: &BTreeMap<String, Arc<dyn ReadAt>>) -> Result<(), Failure> {
     let advice = "get all files of the image again, and nothing else";
     let subjects = &judged.opened.statement.subject;
     for member in members.keys() {
         if !subjects.iter().any(|subject| subject.name == *member) {
-            let expected = "no file of this image that its seal does not name";
-            return Err(Refusal::new(Code::BytesMismatch, subject, expected, format!("`{member}`"), advice).into());
+            let (about, expected) = (format!("{member} of {subject}"), "no file that the seal does not name");
+            return Err(Refusal::new(Code::BytesMismatch, about, expected, "the file is there", advice).into());
         }
     }
     for named in subjects {
+        let about = format!("{} of {subject}", named.name);
         let SubjectDigest::File(expected) = &named.digest else {
-            return Err(super::seal::malformed(subject, "it names a disk among files"));
+            return Err(super::seal::malformed(
+                &format!("seal of {subject}"),
+                "it names a disk among files",
+            ));
         };
         let Some(member) = members.get(&named.name) else {
-            let expected = format!("the file `{}`", named.name);
-            return Err(Refusal::new(Code::BytesMismatch, subject, expected, "it is missing", advice).into());
+            let expected = "the file, which the seal names";
+            return Err(Refusal::new(Code::BytesMismatch, about, expected, "it is missing", advice).into());
         };
         let found = digest(&named.name, member)?;
         if found.hex() != *expected {
             let expected = format!("sha256:{expected}, as sealed");
-            return Err(Refusal::new(Code::BytesMismatch, &named.name, expected, found, advice).into());
+            return Err(Refusal::new(Code::BytesMismatch, about, expected, found, advice).into());
         }
     }
     Ok(())
@@ -104,7 +113,7 @@ fn check_kernel_and_initrd(
     let name = &judged.predicate().name;
     let member = |suffix: &str| {
         let name = format!("{name}{suffix}");
-        let missing = || super::seal::malformed(question.subject, format!("it does not name `{name}`"));
+        let missing = || super::seal::malformed(&seal_of(question), format!("it does not name `{name}`"));
         members.get(&name).ok_or_else(missing)
     };
     let differs = |what: &str| {
@@ -112,7 +121,7 @@ fn check_kernel_and_initrd(
         let expected = "what its specification and components make";
         Refusal::new(
             Code::BytesMismatch,
-            format!("{name}{what}"),
+            format!("{name}{what} of {}", question.subject),
             expected,
             "something else",
             advice,
@@ -125,7 +134,7 @@ fn check_kernel_and_initrd(
     if Some(digest("kernel", member("-kernel")?)?) != kernel {
         return Err(differs("-kernel").into());
     }
-    judged.check_segments(question.subject)?;
+    judged.check_segments(&seal_of(question))?;
     let initrd = member("-initrd.img")?;
     let mut list = Vec::new();
     let mut offset = 0;
@@ -141,7 +150,7 @@ fn check_kernel_and_initrd(
         push(Owner::Segment { component }, record.length);
     }
     let extents = Extents::new(initrd.len(), list).map_err(|_| differs("-initrd.img"))?;
-    let subject = format!("{name}-initrd.img");
+    let subject = format!("{name}-initrd.img of {}", question.subject);
     let bytes = Bytes {
         subject: &subject,
         judged,
@@ -159,7 +168,7 @@ fn check_tar(
     proof: bool,
 ) -> Result<Extents, Failure> {
     let name = format!("{}.tar", judged.predicate().name);
-    let missing = || super::seal::malformed(question.subject, format!("it does not name `{name}`"));
+    let missing = || super::seal::malformed(&seal_of(question), format!("it does not name `{name}`"));
     let archive = members.get(&name).ok_or_else(missing)?;
     if proof {
         let tree = flatten([Stream::new(archive)], &mut HashOnly);
@@ -170,8 +179,9 @@ fn check_tar(
         if let Some(found) = found {
             let advice =
                 "get the image again; if it is sealed like this, the sealer built something else than was signed";
+            let subject = format!("{name} of {}", question.subject);
             let expected = "the trees that its components' signers signed";
-            return Err(Refusal::new(Code::TreeMismatch, &name, expected, found, advice).into());
+            return Err(Refusal::new(Code::TreeMismatch, subject, expected, found, advice).into());
         }
     }
     let whole = Extent {

@@ -67,10 +67,19 @@ pub struct Answer {
 impl Answer {
     /// The refusals' codes.
     pub fn codes(&self) -> Vec<&str> {
+        self.texts("code")
+    }
+
+    /// What the refusals are about.
+    pub fn subjects(&self) -> Vec<&str> {
+        self.texts("subject")
+    }
+
+    fn texts(&self, member: &str) -> Vec<&str> {
         let refusals = self.json["refusals"].as_array().map(Vec::as_slice).unwrap_or_default();
         refusals
             .iter()
-            .map(|refusal| refusal["code"].as_str().unwrap())
+            .map(|refusal| refusal[member].as_str().unwrap())
             .collect()
     }
 }

@@ -178,6 +178,13 @@ impl Layout {
         offsets.collect()
     }
 
+    /// Returns the offset of the L1 table in a container of `length` bytes: its clusters' reference counts stand before it.
+    pub(super) fn l1_of(length: u64) -> u64 {
+        let blocks = (length / CLUSTER).div_ceil(COUNTS);
+        let table = blocks.div_ceil(ENTRIES);
+        (1 + table + blocks) * CLUSTER
+    }
+
     /// Names the part of the container that the byte at `offset` belongs to.
     pub(super) fn part(&self, offset: u64) -> &'static str {
         let counts = self.counts;

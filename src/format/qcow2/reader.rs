@@ -1,7 +1,6 @@
 //! Reads a container that the writer wrote, and refuses every other.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -33,8 +32,13 @@ pub enum QcowError {
         part: &'static str,
     },
     /// Something in it is not allowed, whatever it says.
-    #[error("qcow2: {0}; a sealed disk stands for itself, nothing beside it and nothing hidden in it")]
-    Feature(&'static str),
+    #[error("qcow2: {what}; a sealed disk stands for itself, nothing beside it and nothing hidden in it")]
+    Feature {
+        /// Offset in the container of what says so.
+        offset: u64,
+        /// What it is.
+        what: &'static str,
+    },
     /// Reading failed.
     #[error("qcow2: {0}")]
     Io(#[from] io::Error),
@@ -51,37 +55,41 @@ pub enum QcowError {
     Magic,
 }
 
+impl QcowError {
+    /// Returns the offset in the container of what is wrong, where it is known.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Differs { offset, .. } | Self::Feature { offset, .. } => Some(*offset),
+            Self::Magic => Some(0),
+            Self::Io(_) | Self::Length { .. } => None,
+        }
+    }
+}
+
 impl Guest {
     /// Opens a container, checking all of it but the content of its data clusters.
     ///
     /// # Errors
     /// [`QcowError`] for the first thing that is not as the writer writes it.
     pub fn open(file: Arc<dyn ReadAt>) -> Result<Self, QcowError> {
-        let header = Header::read(&*file)?;
-        let stored = header.stored(&*file)?;
+        let length = read_header(&*file)?;
+        let stored = read_tables(&*file, length)?;
         // Write it again and compare.
-        let layout = Layout::new(header.length, stored);
+        let layout = Layout::new(length, stored);
         let expected = layout.file_length();
-        let head = layout.head();
-        if file.len() < head.len() as u64 {
-            return Err(QcowError::Length {
-                expected,
-                found: file.len(),
-            });
-        }
-        if let Some(offset) = compare(&*file, &head)? {
-            let part = layout.part(offset);
-            return Err(QcowError::Differs { offset, part });
-        }
         if file.len() != expected {
             return Err(QcowError::Length {
                 expected,
                 found: file.len(),
             });
         }
+        if let Some(offset) = compare(&*file, &layout.head())? {
+            let part = layout.part(offset);
+            return Err(QcowError::Differs { offset, part });
+        }
         let guest = Self {
             file,
-            length: header.length,
+            length,
             offsets: layout.offsets(),
         };
         guest.check_data()?;
@@ -115,7 +123,8 @@ impl Guest {
                 });
             }
             if is_zero(inside) {
-                return Err(QcowError::Feature("a cluster of zeros is stored"));
+                let what = "a cluster of zeros is stored";
+                return Err(QcowError::Feature { offset: *offset, what });
             }
             Ok(())
         })
@@ -175,91 +184,97 @@ impl Guest {
     }
 }
 
-/// What the reader takes from a container's header: all else is compared.
-struct Header {
-    length: u64,
-    l1: u64,
+/// Reads from the header what the reader takes from it, the guest's length: all else is compared.
+fn read_header(file: &dyn ReadAt) -> Result<u64, QcowError> {
+    let mut bytes = [0; HEADER];
+    if file.len() < HEADER as u64 {
+        return Err(QcowError::Magic);
+    }
+    file.read_exact_at(&mut bytes, 0)?;
+    if !bytes.starts_with(&MAGIC) || bytes.get(4..8) != Some(&[0, 0, 0, 3]) {
+        return Err(QcowError::Magic);
+    }
+    // Every one of these is compared again with the whole header; here they get their names.
+    for (range, expected, what) in [
+        (8..20, 0, "it has a backing file"),
+        (32..36, 0, "it is encrypted"),
+        (60..72, 0, "it has snapshots"),
+        (72..80, 0, "it has incompatible features (an external data file, say)"),
+        (80..96, 0, "it has features that this version does not know"),
+        (20..24, CLUSTER.trailing_zeros(), "its clusters do not have 64 KiB"),
+        (96..100, 4, "its reference counts do not have 16 bits"),
+        (100..104, HEADER as u32, "its header has additional fields"),
+    ] {
+        let found = bytes.get(range.clone()).unwrap_or_default();
+        let expected = expected.to_be_bytes();
+        let zeros = std::iter::repeat_n(&0, found.len() - expected.len());
+        let differs = found
+            .iter()
+            .zip(zeros.chain(&expected))
+            .position(|(found, expected)| found != expected);
+        if let Some(at) = differs {
+            let offset = (range.start + at) as u64;
+            return Err(QcowError::Feature { offset, what });
+        }
+    }
+    let length = bytes.get(24..32).and_then(|field| field.first_chunk());
+    let length = length.map_or(0, |field| u64::from_be_bytes(*field));
+    if !valid(length) {
+        let what = "its disk's length is 0, no multiple of 512, or more than 256 GiB";
+        return Err(QcowError::Feature { offset: 24, what });
+    }
+    Ok(length)
 }
 
-impl Header {
-    fn read(file: &dyn ReadAt) -> Result<Self, QcowError> {
-        let mut bytes = [0; HEADER];
-        if file.len() < HEADER as u64 {
-            return Err(QcowError::Magic);
+/// Reads which guest clusters are stored.
+///
+/// No pointer is followed: the container's length says where its tables are, and which entry comes next is known before it is read.
+fn read_tables(file: &dyn ReadAt, length: u64) -> Result<Vec<bool>, QcowError> {
+    let clusters = length.div_ceil(CLUSTER);
+    let tables = clusters.div_ceil(ENTRIES);
+    let l1 = Layout::l1_of(file.len());
+    let mut at = l1 + tables.div_ceil(ENTRIES) * CLUSTER;
+    let mut data = at;
+    let has_table = table(file, l1, tables, &mut data)?;
+    let mut stored = Vec::new();
+    for has_table in has_table {
+        let here = (clusters - stored.len() as u64).min(ENTRIES);
+        if has_table {
+            stored.extend(table(file, at, here, &mut data)?);
+            at += CLUSTER;
+        } else {
+            stored.resize(stored.len() + here as usize, false);
         }
-        file.read_exact_at(&mut bytes, 0)?;
-        let field = |range: Range<usize>| {
-            let bytes = bytes.get(range).unwrap_or_default();
-            bytes.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
-        };
-        if !bytes.starts_with(&MAGIC) || field(4..8) != 3 {
-            return Err(QcowError::Magic);
-        }
-        // Every one of these is compared again with the whole header; here they get their names.
-        for (range, expected, what) in [
-            (8..20, 0, "it has a backing file"),
-            (32..36, 0, "it is encrypted"),
-            (60..72, 0, "it has snapshots"),
-            (72..80, 0, "it has incompatible features (an external data file, say)"),
-            (80..96, 0, "it has features that this version does not know"),
-            (20..24, 16, "its clusters do not have 64 KiB"),
-            (96..100, 4, "its reference counts do not have 16 bits"),
-            (100..104, HEADER as u64, "its header has additional fields"),
-        ] {
-            if field(range) != expected {
-                return Err(QcowError::Feature(what));
-            }
-        }
-        let header = Self {
-            length: field(24..32),
-            l1: field(40..48),
-        };
-        if !valid(header.length) {
-            return Err(QcowError::Feature(
-                "its disk's length is 0, no multiple of 512, or more than 256 GiB",
-            ));
-        }
-        Ok(header)
     }
-
-    /// Follows the tables to see which guest clusters are stored.
-    fn stored(&self, file: &dyn ReadAt) -> Result<Vec<bool>, QcowError> {
-        let clusters = self.length.div_ceil(CLUSTER);
-        let mut stored = Vec::new();
-        for entry in table(file, self.l1, clusters.div_ceil(ENTRIES))? {
-            let here = (clusters - stored.len() as u64).min(ENTRIES);
-            if entry == 0 {
-                stored.resize(stored.len() + here as usize, false);
-                continue;
-            }
-            if entry & COPIED == 0 {
-                return Err(QcowError::Feature("an L2 table is shared"));
-            }
-            for entry in table(file, entry & !COPIED, here)? {
-                match entry {
-                    entry if entry & COMPRESSED != 0 => return Err(QcowError::Feature("it has compressed clusters")),
-                    entry if entry & 1 != 0 => return Err(QcowError::Feature("it has clusters marked as zeros")),
-                    entry if entry != 0 && entry & COPIED == 0 => {
-                        return Err(QcowError::Feature("a cluster is shared"));
-                    }
-                    entry => stored.push(entry != 0),
-                }
-            }
-        }
-        Ok(stored)
-    }
+    Ok(stored)
 }
 
-/// Reads a table's entries; the offset and length are a hostile file's.
-fn table(file: &dyn ReadAt, offset: u64, entries: u64) -> Result<Vec<u64>, QcowError> {
-    let end = offset.checked_add(entries * 8).filter(|end| *end <= file.len());
-    if end.is_none() {
-        return Err(QcowError::Feature("a table lies beyond the end"));
+/// Reads a table of which each entry is 0 or leads to the `next` cluster, which is then the one behind.
+fn table(file: &dyn ReadAt, offset: u64, entries: u64, next: &mut u64) -> Result<Vec<bool>, QcowError> {
+    if offset.saturating_add(entries * 8) > file.len() {
+        let what = "a table lies beyond the end";
+        return Err(QcowError::Feature { offset, what });
     }
     let mut bytes = vec![0; (entries * 8) as usize];
     file.read_exact_at(&mut bytes, offset)?;
     let (entries, _) = bytes.as_chunks();
-    Ok(entries.iter().map(|entry| u64::from_be_bytes(*entry)).collect())
+    let mut there = Vec::with_capacity(entries.len());
+    for (entry, number) in entries.iter().zip(0u64..) {
+        let entry = u64::from_be_bytes(*entry);
+        if entry != 0 && entry != COPIED | *next {
+            let what = match entry {
+                entry if entry & COMPRESSED != 0 => "it has compressed clusters",
+                entry if entry & 1 != 0 => "it has clusters marked as zeros",
+                entry if entry & COPIED == 0 => "it has clusters that are shared",
+                _ => "its clusters are not in order",
+            };
+            let offset = offset + number * 8;
+            return Err(QcowError::Feature { offset, what });
+        }
+        *next += if entry == 0 { 0 } else { CLUSTER };
+        there.push(entry != 0);
+    }
+    Ok(there)
 }
 
 /// Finds the first byte of the file that differs from what it should begin with.

@@ -1,0 +1,112 @@
+//! Finished disks: every byte compared with what the seal's evidence make of it.
+//!
+//! 1. The container is in its one form, and hides nothing ([`crate::format::qcow2`]).
+//! 2. The locator leads to the seal; its signatures are good, and the policy admits everything the statement rests on.
+//! 3. The image is made again from the evidence; table, file system, locator and padding are compared byte for byte.
+//! 4. The boot loader, the kernel and generated files have the digests that their signers signed.
+//! 5. The Merkle root over the guest's bytes is the one that the sealer signed.
+//! 6. Every segment unpacks to exactly its component's tree (always for generated ones; for all with `files`).
+
+mod bytes;
+mod layout;
+mod locate;
+mod place;
+
+pub(super) use bytes::{Bytes, first_difference};
+pub use place::read_seal;
+
+use std::io;
+use std::sync::Arc;
+
+use super::Verified;
+use super::image::{Question, judge};
+use super::report::DiskReport;
+use crate::digest::Digest;
+use crate::disk::ReadAt;
+use crate::failure::Failure;
+use layout::lay_out;
+
+/// A disk that passed, and what was found on the way.
+#[derive(Debug)]
+pub struct Disk {
+    report: DiskReport,
+}
+
+impl Disk {
+    pub(super) fn of(report: DiskReport) -> Self {
+        Self { report }
+    }
+
+    /// Returns what was checked and found.
+    pub fn report(&self) -> &DiskReport {
+        &self.report
+    }
+}
+
+/// Which checks are made; all of them outside tests, where each is shown to refuse its class alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checks {
+    pub(super) regeneration: bool,
+    pub(super) merkle: bool,
+}
+
+/// Verifies the bytes that a guest sees of a disk.
+///
+/// # Errors
+/// Refusals that name the owner of the first wrong byte, or why it could not be found out.
+pub fn disk(question: &Question<'_>, guest: Arc<dyn ReadAt>) -> Result<Verified<Disk>, Failure> {
+    let checks = Checks {
+        regeneration: true,
+        merkle: true,
+    };
+    check(question, guest, checks).map(|report| Verified(Disk { report }))
+}
+
+pub(super) fn check(question: &Question<'_>, guest: Arc<dyn ReadAt>, checks: Checks) -> Result<DiskReport, Failure> {
+    let subject = question.subject;
+    let (place, sealed) = read_seal(subject, &guest)?;
+    let seal_subject = format!("seal of {subject}");
+    let judged = judge(
+        &Question {
+            subject: &seal_subject,
+            ..*question
+        },
+        &sealed,
+    )?;
+    let layout = lay_out(subject, &judged, &guest, place)?;
+    let extents = layout.assembly.extents();
+    let files = question.files || judged.needs_proof(question.policy);
+    let bytes = Bytes {
+        subject,
+        judged: &judged,
+        guest: &guest,
+        extents: &extents,
+    };
+    let (tree, by_parts) = rayon::join(
+        || if checks.merkle { Some(bytes.tree(place)) } else { None },
+        || match checks.regeneration {
+            true => bytes
+                .check_structures(&layout)
+                .and_then(|()| bytes.check_contents(files)),
+            false => Ok(()),
+        },
+    );
+    // Both name owner and byte; what is made again also says what should stand there.
+    by_parts?;
+    tree.map_or(Ok(()), |tree| bytes.check_root(&tree?))?;
+    let report = DiskReport::new(question, &judged, &extents, files);
+    judged.check_proved(question.policy, &report.components)?;
+    Ok(report)
+}
+
+/// Name of a small file's content in the evidence.
+pub fn file_name(digest: &Digest) -> String {
+    format!("file/{digest}")
+}
+
+/// Name of the Merkle nodes above the spans in the evidence.
+pub const SPANS: &str = "spans";
+
+fn unreadable(subject: &str, error: &io::Error) -> Failure {
+    Failure::unavailable(subject, format!("cannot be read: {error}"))
+}
