@@ -68,7 +68,7 @@ impl Flip {
 
 /// Flips bits of copies of a disk and shows each to the binary; the disk itself is accepted before and after.
 fn check_flips(node: &Node, disk: &str, ending: &str, flips: &[Flip]) {
-    assert_eq!(verify(node, disk).code, 0, "the twin {disk}");
+    assert_eq!(node.verify_files(disk).code, 0, "the twin {disk}");
     let share = flips.len().div_ceil(rayon::current_num_threads());
     flips.par_chunks(share).enumerate().for_each(|(number, flips)| {
         let copy = format!("copy-{number}.{ending}");
@@ -82,21 +82,11 @@ fn check_flips(node: &Node, disk: &str, ending: &str, flips: &[Flip]) {
                     .unwrap();
             };
             toggle();
-            change.check(&copy, &verify(node, &copy));
+            change.check(&copy, &node.verify_files(&copy));
             toggle();
         }
-        assert_eq!(verify(node, &copy).code, 0, "the twin {copy}");
+        assert_eq!(node.verify_files(&copy).code, 0, "the twin {copy}");
     });
-}
-
-fn verify(node: &Node, image: &str) -> Answer {
-    node.run(&["verify", "--files", "--policy", "policy.yml", image])
-}
-
-/// The owners of a disk's bytes, as the verifier reports them.
-fn extents(node: &Node) -> Vec<Extent> {
-    let extents = verify(node, RAW).json["result"]["extents"].take();
-    serde_json::from_value(extents).unwrap()
 }
 
 /// Numbers without a pattern, the same for the same seed.
@@ -112,7 +102,7 @@ fn numbers(seed: u64, count: usize) -> Vec<usize> {
 fn every_flipped_bit_of_a_raw_disk_is_refused_by_its_owners_name() {
     let node = Node::new();
     node.build_sealed("out");
-    let extents = extents(&node);
+    let extents = node.extents(RAW);
     let disk = fs::read(node.path(RAW)).unwrap();
     let seal = extents.iter().find(|extent| extent.owner == Owner::Seal).unwrap();
     let seal = usize::try_from(seal.offset).unwrap();
@@ -143,7 +133,7 @@ fn every_flipped_bit_of_a_raw_disk_is_refused_by_its_owners_name() {
 fn every_flipped_bit_of_a_qcow2_is_refused_by_its_owners_name() {
     let node = Node::new();
     node.build_sealed("out");
-    let extents = extents(&node);
+    let extents = node.extents(RAW);
     let file = fs::read(node.path(QCOW2)).unwrap();
     let guest = qcow2::Guest::open(Arc::new(file.clone())).unwrap();
     let cluster = usize::try_from(qcow2::CLUSTER).unwrap();
@@ -168,7 +158,7 @@ fn every_flipped_bit_of_a_qcow2_is_refused_by_its_owners_name() {
     // Another length is another disk, often in a container that is as good.
     for bit in 0..LENGTH.len() * 8 {
         flip(&node.path(QCOW2), LENGTH.start + bit / 8, (bit % 8) as u8);
-        let answer = verify(&node, QCOW2);
+        let answer = node.verify_files(QCOW2);
         flip(&node.path(QCOW2), LENGTH.start + bit / 8, (bit % 8) as u8);
         let named = ["length of out/node.qcow2", "qcow2 container of out/node.qcow2"];
         let subjects = answer.subjects();
@@ -217,7 +207,7 @@ fn every_flipped_bit_of_a_set_is_refused_by_the_files_name() {
 fn disks_that_are_cut_lengthened_or_given_another_seal_are_refused_by_what_is_wrong() {
     let node = Node::new();
     node.build_sealed("out");
-    let (good, extents) = (fs::read(node.path(RAW)).unwrap(), extents(&node));
+    let (good, extents) = (fs::read(node.path(RAW)).unwrap(), node.extents(RAW));
     let seal = extents.iter().find(|extent| extent.owner == Owner::Seal).unwrap();
     let (from, to) = (seal.offset as usize, (seal.offset + seal.length) as usize);
     let is_generated = |extent: &&Extent| extent.owner.to_string().ends_with("of generated files");
@@ -254,7 +244,7 @@ fn disks_that_are_cut_lengthened_or_given_another_seal_are_refused_by_what_is_wr
         ("empty", Vec::new(), "length", None),
     ] {
         fs::write(node.path("bad.img"), bytes).unwrap();
-        let answer = verify(&node, "bad.img");
+        let answer = node.verify_files("bad.img");
         let found = answer.json["refusals"][0]["byte"].as_u64();
         assert_eq!(
             (answer.code, answer.subjects()),

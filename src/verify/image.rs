@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Verified;
 use super::anchors::Anchors;
 use super::component::{Component, Gate, Supply};
+use super::records::check_records;
 use super::report::{ComponentReport, State};
 use super::seal::Opened;
 use crate::assemble;
@@ -17,7 +18,7 @@ use crate::failure::{Code, Failure, Refusal};
 use crate::oci::{Image, Platform, walk};
 use crate::policy::{Policy, SpecRequirement};
 use crate::reference::Reference;
-use crate::seal::statement::{Predicate, SegmentRecord, Statement};
+use crate::seal::statement::{Predicate, Statement};
 use crate::seal::{Evidence, Sealed};
 use crate::time::Time;
 use crate::tree::{Tree, list};
@@ -96,13 +97,6 @@ impl Judged {
             true => Ok(()),
             false => Err(Failure::Refused(refusals)),
         }
-    }
-
-    /// Compares the statement's segments with those that the specification makes.
-    pub(super) fn check_segments(&self, subject: &str) -> Result<(), Failure> {
-        let planned = self.image.plan.segments.iter();
-        let owners: Vec<String> = planned.map(|segment| segment.owner(&self.spec)).collect();
-        same_segments(subject, &self.predicate().segments, &owners)
     }
 
     /// Finds the component that plays a part in the specification.
@@ -188,6 +182,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         };
         (source.name.clone(), file)
     });
+    check_records(subject, predicate, &spec, &components)?;
     let image = make(&spec, &components, sources.collect()).map_err(nonsense)?;
     check_overrides(&components, &spec, &image)?;
     if image.cmdline != predicate.cmdline {
@@ -202,22 +197,6 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         components,
         image,
     })
-}
-
-/// Refuses segments other than `made`: as many, in this order, none of them empty.
-///
-/// An empty one would have no extent, and the next one's bytes would be compared in its stead.
-fn same_segments(subject: &str, said: &[SegmentRecord], made: &[String]) -> Result<(), Failure> {
-    let owners: Vec<&str> = said.iter().map(|record| record.owner.as_str()).collect();
-    if owners == made && said.iter().all(|record| record.length > 0) {
-        return Ok(());
-    }
-    let problem = format!(
-        "its segments are `{}`, expected those that its specification makes, none of them empty: `{}`",
-        owners.join("`, `"),
-        made.join("`, `")
-    );
-    Err(super::seal::malformed(subject, problem))
 }
 
 /// What came out of a seal and is not in its form is a verdict about the image, not a wrong input of the user's.
@@ -266,7 +245,7 @@ pub fn components(
 }
 
 /// Keeps refusals for one report of all of them; other failures end the work.
-fn collect(refusals: &mut Vec<Refusal>, result: Result<(), Failure>) -> Result<(), Failure> {
+pub(super) fn collect(refusals: &mut Vec<Refusal>, result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
         Err(Failure::Refused(more)) => {
             refusals.extend(more);
@@ -480,22 +459,6 @@ pub fn tree_name(digest: &Digest) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn refuses_segments_that_are_empty_or_not_the_specifications() {
-        let said = |list: &[(&str, u64)]| {
-            let record = |&(owner, length): &(&str, u64)| SegmentRecord {
-                owner: owner.to_owned(),
-                length,
-            };
-            let said: Vec<_> = list.iter().map(record).collect();
-            same_segments("seal", &said, &["kernel".to_owned(), "init".to_owned()])
-        };
-        assert!(said(&[("kernel", 4), ("init", 4)]).is_ok());
-        assert!(said(&[("kernel", 4), ("init", 0)]).is_err());
-        assert!(said(&[("init", 4), ("kernel", 4)]).is_err());
-        assert!(said(&[("kernel", 4)]).is_err());
-    }
 
     #[test]
     fn nonsense_in_a_seal_is_a_refusal() {

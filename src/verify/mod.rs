@@ -8,6 +8,7 @@ pub mod component;
 pub mod disk;
 pub mod files;
 pub mod image;
+mod records;
 mod report;
 mod seal;
 

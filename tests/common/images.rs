@@ -58,17 +58,25 @@ pub fn put_layer(writer: &Writer, architecture: &str, blob: (&str, &[u8]), diff_
 
 /// Puts an image of given files into a store, for one architecture.
 pub fn put_files(writer: &Writer, architecture: &str, compression: Compression, files: &[(&str, &[u8])]) -> Descriptor {
-    let archive = tar(files);
-    let (media_type, blob) = pack(compression, &archive);
-    put_layer(writer, architecture, (media_type, &blob), Digest::sha256(&archive))
+    put_packed(writer, architecture, compression, &tar(files))
+}
+
+fn put_packed(writer: &Writer, architecture: &str, compression: Compression, archive: &[u8]) -> Descriptor {
+    let (media_type, blob) = pack(compression, archive);
+    put_layer(writer, architecture, (media_type, &blob), Digest::sha256(archive))
+}
+
+/// Puts and tags an image of one archive for linux/amd64.
+pub fn put_archive(layout: &Layout, name: &str, archive: &[u8]) -> Descriptor {
+    let writer = layout.writer().unwrap();
+    let manifest = put_packed(&writer, "amd64", Compression::Gzip, archive);
+    writer.tag(&reference(name), &manifest).unwrap();
+    manifest
 }
 
 /// Puts and tags an image for linux/amd64.
 pub fn put(layout: &Layout, name: &str, files: &[(&str, &[u8])]) -> Descriptor {
-    let writer = layout.writer().unwrap();
-    let manifest = put_files(&writer, "amd64", Compression::Gzip, files);
-    writer.tag(&reference(name), &manifest).unwrap();
-    manifest
+    put_archive(layout, name, &tar(files))
 }
 
 /// Puts and tags an index of an image for linux/amd64 and another for linux/arm64.

@@ -4,10 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use imgkit::disk::extents::Extent;
+use imgkit::key::{Passphrase, SigningKey};
+use imgkit::store::key_store::open_key;
 use imgkit::store::layout::Layout;
 use serde_json::Value;
 
-use super::images::{noise, put};
+use super::images::{noise, put, put_archive};
 
 /// The time at which everything in the fixture happens.
 pub const NOW: &str = "2026-11-23T00:00:00Z";
@@ -131,6 +134,25 @@ impl Node {
         keys.next().unwrap().unwrap().path()
     }
 
+    /// The key that seals, opened.
+    pub fn opened_seal_key(&self) -> SigningKey {
+        open_key(&self.seal_key(), &Passphrase::new(PASSPHRASE).unwrap()).unwrap()
+    }
+
+    /// Puts a component of an archive into the store under its name and has it signed.
+    pub fn sign_component(&self, name: &str, archive: &[u8]) {
+        let layout = Layout::open_or_create(self.path("store")).unwrap();
+        let name = format!("local.test/{name}:v1");
+        put_archive(&layout, &name, archive);
+        self.good(&["trust", "sign", "--at", NOW, &name]);
+    }
+
+    /// The owners of a disk's bytes, as the verifier reports them.
+    pub fn extents(&self, disk: &str) -> Vec<Extent> {
+        let extents = self.verify(disk).json["result"]["extents"].take();
+        serde_json::from_value(extents).unwrap()
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imgkit"));
         command
@@ -225,6 +247,11 @@ impl Node {
 
     pub fn verify(&self, image: &str) -> Answer {
         self.run(&["verify", "--policy", "policy.yml", image])
+    }
+
+    /// Verifies every file of every component, whatever the policy demands.
+    pub fn verify_files(&self, image: &str) -> Answer {
+        self.run(&["verify", "--files", "--policy", "policy.yml", image])
     }
 }
 

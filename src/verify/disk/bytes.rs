@@ -12,7 +12,7 @@ use crate::assemble::{Segment, grub};
 use crate::config::spec::Role;
 use crate::digest::Digest;
 use crate::disk::bios::Disk as Layout;
-use crate::disk::extents::{Extents, Owner};
+use crate::disk::extents::{Extent, Extents, Owner};
 use crate::disk::locator::Locator;
 use crate::disk::merkle::Merkle;
 use crate::disk::{ReadAt, Slice, Stream};
@@ -21,7 +21,7 @@ use crate::format::segment::read_segment;
 use crate::seal::statement::SubjectDigest;
 use crate::tree::contents::{HashOnly, hash_to};
 use crate::tree::{Entry, Tree};
-use crate::verify::image::Judged;
+use crate::verify::image::{Judged, collect};
 
 /// The comparison of a disk's bytes.
 pub(in crate::verify) struct Bytes<'a> {
@@ -113,10 +113,21 @@ impl Bytes<'_> {
         let mut pairs: Vec<_> = segments.zip(&self.judged.image.plan.segments).collect();
         pairs.retain(|(_, segment)| files || segment.role.is_none());
         pairs.sort_by_key(|(extent, _)| std::cmp::Reverse(extent.length));
-        pairs.into_par_iter().with_max_len(1).try_for_each(|(extent, segment)| {
+        let check = |(extent, segment): (&Extent, &Segment)| {
             let range = extent.offset..extent.offset + extent.length;
-            self.check_segment(segment, range, &extent.owner)
-        })
+            (range.start, self.check_segment(segment, range, &extent.owner))
+        };
+        let mut results: Vec<_> = pairs.into_par_iter().with_max_len(1).map(check).collect();
+        // What is said does not depend on which thread was first.
+        results.sort_by_key(|(offset, _)| *offset);
+        let mut refusals = Vec::new();
+        results
+            .into_iter()
+            .try_for_each(|(_, result)| collect(&mut refusals, result))?;
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Refused(refusals)),
+        }
     }
 
     fn check_file(&self, name: &str, expected: &Digest, maker: &str) -> Result<(), Failure> {

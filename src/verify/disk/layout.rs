@@ -42,6 +42,16 @@ pub(super) fn lay_out(
             bios::WRITER
         )));
     }
+    match judged.opened.statement.subject.as_slice() {
+        [only] if only.name == predicate.name => {}
+        others => {
+            return Err(bad(&format!(
+                "it is about {} subjects, expected the disk `{}`",
+                others.len(),
+                predicate.name
+            )));
+        }
+    }
     if length != guest.len() {
         let expected = format!("{length} bytes, as signed");
         let advice = "get the disk again; it was cut or lengthened, or given another disk's seal";
