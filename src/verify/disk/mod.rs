@@ -110,3 +110,6 @@ pub const SPANS: &str = "spans";
 fn unreadable(subject: &str, error: &io::Error) -> Failure {
     Failure::unavailable(subject, format!("cannot be read: {error}"))
 }
+
+#[cfg(test)]
+mod tests;
