@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::fs;
+
 use common::images::noise;
 use common::node::{Answer, NOW, Node};
 
@@ -19,7 +21,7 @@ fn refused(node: &Node, more: &[&str], code: &str, line: Option<u64>) {
     for field in ["subject", "expected", "found", "advice"] {
         assert!(!refusal[field].as_str().unwrap().is_empty(), "{refusal}");
     }
-    let left = std::fs::read_dir(node.path("refused")).unwrap().count();
+    let left = fs::read_dir(node.path("refused")).unwrap().count();
     assert_eq!(left, 0, "a refused build leaves nothing");
 }
 
@@ -48,8 +50,8 @@ fn other_bytes_under_a_signed_name_are_a_digest_mismatch() {
 #[test]
 fn a_blob_that_was_changed_in_the_store_is_a_digest_mismatch() {
     let node = accepted();
-    std::fs::remove_dir_all(node.path("store/derived")).unwrap();
-    let blobs = std::fs::read_dir(node.path("store/blobs/sha256"))
+    fs::remove_dir_all(node.path("store/derived")).unwrap();
+    let blobs = fs::read_dir(node.path("store/blobs/sha256"))
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let largest = blobs.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
@@ -139,8 +141,8 @@ fn what_a_label_asks_for_without_leave_is_a_privilege() {
     node.good(&Node::build_args("yaml", &["--format", "raw-bios"]));
     // The same wish in the image's own label, which nobody granted.
     let rootfs = node.path("rootfs/bin");
-    std::fs::create_dir_all(&rootfs).unwrap();
-    std::fs::write(rootfs.join("app"), b"app").unwrap();
+    fs::create_dir_all(&rootfs).unwrap();
+    fs::write(rootfs.join("app"), b"app").unwrap();
     let label = "org.mobyproject.config={\"capabilities\":[\"CAP_SYS_ADMIN\"]}";
     node.good(&["pkg", "pack", "rootfs", "--tag", "local.test/svc:v1", "--label", label]);
     node.good(&["trust", "sign", "--at", NOW, "local.test/svc:v1"]);
@@ -217,6 +219,56 @@ fn an_image_that_is_not_the_one_the_policy_names_is_refused() {
         "sealed: {root: platform, role: targets}",
         "WRONG_KEY",
     );
+}
+
+#[test]
+fn a_seal_by_a_key_that_may_not_seal_is_the_wrong_key() {
+    let node = Node::new();
+    node.good(&["trust", "init", "strangers", "--at", NOW]);
+    let key = |of: &str| {
+        let mut keys = fs::read_dir(node.path("keys").join(of)).unwrap();
+        keys.next().unwrap().unwrap().path().display().to_string()
+    };
+    let request = [
+        "--format",
+        "raw-bios",
+        "--format",
+        "kernel+initrd",
+        "--seal-request",
+        "request",
+    ];
+    for (number, (of, code)) in [
+        ("platform/seal", None),
+        ("platform/targets", Some("WRONG_KEY")),
+        ("strangers/seal", Some("WRONG_KEY")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let out = number.to_string();
+        node.good(&Node::build_args(&out, &request));
+        node.good(&["seal", "sign", "--seal-key", &key(of), "request"]);
+        for file in ["node-bios.img", "node.seal"] {
+            let image = format!("{out}/{file}");
+            let waiting = node.verify(&image);
+            assert_eq!(
+                (waiting.code, waiting.codes()),
+                (1, vec!["UNSIGNED"]),
+                "{}",
+                waiting.json
+            );
+            node.good(&["seal", "attach", &image, "request.sig"]);
+            let answer = node.verify(&image);
+            let expected = (i32::from(code.is_some()), code.into_iter().collect::<Vec<_>>());
+            assert_eq!((answer.code, answer.codes()), expected, "{}", answer.json);
+            assert!(
+                answer
+                    .subjects()
+                    .iter()
+                    .all(|subject| *subject == format!("seal of {image}"))
+            );
+        }
+    }
 }
 
 #[test]

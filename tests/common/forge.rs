@@ -1,6 +1,7 @@
 //! A forger who has the seal key: takes a finished disk apart, changes what a case wants, and seals it again as a builder would.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 
 use imgkit::build::sign;
@@ -16,6 +17,8 @@ use imgkit::seal::{Envelope, Evidence, Sealed, Statement};
 use imgkit::tree::contents::Memory;
 use imgkit::tree::{Entry, Tree, TreePath};
 use imgkit::verify::disk::{SPANS, read_seal};
+
+use super::node::Node;
 
 /// A disk in parts.
 #[derive(Clone)]
@@ -180,6 +183,22 @@ impl Forge {
         disk[place.start as usize..place.end as usize].copy_from_slice(&seal);
         disk
     }
+}
+
+/// Changes what the seal of a set of files says, and seals it again over the files as they are then.
+pub fn reseal_set(node: &Node, seal: &str, change: impl FnOnce(&mut Statement)) {
+    let path = node.path(seal);
+    let mut sealed = Sealed::decode(&fs::read(&path).unwrap()).unwrap();
+    let mut statement = Statement::decode(sealed.envelope.payload()).unwrap();
+    change(&mut statement);
+    for subject in &mut statement.subject {
+        if let Ok(bytes) = fs::read(path.with_file_name(&subject.name)) {
+            subject.digest = SubjectDigest::File(Digest::sha256(&bytes).hex());
+        }
+    }
+    sealed.envelope = Envelope::unsigned(statement.encode());
+    sealed.envelope.attach(sign(&node.opened_seal_key(), &sealed.envelope));
+    fs::write(&path, sealed.encode(sealed.len()).unwrap()).unwrap();
 }
 
 impl Unpacked {

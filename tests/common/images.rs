@@ -111,3 +111,12 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     };
     (0..len).map(|_| next()).collect()
 }
+
+/// Numbers without a pattern, the same for the same seed.
+pub fn numbers(seed: u64, count: usize) -> Vec<usize> {
+    let bytes = noise(seed, count * 8);
+    let chunks = bytes.as_chunks::<8>().0.iter();
+    chunks
+        .map(|chunk| usize::try_from(u64::from_le_bytes(*chunk) >> 3).unwrap())
+        .collect()
+}

@@ -64,6 +64,22 @@ pub(crate) fn cannot(action: &str, path: &Path, error: &dyn Display) -> Failure 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::disk::ReadAt;
+
+    #[test]
+    fn a_private_copy_has_no_name_and_stays_as_it_was() {
+        let (dir, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = dir.path().join("disk");
+        std::fs::write(&path, b"as verified").unwrap();
+        let copy = FileAt::of(private_copy(&path, scratch.path()).unwrap()).unwrap();
+        std::fs::write(&path, b"overwritten").unwrap();
+        let mut bytes = [0; 11];
+        copy.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"as verified");
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        let absent = private_copy(&dir.path().join("absent"), scratch.path());
+        assert!(matches!(absent, Err(Failure::Unavailable { .. })));
+    }
 
     #[test]
     fn reads_up_to_the_bound_and_refuses_one_byte_more() {
