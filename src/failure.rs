@@ -199,6 +199,27 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Says where the user's text names what it is about, if it does; a refusal that has a place keeps it.
+    #[must_use]
+    pub fn at(self, place: Option<&Place>) -> Self {
+        let Some(place) = place else { return self };
+        match self {
+            Self::Refused(mut refusals) => {
+                for refusal in &mut refusals {
+                    refusal.place.get_or_insert_with(|| place.clone());
+                }
+                Self::Refused(refusals)
+            }
+            Self::Unavailable { subject, problem } => Self::Unavailable {
+                subject: format!("{subject} ({place})"),
+                problem,
+            },
+            malformed @ Self::Malformed { .. } => malformed,
+        }
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(vec![refusal])

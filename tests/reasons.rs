@@ -180,7 +180,7 @@ fn a_command_line_that_turns_checks_off_is_refused() {
 fn a_specification_that_nobody_signed_is_an_unsigned_input_where_the_policy_says_so() {
     let node = accepted();
     node.edit("policy.yml", "image:\n", "spec:\n  signed: {root: platform}\nimage:\n");
-    refused(&node, &[], "UNSIGNED_INPUT", None);
+    refused(&node, &[], "UNSIGNED_INPUT", Some(9));
     node.good(&[
         "trust",
         "sign",

@@ -47,8 +47,10 @@ use crate::store::spool::Spool;
 use crate::time::Time;
 use crate::tree::contents::Sink;
 use crate::verify::component::Gate;
-use crate::verify::image::{InputVerdict, admit_input, check_overrides, components, make};
-use crate::verify::{Anchors, Component, Question, Supply, Verified, disk, files, unsafe_accept_unsigned};
+use crate::verify::image::{check_overrides, components, make};
+use crate::verify::{
+    Anchors, Component, InputVerdict, Question, Supply, Verified, admit_inputs, disk, files, unsafe_accept_unsigned,
+};
 use formats::Pending;
 use sealing::Draft;
 use segments::{Made, Workshop};
@@ -67,7 +69,10 @@ pub enum Judge<'a> {
         anchors: &'a Anchors,
     },
     /// Nothing does: sealed into the image, where every policy refuses it.
-    UnsafeAcceptUnsigned,
+    UnsafeAcceptUnsigned {
+        /// The policy that says who may seal, and its anchors: then verifiers can tell that it is sealed, and why it is refused.
+        sealed: Option<(&'a Policy, &'a Anchors)>,
+    },
 }
 
 /// One build.
@@ -103,6 +108,21 @@ pub struct Request<'a> {
     pub pins: &'a BTreeMap<String, Vec<u8>>,
     /// The present, by the clock.
     pub now: Time,
+}
+
+impl Request<'_> {
+    /// Returns the gate that inputs go through; `None` when nothing judges them.
+    fn gate(&self) -> Option<Gate<'_>> {
+        match self.judge {
+            Judge::Policy { policy, anchors } => Some(Gate {
+                policy,
+                anchors,
+                at: self.at,
+                platform: self.platform,
+            }),
+            Judge::UnsafeAcceptUnsigned { .. } => None,
+        }
+    }
 }
 
 /// A finished build.
@@ -180,34 +200,21 @@ fn judge(
     supply: &mut dyn Supply,
     refusals: &mut Vec<Refusal>,
 ) -> Result<BTreeMap<Reference, Verified<Component>>, Failure> {
-    match request.judge {
-        Judge::Policy { policy, anchors } => {
-            let gate = Gate {
-                policy,
-                anchors,
-                at: request.at,
-                platform: request.platform,
-            };
-            if let Some(kernel) = &request.spec.kernel {
-                refusals.extend(
-                    kernel
-                        .cmdline
-                        .refusals(&policy.image().cmdline, Some(&kernel.cmdline_place)),
-                );
+    let Some(gate) = request.gate() else {
+        let mut accepted = BTreeMap::new();
+        for (_, name) in request.spec.images() {
+            if !accepted.contains_key(&name.reference) {
+                let component = unsafe_accept_unsigned(name, request.platform, supply)?;
+                accepted.insert(name.reference.clone(), component);
             }
-            components(&gate, request.spec, supply, refusals)
         }
-        Judge::UnsafeAcceptUnsigned => {
-            let mut accepted = BTreeMap::new();
-            for (_, name) in request.spec.images() {
-                if !accepted.contains_key(&name.reference) {
-                    let component = unsafe_accept_unsigned(name, request.platform, supply)?;
-                    accepted.insert(name.reference.clone(), component);
-                }
-            }
-            Ok(accepted)
-        }
+        return Ok(accepted);
+    };
+    if let Some(kernel) = &request.spec.kernel {
+        let allowed = &gate.policy.image().cmdline;
+        refusals.extend(kernel.cmdline.refusals(allowed, Some(&kernel.cmdline_place)));
     }
+    components(&gate, request.spec, supply, refusals)
 }
 
 /// Reads the files beside the YAML that it names.
@@ -245,23 +252,16 @@ fn judge_inputs(
         size: request.spec_bytes.len() as u64,
         digest: Digest::sha256(request.spec_bytes),
     };
-    let mut verdicts = Vec::new();
-    for input in std::iter::once(&spec).chain(sources) {
-        let verdict = match request.judge {
-            Judge::Policy { policy, anchors } => admit_input(policy, anchors, &input.name, &input.digest, request.at),
-            Judge::UnsafeAcceptUnsigned => Ok(InputVerdict {
-                name: input.name.clone(),
-                digest: input.digest,
-                admitted_by: None,
-            }),
-        };
-        match verdict {
-            Ok(verdict) => verdicts.push(verdict),
-            Err(Failure::Refused(more)) => refusals.extend(more),
-            Err(other) => return Err(other),
-        }
+    let inputs = std::iter::once(&spec).chain(sources);
+    let unjudged = |input: &InputRecord| InputVerdict {
+        name: input.name.clone(),
+        digest: input.digest,
+        admitted_by: None,
+    };
+    match request.gate() {
+        Some(gate) => admit_inputs(&gate, request.spec, inputs, refusals),
+        None => Ok(inputs.map(unjudged).collect()),
     }
-    Ok(verdicts)
 }
 
 type Bytes = Arc<dyn ReadAt>;

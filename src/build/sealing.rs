@@ -47,7 +47,7 @@ impl Draft {
         let empty = Digest::sha256(b"");
         let (policy, unsafe_accept_unsigned) = match request.judge {
             Judge::Policy { policy, .. } => (Some(policy.digest()), false),
-            Judge::UnsafeAcceptUnsigned => (None, true),
+            Judge::UnsafeAcceptUnsigned { .. } => (None, true),
         };
         let predicate = Predicate {
             format_version: FORMAT_VERSION,
@@ -225,7 +225,11 @@ fn evidence(request: &Request<'_>, components: &BTreeMap<Reference, Verified<Com
             }
         }
     }
-    if let Judge::Policy { policy, anchors } = request.judge {
+    let sealed = match request.judge {
+        Judge::Policy { policy, anchors } => Some((policy, anchors)),
+        Judge::UnsafeAcceptUnsigned { sealed } => sealed,
+    };
+    if let Some((policy, anchors)) = sealed {
         let spec = match policy.spec() {
             Some(SpecRequirement::Signed(demand)) => Some(demand),
             _ => None,

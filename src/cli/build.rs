@@ -72,8 +72,8 @@ pub(super) struct Build {
     /// As a release pipeline: refuses unsafe switches, and demands policy, lock and seal
     #[arg(long)]
     release: bool,
-    /// For experiments: let in components that nobody signed; every policy refuses the image
-    #[arg(long, conflicts_with_all = ["policy", "release"])]
+    /// For experiments: let in components that nobody signed; every policy refuses the image. A policy says who may seal it
+    #[arg(long, conflicts_with = "release")]
     unsafe_accept_unsigned: bool,
     /// Ask no registry
     #[arg(long)]
@@ -153,8 +153,10 @@ impl Build {
 
     fn judge<'a>(&self, policy: Option<&'a Policy>, anchors: &'a Anchors) -> Result<Judge<'a>, Failure> {
         match policy {
+            _ if self.unsafe_accept_unsigned => Ok(Judge::UnsafeAcceptUnsigned {
+                sealed: policy.map(|policy| (policy, anchors)),
+            }),
             Some(policy) => Ok(Judge::Policy { policy, anchors }),
-            None if self.unsafe_accept_unsigned => Ok(Judge::UnsafeAcceptUnsigned),
             None => {
                 let problem = "no policy, no build: name one with --policy; policy/release.yml is one to start from";
                 Err(Failure::malformed("build", problem))

@@ -29,6 +29,7 @@ pub struct Policy {
     roots: BTreeMap<String, String>,
     rules: Vec<Rule>,
     spec: Option<SpecRequirement>,
+    spec_place: Option<Place>,
     image: ImageRequirement,
 }
 
@@ -64,6 +65,11 @@ impl Policy {
     /// Returns what node.yml and its files must be; `None` when the policy says nothing of them.
     pub fn spec(&self) -> Option<&SpecRequirement> {
         self.spec.as_ref()
+    }
+
+    /// Returns where the policy says what node.yml and its files must be.
+    pub fn spec_place(&self) -> Option<&Place> {
+        self.spec_place.as_ref()
     }
 
     /// Returns what a finished image must be.
@@ -147,6 +153,15 @@ pub struct ImageRequirement {
     pub max_age: Option<i64>,
     /// Parameters of the kernel command line that are allowed besides the harmless ones.
     pub cmdline: Vec<Parameter>,
+    /// Where each of these stands, by its key.
+    pub(super) places: BTreeMap<&'static str, Place>,
+}
+
+impl ImageRequirement {
+    /// Returns where the policy says what it does under `key`: `name`, `arch`, `sealed` …
+    pub fn place(&self, key: &str) -> Option<&Place> {
+        self.places.get(key)
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use crate::yaml::{Document, Fields, Item, YamlError};
 /// The version of the grammar.
 const VERSION: u32 = 1;
 
+/// The keys of `image:` whose demands refusals point at.
+const IMAGE_KEYS: [&str; 5] = ["arch", "maxAge", "minEpoch", "name", "sealed"];
+
 pub(super) fn policy(file: &str, bytes: &[u8]) -> Result<Policy, YamlError> {
     let document = Document::parse(file, bytes)?;
     document.root().fields("a policy", |fields| {
@@ -19,6 +22,7 @@ pub(super) fn policy(file: &str, bytes: &[u8]) -> Result<Policy, YamlError> {
         }
         let roots = roots(fields.required("roots")?)?;
         let rules = fields.required("rules")?.list_of(|item| rule(item, &roots))?;
+        let spec_place = fields.optional("spec").map(|item| item.place());
         let spec = fields.maybe("spec", |item| spec(item, &roots))?;
         let image = match fields.optional("image") {
             Some(item) => image(item, &roots)?,
@@ -29,6 +33,7 @@ pub(super) fn policy(file: &str, bytes: &[u8]) -> Result<Policy, YamlError> {
             roots,
             rules,
             spec,
+            spec_place,
             image,
         })
     })
@@ -135,6 +140,10 @@ fn spec(item: Item<'_>, roots: &BTreeMap<String, String>) -> Result<SpecRequirem
 fn image(item: Item<'_>, roots: &BTreeMap<String, String>) -> Result<ImageRequirement, YamlError> {
     item.fields("an image requirement", |fields| {
         let word = |item: Item<'_>| item.word().map(str::to_owned);
+        let places = IMAGE_KEYS
+            .into_iter()
+            .filter_map(|key| Some((key, fields.optional(key)?.place())));
+        let places = places.collect();
         Ok(ImageRequirement {
             name: fields.maybe("name", word)?,
             arch: fields.maybe("arch", word)?,
@@ -145,6 +154,7 @@ fn image(item: Item<'_>, roots: &BTreeMap<String, String>) -> Result<ImageRequir
             cmdline: fields
                 .maybe("cmdline", |item| item.list_of(|word| word.parse()))?
                 .unwrap_or_default(),
+            places,
         })
     })
 }

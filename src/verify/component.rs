@@ -107,7 +107,7 @@ impl Gate<'_> {
     /// A refusal at the place where the specification names it, or why it could not be found out.
     pub fn component(&self, name: &ImageName, supply: &mut dyn Supply) -> Result<Verified<Component>, Failure> {
         self.judge(&name.reference, supply)
-            .map_err(|failure| placed(failure, name))
+            .map_err(|failure| failure.at(Some(&name.place)))
             .map(Verified)
     }
 
@@ -126,7 +126,10 @@ impl Gate<'_> {
                 );
                 return Err(refusal.into());
             }
-            Requirement::Unsigned => None,
+            Requirement::Unsigned => {
+                self.check_provable(&subject, rule)?;
+                None
+            }
             Requirement::Signed(demand) => {
                 let name = self.anchors.target_name(reference, demand, self.at)?;
                 Some(self.anchors.target(&subject, demand, &name, self.at)?)
@@ -196,6 +199,20 @@ impl Gate<'_> {
         })
     }
 
+    /// Refuses a component that nobody signed where proof is demanded: there is nothing that it could be proved against.
+    fn check_provable(&self, subject: &str, rule: &Rule) -> Result<(), Failure> {
+        if !rule.proved && !self.policy.image().proved {
+            return Ok(());
+        }
+        let expected = "a component that is proved against its own signer";
+        let found = format!(
+            "only the sealer would vouch for it: rule {} ({}) asks for no signature",
+            rule.pattern, rule.place
+        );
+        let advice = "have the component signed, and a rule that says by whom";
+        Err(Refusal::new(Code::NotProved, subject, expected, found, advice).into())
+    }
+
     /// Compares the image's documents with what was signed; returns the signed tree digest of the platform.
     fn check_image(&self, subject: &str, admitted: &Admitted, image: &Image) -> Result<Digest, Failure> {
         let signed = admitted.target.image().map_err(|error| error.about(subject))?;
@@ -257,10 +274,10 @@ pub fn unsafe_accept_unsigned(
     let subject = name.reference.to_string();
     let image = supply
         .image(&name.reference, platform)
-        .map_err(|failure| placed(failure, name))?;
+        .map_err(|failure| failure.at(Some(&name.place)))?;
     let tree = supply
         .tree(&subject, &image, None)
-        .map_err(|failure| placed(failure, name))?;
+        .map_err(|failure| failure.at(Some(&name.place)))?;
     Ok(Verified(Component {
         reference: name.reference.clone(),
         defaults: defaults(&subject, &image)?,
@@ -282,19 +299,4 @@ pub fn tree_mismatch(subject: &str, signed: &Digest, found: &Tree) -> Failure {
 
 fn defaults(subject: &str, image: &Image) -> Result<ImageDefaults, Failure> {
     ImageDefaults::new(subject, image.config()).map_err(Failure::from)
-}
-
-/// Says where the specification names what was refused.
-fn placed(failure: Failure, name: &ImageName) -> Failure {
-    match failure {
-        Failure::Refused(refusals) => {
-            let placed = refusals.into_iter().map(|refusal| refusal.at(name.place.clone()));
-            Failure::Refused(placed.collect())
-        }
-        Failure::Unavailable { subject, problem } => Failure::Unavailable {
-            subject: format!("{subject} ({})", name.place),
-            problem,
-        },
-        other => other,
-    }
 }

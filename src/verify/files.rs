@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Verified;
 use super::image::{Judged, Question, judge};
 use super::report::DiskReport;
+use crate::assemble::bios;
 use crate::digest::Digest;
 use crate::disk::extents::{Extent, Extents, Owner};
 use crate::disk::{ReadAt, Slice, Stream};
@@ -45,12 +46,19 @@ pub fn files(
         },
         sealed,
     )?;
-    let Layout::Files { format, .. } = &judged.predicate().layout else {
+    let Layout::Files { writer, format } = &judged.predicate().layout else {
         return Err(super::seal::malformed(
             &seal_subject,
             "it is about a disk, not about separate files",
         ));
     };
+    if *writer != bios::WRITER {
+        let problem = format!(
+            "its files are made by writer {writer}, this imgkit knows {}; use a newer one",
+            bios::WRITER
+        );
+        return Err(super::seal::malformed(&seal_subject, problem));
+    }
     check_members(question.subject, &judged, members)?;
     let proof = question.files || judged.needs_proof(question.policy);
     let extents = match format.as_str() {
@@ -63,9 +71,7 @@ pub fn files(
             ));
         }
     };
-    let report = DiskReport::new(question, &judged, &extents, proof);
-    judged.check_proved(question.policy, &report.components)?;
-    Ok(Verified(Disk::of(report)))
+    Ok(Verified(Disk::of(DiskReport::new(&judged, &extents, proof))))
 }
 
 /// Names the seal of a set.

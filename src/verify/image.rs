@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::Verified;
-use super::anchors::Anchors;
 use super::component::{Component, Gate, Supply};
+use super::input::{InputVerdict, admit_inputs};
 use super::records::check_records;
-use super::report::{ComponentReport, State};
 use super::seal::Opened;
 use crate::assemble;
 use crate::config::rootfs;
@@ -16,7 +13,7 @@ use crate::config::spec::{Role, Spec};
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::oci::{Image, Platform, walk};
-use crate::policy::{Policy, SpecRequirement};
+use crate::policy::Policy;
 use crate::reference::Reference;
 use crate::seal::statement::{Predicate, Statement};
 use crate::seal::{Evidence, Sealed};
@@ -54,6 +51,7 @@ pub trait Memory: std::fmt::Debug {
 pub(super) struct Judged {
     pub(super) opened: Opened,
     pub(super) spec: Spec,
+    pub(super) inputs: Vec<InputVerdict>,
     pub(super) components: BTreeMap<Reference, Verified<Component>>,
     pub(super) image: assemble::Image,
 }
@@ -69,53 +67,11 @@ impl Judged {
         policy.image().proved || self.components.values().any(by_rule)
     }
 
-    /// Refuses components that are only asserted where the policy demands proof.
-    pub(super) fn check_proved(&self, policy: &Policy, reports: &[ComponentReport]) -> Result<(), Failure> {
-        let wanting = reports
-            .iter()
-            .filter(|report| report.state == State::Asserted)
-            .filter(|report| {
-                let rule = self
-                    .components
-                    .get(&report.reference)
-                    .and_then(|component| component.rule());
-                policy.image().proved || rule.is_some_and(|rule| rule.proved)
-            });
-        let refusal = |report: &ComponentReport| {
-            let advice = "have the component signed with its tree digest: `imgkit trust sign`";
-            let expected = "a component that is proved against its own signer";
-            Refusal::new(
-                Code::NotProved,
-                &report.reference,
-                expected,
-                "only the sealer vouches for it",
-                advice,
-            )
-        };
-        let refusals: Vec<Refusal> = wanting.map(refusal).collect();
-        match refusals.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::Refused(refusals)),
-        }
-    }
-
     /// Finds the component that plays a part in the specification.
     pub(super) fn component(&self, role: Role) -> Option<&Verified<Component>> {
         let named = self.spec.images().into_iter().find(|(other, _)| *other == role)?;
         self.components.get(&named.1.reference)
     }
-}
-
-/// How an input that is no component was admitted.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InputVerdict {
-    /// The input's path as the build was given it.
-    pub name: String,
-    /// Its digest.
-    pub digest: Digest,
-    /// What vouches for it; `None` is an UNSIGNED INPUT.
-    pub admitted_by: Option<String>,
 }
 
 /// Judges everything about an image but its bytes, and makes it again.
@@ -134,23 +90,16 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         .map(|memory| memory.epoch(&opened.signers.root, &predicate.name));
     let seen = seen.transpose()?.flatten().unwrap_or(0);
     let mut refusals = check_identity(question, predicate, seen);
+    if predicate.unsafe_accept_unsigned {
+        // Nothing judged its inputs, so nothing about them is in its evidence.
+        return Err(Failure::Refused(refusals));
+    }
     let document = opened.evidence.document(SPEC).unwrap_or_default();
     if Digest::sha256(document) != predicate.spec.digest {
         let error = format!("its evidence has no specification {}", predicate.spec.digest);
         return Err(super::seal::malformed(subject, error));
     }
     let spec = Spec::parse(&predicate.spec.name, document).map_err(|error| nonsense(error.into()))?;
-    let inputs = std::iter::once(&predicate.spec).chain(&predicate.sources);
-    for input in inputs {
-        let verdict = admit_input(
-            policy,
-            &opened.anchors,
-            &input.name,
-            &input.digest,
-            predicate.evaluated_at,
-        );
-        collect(&mut refusals, verdict.map(drop))?;
-    }
     let platform = Platform::new("linux", &*predicate.arch);
     let gate = Gate {
         policy,
@@ -158,6 +107,8 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         at: predicate.evaluated_at,
         platform: &platform,
     };
+    let inputs = std::iter::once(&predicate.spec).chain(&predicate.sources);
+    let inputs = admit_inputs(&gate, &spec, inputs, &mut refusals)?;
     let components = components(
         &gate,
         &spec,
@@ -194,6 +145,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
     Ok(Judged {
         opened,
         spec,
+        inputs,
         components,
         image,
     })
@@ -279,39 +231,6 @@ pub fn make(
     assemble::Image::new(spec, &inputs)
 }
 
-/// Says what vouches for node.yml or a file beside it (law of the gate 8).
-///
-/// # Errors
-/// A refusal (UNSIGNED_INPUT, DIGEST_MISMATCH …) when the policy demands more than there is.
-pub fn admit_input(
-    policy: &Policy,
-    anchors: &Anchors,
-    name: &str,
-    digest: &Digest,
-    at: Time,
-) -> Result<InputVerdict, Failure> {
-    let admitted_by = match policy.spec() {
-        None => None,
-        Some(SpecRequirement::Digests(digests)) if digests.contains(digest) => {
-            Some("a digest in the policy".to_owned())
-        }
-        Some(SpecRequirement::Digests(_)) => {
-            let advice = "use the specification that was approved, or have the new one approved";
-            let expected = "one of the digests that the policy lists under `spec:`";
-            return Err(Refusal::new(Code::UnsignedInput, name, expected, digest, advice).into());
-        }
-        Some(SpecRequirement::Signed(demand)) => {
-            let signed = anchors.input(name, demand, digest, at)?;
-            Some(format!("role `{}` of root `{}` ({signed})", demand.role, demand.root))
-        }
-    };
-    Ok(InputVerdict {
-        name: name.to_owned(),
-        digest: *digest,
-        admitted_by,
-    })
-}
-
 /// Compares name, architecture, epoch, age and safety with the policy.
 fn check_identity(question: &Question<'_>, predicate: &Predicate, seen: u64) -> Vec<Refusal> {
     let Question {
@@ -319,14 +238,17 @@ fn check_identity(question: &Question<'_>, predicate: &Predicate, seen: u64) -> 
     } = *question;
     let image = policy.image();
     let mut refusals = Vec::new();
-    let mut refuse = |code, expected: String, found: String, advice: &str| {
-        refusals.push(Refusal::new(code, subject, expected, found, advice));
+    let mut refuse = |code, key: &str, expected: String, found: String, advice: &str| {
+        let mut refusal = Refusal::new(code, subject, expected, found, advice);
+        refusal.place = image.place(key).cloned();
+        refusals.push(refusal);
     };
     if predicate.unsafe_accept_unsigned {
         let advice = "build it again without --unsafe-accept-unsigned";
         let expected = "an image of components that somebody signed".to_owned();
         refuse(
             Code::Unsafe,
+            "",
             expected,
             "it was built with --unsafe-accept-unsigned".to_owned(),
             advice,
@@ -337,6 +259,7 @@ fn check_identity(question: &Question<'_>, predicate: &Predicate, seen: u64) -> 
     {
         refuse(
             Code::Name,
+            "name",
             format!("an image named `{name}`"),
             format!("`{}`", predicate.name),
             "use the right image",
@@ -347,6 +270,7 @@ fn check_identity(question: &Question<'_>, predicate: &Predicate, seen: u64) -> 
     {
         refuse(
             Code::Arch,
+            "arch",
             format!("an image for {arch}"),
             predicate.arch.clone(),
             "use the right image",
@@ -357,6 +281,7 @@ fn check_identity(question: &Question<'_>, predicate: &Predicate, seen: u64) -> 
         let expected = format!("epoch {lowest} or later");
         refuse(
             Code::Epoch,
+            "minEpoch",
             expected,
             format!("epoch {}", predicate.epoch),
             "use a newer image",
@@ -367,7 +292,7 @@ fn check_identity(question: &Question<'_>, predicate: &Predicate, seen: u64) -> 
     {
         let expected = format!("an image that was evaluated at most {} hours ago", max / 3600);
         let found = format!("{}; it is {now}", predicate.evaluated_at);
-        refuse(Code::Expired, expected, found, "build the image again");
+        refuse(Code::Expired, "maxAge", expected, found, "build the image again");
     }
     refusals
 }

@@ -8,6 +8,7 @@ pub mod component;
 pub mod disk;
 pub mod files;
 pub mod image;
+mod input;
 mod records;
 mod report;
 mod seal;
@@ -16,6 +17,7 @@ pub use anchors::{Anchor, Anchors, Metadata};
 pub use component::{Component, Gate, Supply, tree_mismatch, unsafe_accept_unsigned};
 pub use disk::Disk;
 pub use image::{Memory, Question};
+pub use input::{InputVerdict, admit_inputs};
 pub use report::{ComponentReport, DiskReport, State};
 pub use seal::{SealSigners, trust_name};
 

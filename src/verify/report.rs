@@ -5,20 +5,24 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::image::{InputVerdict, Judged, Question, admit_input};
+use super::image::Judged;
+use super::input::InputVerdict;
 use super::seal::SealSigners;
 use crate::assemble::Override;
 use crate::config::rootfs::Applied;
+use crate::config::spec::Role;
 use crate::digest::Digest;
 use crate::disk::extents::{Extent, Extents};
 use crate::reference::Reference;
-use crate::seal::statement::Admission;
+use crate::seal::statement::{Admission, Layout};
 use crate::time::Time;
 
 /// Whether a component was proved against its own signer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
+    /// None of its bytes are in the image: a boot loader, where the image is files.
+    Absent,
     /// Only the sealer says that the bytes are the component's.
     Asserted,
     /// Its tree was unpacked from the image and has the digest that its signer signed.
@@ -80,43 +84,19 @@ pub struct DiskReport {
 }
 
 impl DiskReport {
-    pub(super) fn new(question: &Question<'_>, judged: &Judged, extents: &Extents, files: bool) -> Self {
+    pub(super) fn new(judged: &Judged, extents: &Extents, files: bool) -> Self {
         let predicate = judged.predicate();
         let components: Vec<ComponentReport> = judged
             .components
             .values()
-            .map(|component| {
-                let signed = matches!(component.admission(), Admission::Rule { .. });
-                let state = if files && signed {
-                    State::Proved
-                } else {
-                    State::Asserted
-                };
-                component_report(judged, component, state)
-            })
+            .map(|component| component_report(judged, component, files))
             .collect();
-        let records = std::iter::once(&predicate.spec).chain(&predicate.sources);
-        let inputs = records.filter_map(|record| {
-            let at = predicate.evaluated_at;
-            admit_input(
-                question.policy,
-                &judged.opened.anchors,
-                &record.name,
-                &record.digest,
-                at,
-            )
-            .ok()
-        });
-        let proved = components
-            .iter()
-            .filter(|component| component.state == State::Proved)
-            .count();
+        let count = |state| components.iter().filter(|component| component.state == state).count();
         let mut not_checked = vec![
             "whether newer trust metadata exist: embedded ones were judged at the build's evaluation time".to_owned(),
         ];
         if !files {
-            not_checked
-                .push("the files inside components' segments, against their own signers (--files does)".to_owned());
+            not_checked.push(format!("{} (--files does)", unpacked_only(&predicate.layout)));
         }
         Self {
             name: predicate.name.clone(),
@@ -126,10 +106,10 @@ impl DiskReport {
             seal: judged.opened.signers.clone(),
             subject: judged.opened.statement.subject.clone(),
             cmdline: predicate.cmdline.clone(),
-            proved,
-            asserted: components.len() - proved,
+            proved: count(State::Proved),
+            asserted: count(State::Asserted),
             components,
-            inputs: inputs.collect(),
+            inputs: judged.inputs.clone(),
             extents: extents.iter().cloned().collect(),
             bytes_by_owner: extents
                 .totals()
@@ -170,10 +150,10 @@ impl DiskReport {
                 Admission::UnsignedRule { rule } => format!("UNSIGNED, rule {rule}"),
                 Admission::Nothing => "UNSIGNED".to_owned(),
             };
-            let state = if component.state == State::Proved {
-                "PROVED  "
-            } else {
-                "ASSERTED"
+            let state = match component.state {
+                State::Absent => "ABSENT  ",
+                State::Asserted => "ASSERTED",
+                State::Proved => "PROVED  ",
             };
             let _ = writeln!(
                 text,
@@ -211,7 +191,23 @@ impl DiskReport {
     }
 }
 
-fn component_report(judged: &Judged, component: &super::Component, state: State) -> ComponentReport {
+/// Says what only unpacking the segments or the archive shows.
+fn unpacked_only(layout: &Layout) -> &'static str {
+    match layout {
+        Layout::Bios { .. } => {
+            "the kernel file and the files inside components' segments against their own signers; \
+             they are as the sealer signed them"
+        }
+        Layout::Files { format, .. } if format == "tar" => {
+            "the archive's members against their components' own signers; the archive is as the sealer signed it"
+        }
+        Layout::Files { .. } => {
+            "the files inside components' segments against their own signers; the initrd is as the sealer signed it"
+        }
+    }
+}
+
+fn component_report(judged: &Judged, component: &super::Component, files: bool) -> ComponentReport {
     let roles: Vec<_> = judged
         .spec
         .images()
@@ -219,6 +215,13 @@ fn component_report(judged: &Judged, component: &super::Component, state: State)
         .filter(|(_, name)| name.reference == *component.reference())
         .map(|(role, _)| role)
         .collect();
+    let is_disk = matches!(judged.predicate().layout, Layout::Bios { .. });
+    let signed = matches!(component.admission(), Admission::Rule { .. });
+    let state = match signed && files {
+        _ if !is_disk && roles.iter().all(|role| *role == Role::Boot) => State::Absent,
+        true => State::Proved,
+        false => State::Asserted,
+    };
     let overrides = judged.image.plan.overrides.iter();
     let overrides = overrides.filter(|replaced| replaced.role.is_some_and(|role| roles.contains(&role)));
     let mut rules = BTreeMap::new();

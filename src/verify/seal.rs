@@ -70,7 +70,8 @@ pub(super) fn open(
     }
     let evidence = Evidence::decode(&sealed.evidence).map_err(|error| malformed(subject, error))?;
     let anchors = anchors(pins, &evidence);
-    let signers = check_signatures(subject, sealed, demand, &anchors)?;
+    let signers = check_signatures(subject, sealed, demand, &anchors);
+    let signers = signers.map_err(|failure| failure.at(policy.image().place("sealed")))?;
     let statement = Statement::decode(sealed.envelope.payload()).map_err(|error| malformed(subject, error))?;
     let recorded = &statement.predicate.evidence;
     let stored = Digest::sha256(&sealed.evidence);
