@@ -17,6 +17,12 @@ pub const TREE_ENTRIES: usize = 2_000_000;
 /// Most bytes of extended attributes on one entry: the kernel's `XATTR_LIST_MAX`.
 pub const XATTR_BYTES: usize = 65_536;
 
+/// Longest name of an extended attribute, in bytes: the kernel's `XATTR_NAME_MAX`.
+pub const XATTR_NAME_BYTES: usize = 255;
+
+/// Longest line of the file of extended attributes, in bytes: path, name and value at their bounds, every byte escaped, fit.
+pub const XATTR_LINE_BYTES: usize = 4 * (PATH_BYTES + XATTR_NAME_BYTES) + 2 * XATTR_BYTES + 2;
+
 /// Most bytes of names, link targets and attributes in one tree: TREE_ENTRIES times a usual path, and it fits in memory.
 pub const TREE_TEXT_BYTES: usize = 256 << 20;
 

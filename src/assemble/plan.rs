@@ -6,18 +6,15 @@
 //! - A cpio archive has no extended attributes; they stand in one generated file that init applies.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use crate::config::spec::{Role, Spec};
 use crate::digest::Digest;
 use crate::tree::contents::Memory;
+use crate::tree::xattrs::{self, Attribute};
 use crate::tree::{Entry, Node, Tree, TreePath, list};
 
 /// Version of the writers of cpio and segments; part of every cache key.
 const WRITER: u32 = 1;
-
-/// Where init looks for extended attributes: a line `PATH NAME=HEX` each, as a tree list escapes them.
-pub const XATTRS: &str = "etc/imgkit/xattrs";
 
 /// One part of the root file system: a component in its place, or generated files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +165,7 @@ fn leave_out_what_is_replaced(parts: &mut [Part]) -> Result<Vec<Override>, PlanE
                     part: part.name.clone(),
                 });
             }
-            if path.as_bytes() == XATTRS.as_bytes() {
+            if path.as_bytes() == xattrs::FILE.as_bytes() {
                 return Err(PlanError::Reserved(path.clone()));
             }
             let now = entry.is_directory();
@@ -268,15 +265,15 @@ fn xattrs_part(
     generated: &mut Memory,
 ) -> Result<Part, PlanError> {
     let mut text = String::new();
-    for (path, xattrs) in &attributes {
+    for (path, xattrs) in attributes {
         for (name, value) in xattrs {
-            let name = crate::tree::escape(name).replace('=', "\\x3d");
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{path} {name}={}", hex::encode(value));
+            let path = path.clone();
+            text.push_str(&Attribute { path, name, value }.line());
+            text.push('\n');
         }
     }
     let orphan = |_| PlanError::NoInit;
-    let file = TreePath::parse(XATTRS).map_err(orphan)?;
+    let file = TreePath::parse(xattrs::FILE).map_err(orphan)?;
     let mut tree: Tree = file.ancestors().map(|path| (path, Entry::directory(0o755))).collect();
     tree.insert(file, Entry::file(0o644, text.as_bytes()));
     generated.add(text.into_bytes());
@@ -383,7 +380,7 @@ mod tests {
         assert_eq!(plan.segments[0].tree.entry(&path("x")), Some(&file("1")));
         let text = b"x security.capability=0102\n";
         assert_eq!(
-            plan.segments[1].tree.entry(&path(XATTRS)),
+            plan.segments[1].tree.entry(&path(xattrs::FILE)),
             Some(&file(std::str::from_utf8(text).unwrap()))
         );
         assert_eq!(generated.content(&Digest::sha256(text)), Some(&text[..]));

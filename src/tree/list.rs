@@ -19,7 +19,7 @@
 use std::fmt::Write as _;
 
 use super::path::{escape, unescape};
-use super::{Device, Entry, Meta, Node, Tree, TreePath};
+use super::{Device, Entry, Meta, Node, Tree, TreePath, xattrs};
 use crate::digest::Digest;
 use crate::limit;
 
@@ -112,8 +112,7 @@ fn write_entry(text: &mut String, path: &TreePath, entry: &Entry) {
     };
     if !matches!(entry.node, Node::HardLink(_)) {
         for (name, value) in xattrs {
-            let name = escape(name).replace('=', "\\x3d");
-            let _ = write!(text, " {name}={}", hex::encode(value));
+            let _ = write!(text, " {}", xattrs::write(name, value));
         }
     }
     text.push('\n');
@@ -149,9 +148,8 @@ fn parse_line(line: &str) -> Option<(TreePath, Entry)> {
     };
     let path = path(next()?)?;
     for xattr in fields {
-        let (name, value) = xattr.split_once('=')?;
-        let name = unescape(&name.replace("\\x3d", "="))?;
-        meta.xattrs.insert(name, hex::decode(value).ok()?);
+        let (name, value) = xattrs::parse(xattr)?;
+        meta.xattrs.insert(name, value);
     }
     Some((path, Entry { meta, node }))
 }

@@ -10,6 +10,7 @@ mod entry;
 mod links;
 pub mod list;
 mod path;
+pub mod xattrs;
 
 pub use contents::Contents;
 pub use entry::{Device, Entry, Meta, Node};

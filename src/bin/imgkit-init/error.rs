@@ -26,6 +26,9 @@ pub(crate) enum Error {
         found: String,
         supported: &'static str,
     },
+    /// A line of a generated file is not as the builder writes it, or cannot be done.
+    #[error("{}, line {number}: {what}", path.display())]
+    Line { path: PathBuf, number: usize, what: String },
     /// A process ended with a status other than 0.
     #[error("exit status {0}")]
     ExitStatus(i32),

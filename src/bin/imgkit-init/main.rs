@@ -1,6 +1,6 @@
 //! `imgkit-init`, a node's first process: a small static program that boots LinuxKit's layout without a shell or a copy of the root.
 //!
-//! - boot: [`rootfs`], [`system`], [`modules`], in the order that [`node`] gives
+//! - boot: [`rootfs`] with its [`xattrs`], [`system`], [`modules`], in the order that [`node`] gives
 //! - containers: [`bundle`] is one's directory, [`volumes`] what they share; [`onboot`] runs them to their end with [`runc`]; [`services`] keeps them running with [`containerd`]
 //! - process 1's duties: [`reaper`], [`control`], [`shutdown`], [`console`]
 //! - when it is not process 1: [`tool`]
@@ -23,6 +23,7 @@ mod shutdown;
 mod system;
 mod tool;
 mod volumes;
+mod xattrs;
 
 use std::io::Write;
 use std::process::ExitCode;

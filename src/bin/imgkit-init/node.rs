@@ -31,10 +31,14 @@ struct Node {
 
 /// Lives the node's life as process 1.
 pub(crate) fn live() -> ! {
-    let prepared = rootfs::prepare();
+    // The kernel's own file system has a console; what is mounted on /dev in this step hides it behind the same one.
     let console = Console::open();
     console.line(concat!("imgkit ", env!("CARGO_PKG_VERSION")));
-    let request = prepared.and_then(|()| {
+    let step = console.begin("root file system");
+    let prepared = rootfs::prepare();
+    let console = Console::open();
+    let request = prepared.and_then(|attributes| {
+        step.done_with(format_args!("{attributes} extended attributes"));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -72,15 +76,15 @@ impl Node {
     /// Boots and serves; ends only by failing.
     async fn run(&mut self, buttons: PowerButtons) -> Result<Infallible, Error> {
         let modules = self.load_modules();
-        system::prepare()?;
+        self.step("system", system::prepare)?;
         let mut daemon = Daemon::installed()?;
         let early = daemon.take_if(|daemon| daemon.early).map(|daemon| self.start(daemon));
 
         let hotplug = modules.await.map_err(io::Error::other).doing("load modules")??;
         thread::spawn(move || hotplug.follow());
         buttons.watch();
-        system::set_hostname()?;
-        volumes::prepare()?;
+        self.step("host name", system::set_hostname)?;
+        self.step("volumes", volumes::prepare)?;
         onboot::run("onboot", &self.reaper, &self.console).await?;
 
         let Some(mut containerd) = early.or_else(|| daemon.map(|daemon| self.start(daemon))) else {
@@ -100,6 +104,19 @@ impl Node {
             action: "look after containerd",
             source: io::Error::other(cause),
         }))
+    }
+
+    /// Does one short step of the boot between two lines on the console.
+    fn step(&self, name: &str, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let step = self.console.begin(name);
+        match work() {
+            Ok(()) => step.done(),
+            Err(error) => {
+                step.failed(&error);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Loads the modules that the image names, and those of the devices that are there, on a thread of their own.

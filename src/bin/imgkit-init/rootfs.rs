@@ -7,12 +7,14 @@
 use std::ffi::CStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat, statfs};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_move, mount_remount};
 use rustix::process::{chdir, chroot, umask};
 
 use crate::error::{Context, Error};
+use crate::xattrs;
 
 /// `statfs` type of tmpfs (linux/magic.h).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
@@ -49,16 +51,17 @@ const VAR: &[(&str, u32)] = &[
     ("/var/tmp", 0o1777),
 ];
 
-/// Makes the root file system ready for containers.
+/// Makes the root file system ready for containers; returns how many extended attributes it got.
 ///
 /// # Errors
 ///
-/// The first mount that fails; without any one of them containers cannot run.
-pub(crate) fn prepare() -> Result<(), Error> {
+/// The first mount that fails, without any one of which containers cannot run; the first extended attribute that is not applied.
+pub(crate) fn prepare() -> Result<usize, Error> {
     umask(Mode::empty());
     if is_first_root()? {
         leave_first_root()?;
     }
+    let attributes = xattrs::apply(Path::new("/"))?;
     mount_at("proc", "/proc", "proc", NODEV | NOSUID | NOEXEC | RELATIME, c"")?;
     // An immutable node's root stays as it was verified; a root that is read-only already (squashfs, erofs) refuses this.
     let _ = mount_remount("/", MountFlags::RDONLY, "");
@@ -95,7 +98,8 @@ pub(crate) fn prepare() -> Result<(), Error> {
     mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2", NODEV | NOSUID | NOEXEC, c"")?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::SHARED).at("share the mounts below", "/")?;
     umask(Mode::from_raw_mode(0o022));
-    resolv_conf()
+    resolv_conf()?;
+    Ok(attributes)
 }
 
 /// Says whether the root is the one that the kernel unpacked the initramfs into.
