@@ -94,7 +94,7 @@ pub struct Refusal {
     /// Where the user's text names the subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
-    /// Which byte of a disk is not as it should be, where that is known.
+    /// Which byte of a disk is not as it should be, where that is known; of its container's file where the subject is a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub byte: Option<u64>,
     /// What was expected.

@@ -65,11 +65,14 @@ impl Evidence {
     pub fn decode(stored: &[u8]) -> Result<Self, EvidenceError> {
         let not_zstd = |_| EvidenceError("it is not one zstd frame");
         let mut plain = Vec::new();
-        let reader = zstd::Decoder::with_buffer(stored).map_err(not_zstd)?.single_frame();
-        let read = reader.take(limit::EVIDENCE_BYTES + 1).read_to_end(&mut plain);
+        let mut reader = zstd::Decoder::with_buffer(stored).map_err(not_zstd)?.single_frame();
+        let read = reader.by_ref().take(limit::EVIDENCE_BYTES + 1).read_to_end(&mut plain);
         read.map_err(not_zstd)?;
         if plain.len() as u64 > limit::EVIDENCE_BYTES {
             return Err(EvidenceError("it is larger than 256 MiB"));
+        }
+        if !reader.finish().is_empty() {
+            return Err(EvidenceError("there are bytes after its zstd frame"));
         }
         let mut rest = plain.strip_prefix(MAGIC).ok_or(EvidenceError("it has no header"))?;
         let mut documents = BTreeMap::new();
@@ -142,6 +145,10 @@ mod tests {
     fn refuses_what_is_cut_or_lengthened() {
         let stored = sample().encode().unwrap();
         assert!(Evidence::decode(&stored[..stored.len() - 1]).is_err());
+        let skippable = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
+        for more in [&[0][..], &skippable, &stored] {
+            assert!(Evidence::decode(&[&stored, more].concat()).is_err());
+        }
         assert!(Evidence::decode(b"").is_err());
         let plain = zstd::bulk::compress(b"imgkit evidence 1\n\xff\xff\xff\xff", 3).unwrap();
         assert!(Evidence::decode(&plain).is_err());

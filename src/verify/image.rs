@@ -6,7 +6,7 @@ use super::Verified;
 use super::component::{Component, Gate, Supply};
 use super::input::{InputVerdict, admit_inputs};
 use super::records::check_records;
-use super::seal::Opened;
+use super::seal::{Opened, nonsense};
 use crate::assemble;
 use crate::config::rootfs;
 use crate::config::spec::{Role, Spec};
@@ -108,7 +108,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         platform: &platform,
     };
     let inputs = std::iter::once(&predicate.spec).chain(&predicate.sources);
-    let inputs = admit_inputs(&gate, &spec, inputs, &mut refusals)?;
+    let inputs = admit_inputs(&gate, &spec, inputs, &mut refusals).map_err(nonsense)?;
     let components = components(
         &gate,
         &spec,
@@ -149,14 +149,6 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         components,
         image,
     })
-}
-
-/// What came out of a seal and is not in its form is a verdict about the image, not a wrong input of the user's.
-fn nonsense(failure: Failure) -> Failure {
-    match failure {
-        Failure::Malformed { subject, problem } => super::seal::malformed(&subject, problem),
-        other => other,
-    }
 }
 
 /// Name of node.yml in the evidence.
@@ -378,18 +370,4 @@ pub fn document_name(digest: &Digest) -> String {
 /// Name of a tree list in the evidence.
 pub fn tree_name(digest: &Digest) -> String {
     format!("tree/{digest}")
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn nonsense_in_a_seal_is_a_refusal() {
-        let failure = nonsense(Spec::parse("node.yml", b"kernel: [").unwrap_err().into());
-        assert!(matches!(failure, Failure::Refused(_)), "{failure}");
-        let unknown = Failure::unavailable("a", "b");
-        assert_eq!(nonsense(unknown.clone()), unknown);
-    }
 }

@@ -129,7 +129,12 @@ fn check_signatures(
         let found = "nothing of that root";
         return Err(Refusal::new(Code::WrongKey, subject, expected, found, advice).into());
     }
-    let (keys, evidence) = anchors.role_keys(subject, demand, sealed.evaluated_at)?;
+    let keys = anchors.role_keys(subject, demand, sealed.evaluated_at);
+    let (keys, evidence) = keys.map_err(|failure| match failure {
+        // The one wrong input here that is the user's: the pinned root.
+        Failure::Malformed { .. } => failure,
+        failure => nonsense(failure),
+    })?;
     if sealed.envelope.signatures().is_empty() {
         let expected = format!("a seal signed by role `{}` of root `{}`", demand.role, demand.root);
         let advice = "have it sealed: `imgkit seal sign` on the seal request, then `imgkit seal attach`";
@@ -170,4 +175,31 @@ pub(super) fn malformed(subject: &str, error: impl std::fmt::Display) -> Failure
 fn changed(subject: &str, expected: impl std::fmt::Display, found: impl std::fmt::Display) -> Failure {
     let advice = "get the image again; somebody put another part into its seal";
     Refusal::new(Code::DigestMismatch, subject, expected, found, advice).into()
+}
+
+/// What a seal holds and lacks is a verdict about the image: no wrong input of the user's, and nothing to be found elsewhere.
+pub(super) fn nonsense(failure: Failure) -> Failure {
+    match failure {
+        Failure::Malformed { subject, problem } | Failure::Unavailable { subject, problem } => {
+            malformed(&subject, problem)
+        }
+        Failure::Refused(refusals) => Failure::Refused(refusals),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::spec::Spec;
+
+    #[test]
+    fn what_a_seal_holds_or_lacks_is_a_verdict() {
+        let wrong = Spec::parse("node.yml", b"kernel: [").unwrap_err().into();
+        let missing = Failure::unavailable("local.test/a:v1", "timestamp.json is missing");
+        for failure in [wrong, missing] {
+            let judged = nonsense(failure);
+            assert!(matches!(judged, Failure::Refused(_)), "{judged}");
+        }
+    }
 }

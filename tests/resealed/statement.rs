@@ -85,6 +85,10 @@ pub(crate) const OF_STATEMENTS: &[Case] = &[
         input.name = "hidden".into();
         forge.predicate().sources.push(input);
     }),
+    ("no timestamp among the trust metadata", OF_SEAL, |forge| {
+        let there = forge.documents.remove("trust/platform/timestamp.json");
+        assert!(there.is_some());
+    }),
     ("no trust metadata", OF_SEAL, |forge| {
         forge.documents.retain(|name, _| !name.starts_with("trust/"))
     }),

@@ -3,8 +3,8 @@
 //! - Written from QEMU's `docs/interop/qcow2.txt`: clusters of 64 KiB, 16-bit reference counts, no extensions, no features.
 //! - The order is header, refcount table, refcount blocks, L1 table, L2 tables, data in the guest's order. A guest cluster of
 //!   zeros is not stored; a run of 512 MiB of them has no L2 table.
-//! - So a container is a pure function of what the guest sees. The reader takes from it which clusters are stored, writes all
-//!   tables again and compares: nothing can hide in them, between them or behind them (law 2 of the disk).
+//! - So a container is a pure function of what the guest sees. The reader takes from it which clusters are stored, follows
+//!   no pointer, writes all tables again and compares: nothing can hide in them, between them or behind them (law 2 of the disk).
 
 mod layout;
 mod reader;

@@ -256,6 +256,8 @@ fn tables_count_themselves_at_every_size() {
             .count();
         assert_eq!(counted as u64, clusters, "{data}");
         assert_eq!(head.len() as u64, (clusters - data) * CLUSTER);
+        let l1 = u64::from_be_bytes(head[40..48].try_into().unwrap());
+        assert_eq!(Layout::l1_of(layout.file_length()), l1, "{data}");
     }
 }
 

@@ -20,19 +20,17 @@ pub(super) fn spans(evidence: &Evidence) -> Vec<Node> {
 /// Finds the one bit that was flipped within a range, if it was one bit.
 pub(super) fn locate(evidence: &Evidence, guest: &Arc<dyn ReadAt>, range: &Range<u64>) -> Option<(u64, u8)> {
     let nodes = spans(evidence);
-    let span = span(guest.len());
-    let first = range.start / span;
-    let last = range.end.div_ceil(span);
+    let length = span(guest.len());
+    let within = |(byte, _): &(u64, u8)| range.contains(byte);
     // Only the spans of this range are hashed, not the whole disk; only one that differs is searched.
-    (first..last).find_map(|at| {
+    (range.start / length..range.end.div_ceil(length)).find_map(|at| {
         let node = nodes.get(usize::try_from(at).ok()?)?;
-        let range = at * span..((at + 1) * span).min(guest.len());
-        let slice = Slice::new(Arc::clone(guest), range.start, range.end - range.start)?;
+        let span = at * length..((at + 1) * length).min(guest.len());
+        let slice = Slice::new(Arc::clone(guest), span.start, span.end - span.start)?;
         let found = Merkle::of(&slice, 0..0).ok()?.root;
-        if found == *node {
-            None
-        } else {
-            single_bit(guest, &range, node)
+        match found == *node {
+            true => None,
+            false => single_bit(guest, &span, node).filter(within),
         }
     })
 }

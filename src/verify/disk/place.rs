@@ -6,6 +6,7 @@ use crate::disk::locator::{self, Locator};
 use crate::failure::{Code, Failure, Refusal};
 use crate::limit;
 use crate::seal::Sealed;
+use crate::seal::container::ContainerError;
 use crate::seal::statement::{Layout, Statement};
 use crate::verify::seal::malformed;
 
@@ -75,10 +76,19 @@ fn seal_at(subject: &str, guest: &dyn ReadAt, place: Locator) -> Result<Sealed, 
     if length > limit::SEAL_BYTES {
         return Err(malformed(&seal, format!("it takes {length} bytes")));
     }
-    let mut bytes = vec![0; length];
-    guest
-        .read_exact_at(&mut bytes, place.offset)
-        .map_err(|error| unreadable(subject, &error))?;
+    let mut bytes = vec![0; length.min(locator::SEAL_ALIGNMENT as usize)];
+    let read = |bytes: &mut [u8]| {
+        guest
+            .read_exact_at(bytes, place.offset)
+            .map_err(|error| unreadable(subject, &error))
+    };
+    read(&mut bytes)?;
+    // Its first bytes tell whether there is any: many places may be tried, and the rest is long.
+    if let Err(error @ ContainerError::Magic) = Sealed::decode(&bytes) {
+        return Err(malformed(&seal, error));
+    }
+    bytes.resize(length, 0);
+    read(&mut bytes)?;
     Sealed::decode(&bytes).map_err(|error| malformed(&seal, error))
 }
 
