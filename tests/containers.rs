@@ -53,7 +53,7 @@ fn qcow2_files_that_qemu_made_otherwise_are_refused_with_the_feature() {
                 "--object",
                 "secret,id=s,data=open",
                 "-o",
-                "encrypt.format=luks,encrypt.key-secret=s",
+                "encrypt.format=aes,encrypt.key-secret=s",
                 "encrypted.qcow2",
                 "18M",
             ],
