@@ -171,10 +171,14 @@ impl Workshop<'_> {
         }
         let mut spool = Spool::within(self.derived.scratch())?;
         let subject = component.reference().to_string();
-        let tree = image_tree(self.source, &subject, component.image(), &mut spool)?;
+        let images = self.spec.images();
+        let named = images.iter().find(|(_, name)| name.reference == *component.reference());
+        let place = named.map(|(_, name)| &name.place);
+        let tree = image_tree(self.source, &subject, component.image(), &mut spool);
+        let tree = tree.map_err(|failure| failure.at(place))?;
         // The layers may have been replaced since the component was judged by its signed list.
         if tree != *component.tree() {
-            return Err(crate::verify::tree_mismatch(&subject, component.tree_digest(), &tree));
+            return Err(crate::verify::tree_mismatch(&subject, component.tree_digest(), &tree).at(place));
         }
         let spool = Arc::new(spool);
         self.spools

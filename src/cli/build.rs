@@ -145,6 +145,7 @@ impl Build {
         let derived = Derived::new(layout.dir().join("derived"), context.scratch_dir());
         let source = resolver(context, &self.store, self.offline)?;
         let built = build::build(&request, &source, &derived, lock.as_ref())?;
+        self.trust.remember(context, &anchors, at)?;
         if let Some(path) = &self.seal_request {
             write_requests(path, &Requests::of(&name, &built.seals))?;
         }

@@ -9,18 +9,18 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::disk::{DiskArg, DiskFormat, Opened};
 use super::passphrase::PassphraseOptions;
 use super::{Context, Report};
 use crate::digest::Digest;
 use crate::disk::assembly::Patched;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure, Refusal};
 use crate::format::qcow2;
 use crate::json;
+use crate::key::{KeyId, TufKey};
 use crate::limit;
-use crate::seal::dsse::Signature;
 use crate::seal::{Envelope, Sealed, Statement};
 use crate::store::file::{NewFile, read_limited};
 use crate::store::key_store::open_key;
@@ -110,8 +110,24 @@ struct Signatures {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Signed {
     payload: Digest,
-    keyid: String,
+    /// The public key as TUF metadata write it; its hash is the key id.
+    key: Value,
     sig: String,
+}
+
+impl Signed {
+    /// Adds the signature to an envelope, if it is good by the key that it names; returns the key's id.
+    fn attach_to(&self, envelope: &mut Envelope, file: &Path) -> Result<KeyId, Failure> {
+        let bad = |error: &dyn std::fmt::Display| Failure::malformed(file.display(), error);
+        let key = TufKey::from_json(&self.key).map_err(|error| bad(&error))?;
+        let sig = STANDARD.decode(&self.sig).map_err(|error| bad(&error))?;
+        envelope.attach_by(&key, sig).map_err(|error| {
+            let expected = format!("a good signature over this image's statement by key {}", key.id());
+            let advice = "sign the request again with `imgkit seal sign`; the image is as it was";
+            Refusal::new(Code::WrongKey, file.display(), expected, error, advice)
+        })?;
+        Ok(key.id())
+    }
 }
 
 /// Writes a seal request.
@@ -167,7 +183,7 @@ impl Sign {
             let signature = crate::build::sign(&key, &Envelope::unsigned(payload));
             Signed {
                 payload: digest,
-                keyid: signature.keyid,
+                key: key.tuf_key().to_json().clone(),
                 sig: STANDARD.encode(signature.sig),
             }
         };
@@ -210,14 +226,7 @@ impl Attach {
                 .filter(|signed| signed.payload == payload);
             let before = attached.len();
             for signed in of_this {
-                let sig = STANDARD
-                    .decode(&signed.sig)
-                    .map_err(|error| Failure::malformed(path.display(), error))?;
-                attached.push(signed.keyid.clone());
-                sealed.envelope.attach(Signature {
-                    keyid: signed.keyid,
-                    sig,
-                });
+                attached.push(signed.attach_to(&mut sealed.envelope, path)?);
             }
             if signatures.seal_signatures != VERSION || attached.len() == before {
                 let problem =
@@ -258,9 +267,12 @@ impl Attach {
             .iter()
             .map(|signature| signature.keyid.as_str())
             .collect();
+        let names: Vec<&str> = attached.iter().map(KeyId::as_str).collect();
         let text = format!(
-            "{subject}: sealed by {}; check it with `imgkit verify`\n",
-            keys.join(", ")
+            "{subject}: attached signatures by {}, each good by that key; the seal now has {}\nwhether these keys may seal is for a \
+             policy to say: `imgkit verify`\n",
+            names.join(", "),
+            keys.len()
         );
         Ok(Report::new(
             text,

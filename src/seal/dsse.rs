@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use crate::key::{KeyError, TufKey};
 use crate::limit;
 
 /// The payload type of in-toto statements.
@@ -42,6 +43,19 @@ impl Envelope {
         self.signatures.retain(|other| other.keyid != signature.keyid);
         self.signatures.push(signature);
         self.signatures.sort();
+    }
+
+    /// Adds a signature that is good by `key`, or replaces the one by the same key.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the signature is not good; then the envelope is as it was.
+    pub fn attach_by(&mut self, key: &TufKey, sig: Vec<u8>) -> Result<(), KeyError> {
+        key.verify(&self.pae(), &sig)?;
+        self.attach(Signature {
+            keyid: key.id().to_string(),
+            sig,
+        });
+        Ok(())
     }
 
     /// Returns the payload; read it only once the signatures are found good.

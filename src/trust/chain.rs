@@ -7,7 +7,7 @@
 use super::bundle::Bundle;
 use super::document::{Signed, Unverified};
 use super::metadata::{MetaFile, Root, Snapshot, Targets, Timestamp};
-use super::role_keys::RoleKeys;
+use super::role_keys::{Retired, RoleKeys};
 use super::{TrustError, names};
 use crate::limit;
 use crate::time::Time;
@@ -37,6 +37,8 @@ pub struct Wanted {
 pub struct Chain<S> {
     pub(super) now: Time,
     pub(super) root: Signed<Root>,
+    /// Keys that earlier roots of the chain listed and a later one does not.
+    retired: Vec<Retired>,
     /// Every file that was accepted, in order.
     pub(super) files: Bundle,
     pub(super) state: S,
@@ -90,6 +92,7 @@ impl Chain<AtRoot> {
         Ok(Self {
             now,
             root,
+            retired: Vec::new(),
             files,
             state: AtRoot { first },
         })
@@ -135,6 +138,11 @@ impl Chain<AtRoot> {
         // 5.3.6: that it has expired does not matter yet. 5.3.7: it is the trusted root now.
         // 5.3.8: persisting is the store's part: the file is in `files`. 5.3.9: the caller repeats.
         self.files.add(wanted.file, bytes);
+        for role in names::TOP_LEVEL {
+            let lost = top_level_keys(self.root.body(), role);
+            self.retired
+                .extend(lost.retired_by(&top_level_keys(next.body(), role), next.version()));
+        }
         self.root = next;
         Ok(self)
     }
@@ -149,7 +157,7 @@ impl Chain<AtRoot> {
         // 5.3.12: from here on, names of files are as this root's consistent_snapshot says.
         // 5.4.1: of at most so many bytes.
         let Wanted { file, max } = self.timestamp_wanted();
-        let keys = top_level_keys(self.root.body(), "timestamp");
+        let keys = self.top_level_keys("timestamp");
         let timestamp = Unverified::<Timestamp>::parse(&file, bytes, max)?;
         // 5.4.2: arbitrary software attack.
         let timestamp = timestamp.verify(&keys)?;
@@ -202,7 +210,7 @@ impl Chain<AtTimestamp> {
         // 5.5.2: the timestamp's hashes and length.
         check_described(&file, meta, bytes)?;
         // 5.5.3: arbitrary software attack.
-        let keys = top_level_keys(self.root.body(), "snapshot");
+        let keys = self.top_level_keys("snapshot");
         let snapshot = Unverified::<Snapshot>::parse(&file, bytes, max)?.verify(&keys)?;
         // 5.5.4: the version that the timestamp names.
         check_version("snapshot", meta.version, snapshot.version())?;
@@ -242,7 +250,7 @@ impl Chain<AtSnapshot> {
         // 5.6.1: of at most as many bytes as the snapshot says.
         let wanted = self.wanted()?;
         let meta = meta_of(&self.state.snapshot, "targets")?;
-        let keys = top_level_keys(self.root.body(), "targets");
+        let keys = self.top_level_keys("targets");
         let targets = verify_targets(&wanted, meta, &keys, bytes, self.now)?;
         self.files.add(wanted.file, bytes);
         let AtSnapshot { timestamp, snapshot } = self.state.clone();
@@ -268,13 +276,14 @@ impl<S> Chain<S> {
 
     /// Returns the keys of a top-level role by the newest root.
     pub fn top_level_keys(&self, role: &str) -> RoleKeys {
-        top_level_keys(self.root.body(), role)
+        top_level_keys(self.root.body(), role).with_retired(&self.retired)
     }
 
     fn at<T>(self, state: T) -> Chain<T> {
         Chain {
             now: self.now,
             root: self.root,
+            retired: self.retired,
             files: self.files,
             state,
         }

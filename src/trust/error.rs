@@ -1,5 +1,6 @@
 //! Why metadata or a target are not trusted; every text about it is made here.
 
+use super::role_keys::Since;
 use crate::failure::{Code, Failure, Refusal};
 use crate::key::KeyId;
 use crate::time::Time;
@@ -62,14 +63,14 @@ pub enum TrustError {
         problem: String,
     },
     /// A key that was taken from the role signed.
-    #[error("{role} is signed by key {key}, which was revoked at {since}")]
+    #[error("{role} is signed by key {key}, which was revoked {since}")]
     Revoked {
         /// What is signed.
         role: String,
         /// The revoked key.
         key: KeyId,
         /// When it was revoked.
-        since: Time,
+        since: Since,
     },
     /// Older than what was trusted before, or than what other metadata name.
     #[error("{role}: expected version {expected} or later, found {found}")]

@@ -1,6 +1,7 @@
 //! The one check of signatures, for root, delegations and everything else that a role's keys sign.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 use serde_json::Value;
 
@@ -18,6 +19,33 @@ pub struct Signature {
     pub sig: Vec<u8>,
 }
 
+/// Since when a key no longer counts for a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Since this version of the root, which no longer lists it.
+    Root(u64),
+    /// Since the time that the role's delegator wrote down.
+    Time(Time),
+}
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(version) => write!(f, "by version {version} of the root"),
+            Self::Time(time) => write!(f, "at {time}"),
+        }
+    }
+}
+
+/// A key that a root took from a top-level role which an earlier root of the chain gave it.
+#[derive(Clone, Debug)]
+pub(super) struct Retired {
+    role: String,
+    keyid: KeyId,
+    key: TufKey,
+    root: u64,
+}
+
 /// The keys of one role, how many of them must sign, and those that were taken from it.
 #[derive(Clone, Debug)]
 pub struct RoleKeys {
@@ -25,7 +53,7 @@ pub struct RoleKeys {
     threshold: u32,
     keyids: Vec<KeyId>,
     keys: BTreeMap<KeyId, TufKey>,
-    revoked: BTreeMap<KeyId, (TufKey, Time)>,
+    revoked: BTreeMap<KeyId, (TufKey, Since)>,
 }
 
 impl RoleKeys {
@@ -48,9 +76,31 @@ impl RoleKeys {
                 continue;
             };
             self.keys.retain(|_, other| other.public() != key.public());
-            self.revoked.insert(entry.keyid.clone(), (key, entry.since));
+            self.revoked
+                .insert(entry.keyid.clone(), (key, Since::Time(entry.since)));
         }
         self
+    }
+
+    /// Adds the keys that roots took from the role; one that the newest root gives it again counts.
+    pub(super) fn with_retired(mut self, retired: &[Retired]) -> Self {
+        for entry in retired.iter().filter(|entry| entry.role == self.role) {
+            let since = Since::Root(entry.root);
+            self.revoked.insert(entry.keyid.clone(), (entry.key.clone(), since));
+        }
+        self
+    }
+
+    /// Returns the keys that are no longer the role's by version `root` of the root, which says `next` of it.
+    pub(super) fn retired_by<'a>(&'a self, next: &'a Self, root: u64) -> impl Iterator<Item = Retired> + 'a {
+        let stays = |key: &TufKey| next.keys.values().any(|other| other.public() == key.public());
+        let lost = self.keys.iter().filter(move |(_, key)| !stays(key));
+        lost.map(move |(keyid, key)| Retired {
+            role: self.role.clone(),
+            keyid: keyid.clone(),
+            key: key.clone(),
+            root,
+        })
     }
 
     /// Returns the role's name.
@@ -218,7 +268,7 @@ mod tests {
             TrustError::Revoked {
                 role: "r".into(),
                 key: a.id(),
-                since
+                since: Since::Time(since)
             }
         );
         assert!(keys.check("r", b"message", &[sign(&b)]).is_ok());

@@ -64,6 +64,11 @@ pub(super) struct Admitted {
 }
 
 impl Anchors {
+    /// Iterates over the anchors.
+    pub fn iter(&self) -> impl Iterator<Item = &Anchor> {
+        self.0.values()
+    }
+
     /// Tells whether metadata of a root are at hand.
     pub(super) fn has_metadata(&self, root: &str) -> bool {
         let anchor = self.0.get(root);

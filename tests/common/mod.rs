@@ -8,6 +8,7 @@ pub mod forge;
 pub mod images;
 pub mod line;
 pub mod node;
+pub mod owner;
 pub mod registry;
 pub mod server;
 pub mod users;

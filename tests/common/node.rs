@@ -15,7 +15,7 @@ use super::images::{noise, put, put_archive};
 /// The time at which everything in the fixture happens.
 pub const NOW: &str = "2026-11-23T00:00:00Z";
 
-const PASSPHRASE: &str = "correct horse";
+pub const PASSPHRASE: &str = "correct horse";
 
 /// Every format that a build makes.
 pub const FORMATS: [&str; 4] = ["raw-bios", "qcow2-bios", "kernel+initrd", "tar"];
@@ -71,6 +71,13 @@ impl Answer {
     /// The refusals' codes.
     pub fn codes(&self) -> Vec<&str> {
         self.texts("code")
+    }
+
+    /// The refusals' codes, each with the line that it points at.
+    pub fn reasons(&self) -> Vec<(&str, Option<u64>)> {
+        let refusals = self.json["refusals"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let reason = |refusal: &'_ Value| refusal["place"]["line"].as_u64();
+        self.codes().into_iter().zip(refusals.iter().map(reason)).collect()
     }
 
     /// What the refusals are about.

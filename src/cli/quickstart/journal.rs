@@ -57,6 +57,7 @@ impl<'a> Journal<'a> {
                 ("IMGKIT_STORE", at("store")),
                 ("IMGKIT_TRUST_DIR", at("trust")),
                 ("IMGKIT_KEY_DIR", at("keys")),
+                ("IMGKIT_TRUST_STATE", at("trusted")),
             ],
             steps: Vec::new(),
         })

@@ -57,8 +57,8 @@ impl Registry {
     /// Fetches the document that a reference names: its descriptor, and its bytes.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] when the registry cannot be reached, has no such document or wants credentials; a refusal when
-    /// the bytes are not those of the reference's digest, not those that the registry's own header names, or in no document's form.
+    /// [`Failure::Unavailable`] when the registry cannot be reached, has no such document, wants credentials or answers with some
+    /// page; a refusal when the bytes are not those of the reference's digest, not those that the registry's own header names, or in no document's form.
     pub fn document(&self, reference: &Reference) -> Result<(Descriptor, Vec<u8>), Failure> {
         let place = self.place(reference.repository())?;
         let name = match (reference.digest(), reference.tag()) {
@@ -80,6 +80,12 @@ impl Registry {
         }
         // Some registries serve documents as plain JSON; then the document's own words count.
         let declared = media_type.filter(|name| matches!(Kind::of(name), Some(Kind::Index | Kind::Manifest)));
+        let is_object = bytes.trim_ascii_start().first() == Some(&b'{');
+        if reference.digest().is_none() && claimed.is_none() && declared.is_none() && !is_object {
+            let problem =
+                "the answer is no document of an image, but some page; is this a registry, or a proxy before one?";
+            return Err(Failure::unavailable(subject, problem));
+        }
         let document = Document::parse(&subject, &bytes, declared.as_deref())?;
         let descriptor = Descriptor {
             media_type: document.media_type().to_owned(),
