@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod common;
+
 use std::path::Path;
 use std::process::Command;
 
+use common::images::noise;
+use common::node::{Answer, NOW, Node, answer};
 use serde_json::Value;
 
 /// The programs of a release: what a user runs, and what runs in the node. `tests/run` builds them.
@@ -65,4 +69,57 @@ fn vm_quickstart_does_the_whole_main_job() {
     let refusal = &evidence("verify the flipped disk")[0];
     assert_eq!(refusal["byte"], flipped["byte"]);
     assert!(text(&refusal["subject"]).contains(&text(&flipped["owner"]["component"])));
+}
+
+/// A boot sector that says something on the serial line and stops.
+fn boot_sector(says: &str) -> Vec<u8> {
+    // mov al, C; mov dx, 0x3f8; out dx, al
+    let mut code: Vec<u8> = says.bytes().flat_map(|c| [0xb0, c, 0xba, 0xf8, 0x03, 0xee]).collect();
+    // again: hlt; jmp again
+    code.extend([0xf4, 0xeb, 0xfd]);
+    code.resize(512, 0);
+    code
+}
+
+/// Runs a verified disk whose boot sector says something, until that is `UP` or the time is over.
+fn boots(says: &str) -> Answer {
+    let node = Node::new();
+    node.component(
+        "boot",
+        &[("boot.img", &boot_sector(says)), ("core.img", &noise(2, 50_000))],
+    );
+    node.good(&["trust", "sign", "--at", NOW, "local.test/boot:v1"]);
+    node.build_sealed("out");
+    assert_eq!(node.verify("out/node.qcow2").code, 0);
+    let run = [
+        "run",
+        "--policy",
+        "policy.yml",
+        "--exit-on",
+        "^UP",
+        "--timeout",
+        "30",
+        "out/node.qcow2",
+    ];
+    let path = std::env::var_os("PATH").unwrap();
+    answer(node.command(&run).env("PATH", path))
+}
+
+#[test]
+fn vm_a_disk_that_does_not_come_up_is_boot_failed() {
+    let good = boots("UP\r\n");
+    assert_eq!(
+        (good.code, &good.json["result"]["ending"]),
+        (0, &"pattern".into()),
+        "{}",
+        good.json
+    );
+    for says in ["DOWN\r\n", "Initramfs unpacking failed\r\n"] {
+        let Answer { code, json } = boots(says);
+        assert_eq!(
+            (code, &json["refusals"][0]["code"]),
+            (1, &"BOOT_FAILED".into()),
+            "{json}"
+        );
+    }
 }
