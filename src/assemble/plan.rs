@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::config::spec::{Role, Spec};
 use crate::digest::Digest;
+use crate::format::initrd::replaces_the_kernels_own;
 use crate::tree::contents::Memory;
 use crate::tree::xattrs::{self, Attribute};
 use crate::tree::{Entry, Node, Tree, TreePath, list};
@@ -135,6 +136,14 @@ pub enum PlanError {
         /// What it is there.
         kind: &'static str,
     },
+    /// A part has another entry where the kernel has one that it keeps.
+    #[error("`{path}` of {part} would not replace what the kernel puts there itself; leave it out of the component")]
+    Kernel {
+        /// The path.
+        path: TreePath,
+        /// The part.
+        part: String,
+    },
     /// No part has `init`.
     #[error("no component brings `/init`, so the node cannot boot; name one under `init:`")]
     NoInit,
@@ -167,6 +176,12 @@ fn leave_out_what_is_replaced(parts: &mut [Part]) -> Result<Vec<Override>, PlanE
             }
             if path.as_bytes() == xattrs::FILE.as_bytes() {
                 return Err(PlanError::Reserved(path.clone()));
+            }
+            if replaces_the_kernels_own(path, entry) {
+                return Err(PlanError::Kernel {
+                    path: path.clone(),
+                    part: part.name.clone(),
+                });
             }
             let now = entry.is_directory();
             if let Some((earlier, before)) = owners.insert(path.clone(), (at, now)) {
@@ -364,6 +379,16 @@ mod tests {
         assert!(matches!(plan(&[second, first.clone()]), Err(PlanError::Kind { .. })));
         let orphan = part("c", &[("lib/y", file("1"))]);
         assert!(matches!(plan(&[first, orphan]), Err(PlanError::Orphan { .. })));
+    }
+
+    #[test]
+    fn what_the_kernel_would_keep_is_not_replaced() {
+        let dev = part("a", &[("init", file("i")), ("dev", Entry::symlink(0o777, *b"run"))]);
+        let expected = PlanError::Kernel {
+            path: path("dev"),
+            part: "a".into(),
+        };
+        assert_eq!(plan(&[dev]), Err(expected));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! - No path but a directory occurs in two segments; a directory that does has the later one's owner and mode.
 //! - No two segments have the same place, so that no two files have the same device and inode numbers.
 //! - Every segment names the directories above its entries, so that nothing is written through another segment's link.
+//! - What the kernel puts there before it unpacks an initrd stays what it is: it does not replace `dev` and `dev/console`.
 //! - `init` is the last entry of the last segment: what is unpacked in part cannot boot.
 
 use std::collections::BTreeSet;
 
-use crate::tree::{Tree, TreePath};
+use crate::tree::{Device, Entry, Node, Tree, TreePath};
 
 /// The tree that an initrd's segments come to.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,9 @@ impl Initrd {
             {
                 return Err(InitrdError::Twice(path));
             }
+            if replaces_the_kernels_own(&path, &entry) {
+                return Err(InitrdError::Kernel(path));
+            }
             self.complete |= path.as_bytes() == b"init" && !entry.is_directory();
             self.tree.insert(path, entry);
         }
@@ -59,9 +63,24 @@ impl Initrd {
     }
 }
 
+/// Tells whether an entry is another than the kernel has at its path before it unpacks an initrd (usr/default_cpio_list), and keeps.
+///
+/// A node is not made again where there is one of its type, and a directory that is not empty makes no room.
+pub fn replaces_the_kernels_own(path: &TreePath, entry: &Entry) -> bool {
+    let console = Node::Char(Device { major: 5, minor: 1 });
+    match path.as_bytes() {
+        b"dev" => !entry.is_directory(),
+        b"dev/console" => entry.node != console,
+        _ => false,
+    }
+}
+
 /// Segments do not make an initrd.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InitrdError {
+    /// An entry is not what the kernel puts there, and keeps.
+    #[error("`{0}` is not what the kernel puts there itself: a directory `dev`, and in it the device 5:1 as `console`")]
+    Kernel(TreePath),
     /// `init` is missing, or not in the last segment.
     #[error("`init` is not the last entry of the initrd's last segment")]
     Last,
@@ -127,6 +146,17 @@ mod tests {
                 InitrdError::Twice(path("a")),
             ),
             (vec![(9, through.clone()), init()], InitrdError::Place(9)),
+            (
+                vec![(1, segment(&[("dev", Entry::symlink(0o777, *b"/run"))])), init()],
+                InitrdError::Kernel(path("dev")),
+            ),
+            (
+                vec![
+                    (1, segment(&[("dev", Entry::directory(0o755)), file("dev/console")])),
+                    init(),
+                ],
+                InitrdError::Kernel(path("dev/console")),
+            ),
             (vec![init(), (1, through.clone())], InitrdError::Last),
             (vec![(1, through)], InitrdError::Last),
             (vec![], InitrdError::Last),

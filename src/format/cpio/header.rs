@@ -48,6 +48,11 @@ impl Header {
         }
     }
 
+    /// Tells whether Linux would change the owner and the group to these: chown(2) takes the highest number for no change.
+    pub(super) fn has_owner(&self) -> bool {
+        self.uid != u32::MAX && self.gid != u32::MAX
+    }
+
     pub(super) fn encode(&self) -> [u8; HEADER] {
         let fields = [
             self.inode,

@@ -82,6 +82,9 @@ impl Reader<'_> {
         }
         let path = TreePath::parse(&name).ok().filter(|path| path.as_bytes() == name);
         let path = path.ok_or(bad("the name is not a plain relative path"))?;
+        if !header.has_owner() {
+            return Err(bad("its owner or group is a number that Linux takes for no owner"));
+        }
         let entry = self.node(&header, &path, sink, at)?;
         self.place(&path, &entry, &header, at)?;
         Ok(Some((path, entry)))

@@ -128,6 +128,8 @@ fn the_writer_refuses_what_would_not_survive() {
     }
     let mut capable = Entry::file(0o644, b"hello");
     capable.meta.xattrs.insert(b"security.capability".to_vec(), vec![1]);
+    let mut unowned = Entry::file(0o644, b"hello");
+    unowned.meta.gid = u32::MAX;
     let link = |to: &str| Entry {
         meta: Meta::default(),
         node: Node::HardLink(path(to)),
@@ -139,6 +141,7 @@ fn the_writer_refuses_what_would_not_survive() {
     for (name, entry) in [
         ("x", large),
         ("x", capable),
+        ("x", unowned),
         ("no/x", Entry::file(0o644, b"hello")),
         ("lnk/x", Entry::file(0o644, b"hello")),
         ("x", link("none")),

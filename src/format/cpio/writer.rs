@@ -11,7 +11,7 @@ use crate::tree::{Contents, Device, Entry, Node, Tree, TreePath};
 /// Writes `tree` as one archive, in the `place` that tells it from the initrd's other archives.
 ///
 /// # Errors
-/// [`CpioError::Entry`] for what the archive cannot hold: extended attributes, a file of 4 GiB or more, an entry without the
+/// [`CpioError::Entry`] for what the archive cannot hold: extended attributes, a file of 4 GiB or more, an owner that is none, an entry without the
 /// directory above it; [`CpioError::Io`] with what writing or `contents` gave.
 pub fn write_cpio(tree: &Tree, contents: &dyn Contents, place: u64, out: &mut dyn Write) -> Result<(), CpioError> {
     let mut archive = Writer {
@@ -76,6 +76,9 @@ impl<'a> Writer<'a> {
             device: Device { major: 0, minor: 0 },
             name: path.as_bytes().len() as u32 + 1,
         };
+        if !header.has_owner() {
+            return bad("its owner or group is a number that Linux takes for no owner");
+        }
         match &entry.node {
             Node::Archive => return bad("it is an archive that has to be unpacked first"),
             Node::Block(device) | Node::Char(device)
