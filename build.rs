@@ -29,10 +29,13 @@ fn main() -> io::Result<()> {
     for (name, script) in STAND_INS {
         fs::write(folder.join(name), script)?;
     }
-    for program in STATIC_PROGRAMS {
-        println!("cargo:rustc-link-arg-bin={program}=-static");
-        println!("cargo:rustc-link-arg-bin={program}=-no-pie");
-        println!("cargo:rustc-link-arg-bin={program}=-L{}", folder.display());
+    let programs = STATIC_PROGRAMS.iter().map(|program| format!("bin={program}"));
+    // The one example is the tests' own guest program; without symbols it is small enough to be unpacked in no time.
+    println!("cargo:rustc-link-arg-examples=-s");
+    for target in programs.chain(["examples".to_owned()]) {
+        println!("cargo:rustc-link-arg-{target}=-static");
+        println!("cargo:rustc-link-arg-{target}=-no-pie");
+        println!("cargo:rustc-link-arg-{target}=-L{}", folder.display());
     }
     Ok(())
 }

@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod forge;
+pub mod guest;
 pub mod images;
 pub mod line;
+pub mod newc;
 pub mod node;
 pub mod owner;
 pub mod registry;
