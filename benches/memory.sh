@@ -10,7 +10,7 @@ command -v python3 >/dev/null || { echo "memory.sh: python3 is missing; apt-get 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-export IMGKIT_STORE=$work/store IMGKIT_TRUST_DIR=$work/trust IMGKIT_KEY_DIR=$work/keys IMGKIT_PASSPHRASE=memory HOME=$work
+export IMGKIT_TRUST_STATE=$work/state IMGKIT_STORE=$work/store IMGKIT_TRUST_DIR=$work/trust IMGKIT_KEY_DIR=$work/keys IMGKIT_PASSPHRASE=memory HOME=$work
 
 mkdir -p boot kernel init big
 head -c 512 /dev/urandom >boot/boot.img

@@ -185,6 +185,7 @@ pub fn build(
             source,
             derived,
             level: request.level,
+            unpacked_at_the_end: finished_by(request).is_some(),
             sources: &spool,
             spools: Mutex::new(spools.collect()),
         },
@@ -262,6 +263,15 @@ fn judge_inputs(
         Some(gate) => admit_inputs(&gate, request.spec, inputs, refusals),
         None => Ok(inputs.map(unjudged).collect()),
     }
+}
+
+/// Returns the policy that judges what is built, where it says who may seal and no more signatures are to come.
+fn finished_by<'a>(request: &Request<'a>) -> Option<&'a Policy> {
+    let Judge::Policy { policy, .. } = request.judge else {
+        return None;
+    };
+    let threshold = policy.image().sealed.as_ref()?.threshold;
+    (request.seal_key.is_some() && threshold == 1).then_some(policy)
 }
 
 type Bytes = Arc<dyn ReadAt>;
@@ -398,20 +408,15 @@ impl Work<'_> {
         }
     }
 
-    /// Asks what a user of the policy would, where it says who may seal and this build is sealed.
+    /// Asks what a user of the policy would, where anybody can say yes yet; every segment is unpacked.
     fn question<'q>(&'q self, subject: &'q str) -> Option<Question<'q>> {
-        let Judge::Policy { policy, .. } = self.request.judge else {
-            return None;
-        };
-        let threshold = policy.image().sealed.as_ref()?.threshold;
-        // With more signatures to come, and for an evaluation ahead of the clock, nobody can say yes yet.
-        let now = self.request.now.max(self.request.at);
-        (self.request.seal_key.is_some() && threshold == 1).then_some(Question {
+        Some(Question {
             subject,
-            policy,
+            policy: finished_by(self.request)?,
             pins: self.request.pins,
-            now,
-            files: false,
+            // An evaluation may lie ahead of the clock.
+            now: self.request.now.max(self.request.at),
+            files: true,
             memory: None,
         })
     }
