@@ -41,9 +41,9 @@ use crate::policy::Policy;
 use crate::reference::Reference;
 use crate::seal::statement::{InputRecord, SegmentRecord, Subject, SubjectDigest};
 use crate::seal::{Sealed, Statement};
-use crate::store::Source;
 use crate::store::derived::Derived;
 use crate::store::spool::Spool;
+use crate::store::{Progress, Source};
 use crate::time::Time;
 use crate::tree::contents::Sink;
 use crate::verify::component::Gate;
@@ -108,6 +108,8 @@ pub struct Request<'a> {
     pub pins: &'a BTreeMap<String, Vec<u8>>,
     /// The present, by the clock.
     pub now: Time,
+    /// Is told how many bytes of contents went into segments.
+    pub progress: &'a dyn Progress,
 }
 
 impl Request<'_> {
@@ -185,6 +187,7 @@ pub fn build(
             source,
             derived,
             level: request.level,
+            progress: request.progress,
             unpacked_at_the_end: finished_by(request).is_some(),
             sources: &spool,
             spools: Mutex::new(spools.collect()),

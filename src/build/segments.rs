@@ -16,7 +16,7 @@ use crate::format::segment::{read_segment, write_segment};
 use crate::store::derived::{Derived, Kind};
 use crate::store::file::FileAt;
 use crate::store::spool::Spool;
-use crate::store::{Source, image_tree};
+use crate::store::{Progress, Source, image_tree};
 use crate::tree::contents::{HashOnly, hash_to};
 use crate::tree::{Contents, Tree};
 use crate::verify::{Component, Verified};
@@ -27,6 +27,7 @@ pub(super) struct Workshop<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) derived: &'a Derived,
     pub(super) level: i32,
+    pub(super) progress: &'a dyn Progress,
     /// Whether the finished image is unpacked and compared before it has its name, so that nothing made now is unpacked twice.
     pub(super) unpacked_at_the_end: bool,
     /// Contents of `files: source:`.
@@ -58,6 +59,7 @@ impl Workshop<'_> {
                 .map_or(0, |segment| segment.tree.content_bytes())
         };
         order.sort_by_key(|at| std::cmp::Reverse(size(at)));
+        self.progress.expect(order.iter().map(size).sum());
         let one = |at: usize| {
             let segment = image
                 .plan
@@ -65,6 +67,7 @@ impl Workshop<'_> {
                 .get(at)
                 .ok_or_else(|| Failure::malformed("initrd", "no such segment"))?;
             let made = self.segment(segment, image, component(segment))?;
+            self.progress.advance(size(&at));
             Ok((at, made))
         };
         let mut made = order

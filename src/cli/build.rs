@@ -124,6 +124,7 @@ impl Build {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
+        let bar = Bar::on_terminal("packing");
         let request = Request {
             spec_name: &file_name,
             spec_bytes: &spec_bytes,
@@ -140,11 +141,13 @@ impl Build {
             base: self.node.parent().unwrap_or(Path::new("")),
             pins: &pins,
             now,
+            progress: &bar,
         };
         let layout = self.store.open(context)?;
         let derived = Derived::new(layout.dir().join("derived"), context.scratch_dir());
         let source = resolver(context, &self.store, self.offline)?;
         let built = build::build(&request, &source, &derived, lock.as_ref())?;
+        drop(bar);
         self.trust.remember(context, &anchors, at)?;
         if let Some(path) = &self.seal_request {
             write_requests(path, &Requests::of(&name, &built.seals))?;

@@ -1,4 +1,4 @@
-//! Who is told how a transfer goes.
+//! Who is told how a transfer or a build goes.
 
 /// Is told, from several threads, how many bytes are to come and how many came.
 pub trait Progress: Sync {

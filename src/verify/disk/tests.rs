@@ -109,6 +109,7 @@ impl Fixture {
             base: Path::new(""),
             pins: &pins,
             now,
+            progress: &(),
         };
         build(&request, &store, &derived, None).unwrap();
         let disk = std::fs::read(dir.path().join("node-bios.img")).unwrap();
