@@ -10,6 +10,7 @@ use super::disk::{DiskArg, Opened};
 use super::{Context, Report, judge};
 use crate::failure::Failure;
 use crate::seal::{Evidence, Sealed, Statement};
+use crate::store::file::write_named;
 use crate::store::memory::Epochs;
 use crate::verify::disk::{disk, read_seal};
 use crate::verify::files::files;
@@ -90,7 +91,7 @@ impl VerifyOptions {
 pub(super) struct Show {
     #[command(flatten)]
     disk: DiskArg,
-    /// Write the bytes that the seal's signatures are over (DSSE's PAE) and each signature into this directory
+    /// Write the bytes that the seal's signatures are over (DSSE's PAE) and each signature to this directory, as seal.pae and KEYID.sig
     #[arg(long, value_name = "DIR")]
     seal_to: Option<PathBuf>,
 }
@@ -153,16 +154,7 @@ impl Show {
 
 /// Writes what a signature is over, and the signatures, so that any tool can check them.
 fn write_seal(dir: &std::path::Path, sealed: &Sealed) -> Result<(), Failure> {
-    let write = |name: String, bytes: &[u8]| {
-        let path = dir.join(name);
-        std::fs::write(&path, bytes).map_err(|error| Failure::unavailable(path.display(), error))
-    };
-    crate::store::file::make_dir(dir)?;
-    write("pae".to_owned(), &sealed.envelope.pae())?;
-    for signature in sealed.envelope.signatures() {
-        // Key ids are hexadecimal where imgkit made them; nothing else becomes part of a path.
-        let name: String = signature.keyid.chars().filter(char::is_ascii_alphanumeric).collect();
-        write(format!("{name}.sig"), &signature.sig)?;
-    }
-    Ok(())
+    write_named(dir, "seal", "pae", &sealed.envelope.pae())?;
+    let mut signatures = sealed.envelope.signatures().iter();
+    signatures.try_for_each(|signature| write_named(dir, &signature.keyid, "sig", &signature.sig))
 }

@@ -43,6 +43,8 @@ pub(super) struct Journal<'a> {
     dir: PathBuf,
     environment: Vec<(&'static str, PathBuf)>,
     steps: Vec<Step>,
+    /// When the last step ended, and the next one began.
+    since: Instant,
 }
 
 impl<'a> Journal<'a> {
@@ -60,6 +62,7 @@ impl<'a> Journal<'a> {
                 ("IMGKIT_TRUST_STATE", at("trusted")),
             ],
             steps: Vec::new(),
+            since: Instant::now(),
         })
     }
 
@@ -134,14 +137,13 @@ impl<'a> Journal<'a> {
     pub(super) fn cargo(&mut self, name: &str, args: &[&str]) -> Result<(), Failure> {
         let shown = format!("cargo {}", args.join(" "));
         self.context.say(&format!("{name}: {shown}"));
-        let began = Instant::now();
         let status = Command::new(self.context.cargo())
             .args(args)
             .stdout(Stdio::null())
             .status();
         match status {
             Ok(status) if status.success() => {
-                self.record(name, Some(shown), Outcome::Ok, began, Value::Null);
+                self.record(name, Some(shown), Outcome::Ok, Value::Null);
                 Ok(())
             }
             Ok(status) => Err(Failure::unavailable(
@@ -156,7 +158,7 @@ impl<'a> Journal<'a> {
     pub(super) fn note(&mut self, name: &str, outcome: Outcome, evidence: Value) -> Result<(), Failure> {
         let mark = if outcome == Outcome::Skipped { "SKIPPED " } else { "" };
         self.context.say(&format!("{mark}{name}: {evidence}"));
-        self.record(name, None, outcome, Instant::now(), evidence);
+        self.record(name, None, outcome, evidence);
         Ok(())
     }
 
@@ -206,7 +208,6 @@ impl<'a> Journal<'a> {
     fn step(&mut self, name: &str, args: &[&str], expected: i32) -> Result<Value, Failure> {
         let shown = format!("imgkit {}", args.join(" "));
         self.context.say(&format!("{name}: {shown}"));
-        let began = Instant::now();
         let mut command = self.command(args)?;
         let output = command.args(["--output", "json"]).stderr(Stdio::inherit()).output();
         let output = output.map_err(|error| Failure::unavailable(&shown, error))?;
@@ -222,17 +223,18 @@ impl<'a> Journal<'a> {
             Some(refusals) => refusals.clone(),
             None => json!({ "verdict": json.get("verdict") }),
         };
-        self.record(name, Some(shown), Outcome::Ok, began, evidence);
+        self.record(name, Some(shown), Outcome::Ok, evidence);
         Ok(json)
     }
 
-    fn record(&mut self, name: &str, command: Option<String>, outcome: Outcome, began: Instant, evidence: Value) {
+    fn record(&mut self, name: &str, command: Option<String>, outcome: Outcome, evidence: Value) {
         self.steps.push(Step {
             name: name.to_owned(),
             command,
             outcome,
-            seconds: began.elapsed().as_secs_f64(),
+            seconds: self.since.elapsed().as_secs_f64(),
             evidence,
         });
+        self.since = Instant::now();
     }
 }

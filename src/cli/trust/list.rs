@@ -1,6 +1,7 @@
 //! `imgkit trust ls` and `imgkit trust inspect`: what a collection says, verified before it is shown.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::TrustOptions;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
+use crate::store::file::write_named;
 use crate::trust::metadata::Targets;
 use crate::trust::{Client, Source};
 
@@ -42,7 +44,11 @@ impl Ls {
 
 /// Shows a collection's roles.
 #[derive(Debug, Args)]
-pub(super) struct Inspect {}
+pub(super) struct Inspect {
+    /// Also write every public key to this directory, as KEYID.pem, to check signatures with other tools
+    #[arg(long, value_name = "DIR")]
+    keys_to: Option<PathBuf>,
+}
 
 impl Inspect {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
@@ -70,6 +76,13 @@ impl Inspect {
             );
             for id in keys.keyids() {
                 let _ = writeln!(text, "    {id}");
+            }
+            if let Some(dir) = &self.keys_to {
+                for (id, key) in keys.keys() {
+                    let pem = key.public().to_pem();
+                    let pem = pem.map_err(|error| Failure::malformed(format!("key {id}"), error))?;
+                    write_named(dir, id.as_str(), "pem", pem.as_bytes())?;
+                }
             }
             if !patterns.is_empty() {
                 let _ = writeln!(text, "  names: {}", patterns.join(" ").escape_debug());

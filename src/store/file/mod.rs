@@ -55,6 +55,17 @@ pub fn make_dir(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path).map_err(|error| cannot("make the directory", path, &error))
 }
 
+/// Writes `dir/ID.EXTENSION`; only letters and digits of the id become part of the path, whatever else it holds.
+///
+/// # Errors
+/// [`Failure::Unavailable`] when the directory or the file cannot be written.
+pub fn write_named(dir: &Path, id: &str, extension: &str, bytes: &[u8]) -> Result<(), Failure> {
+    make_dir(dir)?;
+    let name: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
+    let path = dir.join(format!("{name}.{extension}"));
+    std::fs::write(&path, bytes).map_err(|error| cannot("write", &path, &error))
+}
+
 /// Makes the failure of an operation on a path.
 pub(crate) fn cannot(action: &str, path: &Path, error: &dyn Display) -> Failure {
     Failure::unavailable(path.display(), format!("cannot {action}: {error}"))
