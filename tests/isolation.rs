@@ -8,23 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use common::behind;
 use common::node::Node;
-
-/// A command that runs behind another one, in the fixture's environment.
-fn behind(outer: &[&str], inner: &Command) -> Command {
-    let mut command = Command::new(outer[0]);
-    command
-        .args(&outer[1..])
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap());
-    command.current_dir(inner.get_current_dir().unwrap());
-    for (name, value) in inner.get_envs() {
-        command.env(name, value.unwrap());
-    }
-    command
-}
 
 /// Runs imgkit under strace, which must succeed, and returns the calls of this kind.
 fn calls(kind: &str, node: &Node, args: &[&str]) -> Vec<String> {

@@ -9,25 +9,24 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use common::behind;
 use common::node::{FORMATS, NOW, Node, answer};
 use common::users::{make_read_only, make_writable, stranger};
 
-/// A build of the locked specification in `elsewhere`, sealed, in all formats.
-fn elsewhere(node: &Node, out: &str) -> Vec<String> {
-    let absolute = |name: &str| node.path(name).display().to_string();
-    let key = node.seal_key().display().to_string();
-    let mut args = vec!["build", "--offline", "--locked", "--policy"]
-        .into_iter()
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
-    args.extend([absolute("policy.yml"), "--seal-key".to_owned(), key]);
-    args.extend(
-        FORMATS
-            .iter()
-            .flat_map(|format| ["--format".to_owned(), (*format).to_owned()]),
-    );
-    args.extend(["--out".to_owned(), absolute(out), absolute("elsewhere/node.yml")]);
-    args
+/// A build of the locked specification in `elsewhere`, sealed, in all formats, into the directory `out`.
+fn elsewhere(node: &Node, out: &Path) -> Command {
+    let key = node.seal_key();
+    let mut command = node.command(&["build", "--offline", "--locked", "--policy"]);
+    command.arg(node.path("policy.yml")).arg("--seal-key").arg(key);
+    command.args(FORMATS.iter().flat_map(|format| ["--format", format]));
+    command.arg("--out").arg(out).arg(node.path("elsewhere/node.yml"));
+    command
+}
+
+fn succeeds(command: &mut Command, package: &str) {
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{error}; install the Debian package {package}"));
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// A node whose specification is locked, built with `--locked` into `first`; a copy of both files in `elsewhere`.
@@ -38,10 +37,8 @@ fn locked() -> Node {
     for file in ["node.yml", "node.lock"] {
         fs::copy(node.path(file), node.path("elsewhere").join(file)).unwrap();
     }
-    let args = elsewhere(&node, "first");
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let first = node.command(&args).env("RAYON_NUM_THREADS", "2").output().unwrap();
-    assert!(first.status.success(), "{first:?}");
+    let mut first = elsewhere(&node, &node.path("first"));
+    assert_eq!(answer(first.env("RAYON_NUM_THREADS", "2")).code, 0);
     assert_eq!(
         node.names("first").len(),
         8,
@@ -63,26 +60,12 @@ fn builds_of_one_locked_specification_are_equal_to_the_byte() {
         if out == "cold" {
             fs::remove_dir_all(node.path("store/derived")).unwrap();
         }
-        let build = node.command(&[]);
-        let mut command = Command::new("sh");
-        command.args(["-c", r#"umask "$1"; shift; exec "$@""#, "sh", umask]);
-        command
-            .arg(build.get_program())
-            .args(["--output", "json"])
-            .args(elsewhere(&node, out));
-        command
-            .env_clear()
-            .envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command
-            .env("RAYON_NUM_THREADS", threads)
-            .env("HOME", "/nonexistent")
-            .current_dir(dir);
-        command
-            .env("TZ", zone)
-            .env("LC_ALL", locale)
-            .env("LANG", locale)
-            .env("USER", out)
-            .env("LOGNAME", out);
+        let umask = ["sh", "-c", r#"umask "$1"; shift; exec "$@""#, "sh", umask];
+        let mut command = behind(&umask, &elsewhere(&node, &node.path(out)));
+        command.current_dir(dir);
+        command.env("RAYON_NUM_THREADS", threads).env("HOME", "/nonexistent");
+        command.env("TZ", zone).env("LC_ALL", locale).env("LANG", locale);
+        command.env("USER", out).env("LOGNAME", out);
         let built = answer(&mut command);
         assert_eq!(built.code, 0, "{out}: {}", built.json);
         node.assert_same_files(out, "first");
@@ -92,20 +75,8 @@ fn builds_of_one_locked_specification_are_equal_to_the_byte() {
 #[test]
 fn a_month_later_the_same_evaluation_time_gives_the_same_bytes() {
     let node = locked();
-    let preload = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-    let mut command = Command::new("faketime");
-    command
-        .args(["-f", "+30d"])
-        .arg(env!("CARGO_BIN_EXE_imgkit"))
-        .args(elsewhere(&node, "later"));
-    let build = node.command(&[]);
-    command
-        .env_clear()
-        .envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", std::env::var_os("PATH").unwrap());
-    let output = command.output();
-    let output = output.unwrap_or_else(|error| panic!("{error}; install the Debian package faketime ({preload})"));
-    assert!(output.status.success(), "{output:?}");
+    let build = elsewhere(&node, &node.path("later"));
+    succeeds(&mut behind(&["faketime", "-f", "+30d"], &build), "faketime");
     node.assert_same_files("later", "first");
 }
 
@@ -121,17 +92,13 @@ fn another_user_who_reads_the_first_ones_store_makes_the_same_bytes() {
     let out = mine.path().join("out");
     fs::create_dir(&out).unwrap();
     fs::set_permissions(&out, Permissions::from_mode(0o777)).unwrap();
-    let mut args = elsewhere(&node, "ignored");
-    let at = args.iter().position(|arg| arg == "--out").unwrap();
-    args[at + 1] = out.display().to_string();
-    let build = node.command(&[]);
+    let build = elsewhere(&node, &out);
     let mut command = Command::new(program.get_program());
-    command.args(program.get_args()).args(args).env_clear();
+    command.args(program.get_args()).args(build.get_args()).env_clear();
     command.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let path = std::env::var_os("PATH").unwrap();
-    let output = command.env("PATH", path).env("HOME", "/nonexistent").output().unwrap();
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    succeeds(command.env("HOME", "/nonexistent"), "util-linux");
     make_writable(&node.path(""));
-    assert!(output.status.success(), "{output:?}");
     for name in node.names("first") {
         let (one, two) = (fs::read(node.path("first").join(&name)), fs::read(out.join(&name)));
         assert!(one.unwrap() == two.unwrap(), "{name} differs");

@@ -23,6 +23,21 @@ pub fn imgkit(home: &Path) -> Command {
     in_home(Path::new(env!("CARGO_BIN_EXE_imgkit")), home)
 }
 
+/// A command that runs behind another one (`unshare`, `strace` …), in its own environment and directory.
+pub fn behind(outer: &[&str], inner: &Command) -> Command {
+    let mut command = Command::new(outer[0]);
+    command
+        .args(&outer[1..])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(dir) = inner.get_current_dir() {
+        command.current_dir(dir);
+    }
+    command
+}
+
 /// A command whose home, cache and credentials lie in `home`.
 pub fn in_home(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
