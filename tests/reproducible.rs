@@ -63,7 +63,9 @@ fn builds_of_one_locked_specification_are_equal_to_the_byte() {
         let umask = ["sh", "-c", r#"umask "$1"; shift; exec "$@""#, "sh", umask];
         let mut command = behind(&umask, &elsewhere(&node, &node.path(out)));
         command.current_dir(dir);
-        command.env("RAYON_NUM_THREADS", threads).env("HOME", "/nonexistent");
+        command
+            .env("RAYON_NUM_THREADS", threads)
+            .env("HOME", node.path("another home"));
         command.env("TZ", zone).env("LC_ALL", locale).env("LANG", locale);
         command.env("USER", out).env("LOGNAME", out);
         let built = answer(&mut command);
@@ -97,7 +99,7 @@ fn another_user_who_reads_the_first_ones_store_makes_the_same_bytes() {
     command.args(program.get_args()).args(build.get_args()).env_clear();
     command.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("PATH", std::env::var_os("PATH").unwrap());
-    succeeds(command.env("HOME", "/nonexistent"), "util-linux");
+    succeeds(command.env("HOME", mine.path()), "util-linux");
     make_writable(&node.path(""));
     for name in node.names("first") {
         let (one, two) = (fs::read(node.path("first").join(&name)), fs::read(out.join(&name)));
