@@ -83,6 +83,18 @@ pub const METADATA_VERSION: u64 = (1 << 53) - 1;
 /// Most delegated roles that one look-up visits, as python-tuf has it.
 pub const DELEGATION_VISITS: usize = 32;
 
+/// Most delegated roles of one role in Notary's dialect, which fetches all of them: docker makes one per signer.
+pub const DELEGATED_ROLES: usize = 1024;
+
+/// Longest name of a delegated role in Notary's dialect, in bytes: the real client's bound.
+pub const NOTARY_ROLE_BYTES: usize = 255;
+
+/// Most keys beside one document's roles in Notary's dialect; the roots of a collection keep those of earlier ones.
+pub const ROLE_KEYS: usize = 4096;
+
+/// Largest certificate with its intermediate ones, in bytes of PEM: three of RSA with 4096 bits take 6 KiB.
+pub const CERTIFICATE_BYTES: usize = 64 << 10;
+
 /// Most platforms of one image: the largest official images have about a dozen.
 pub const PLATFORMS: usize = 256;
 

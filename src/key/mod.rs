@@ -4,6 +4,7 @@
 //! - Ed25519 is checked strictly (no weak keys, no second encoding of a signature).
 //! - Private keys are wiped when dropped, have no `Debug` that shows them, and are stored encrypted only.
 
+pub mod ecdsa;
 mod encrypted;
 mod public;
 mod scheme;

@@ -9,7 +9,7 @@ use spki::der::pem::LineEnding;
 use spki::der::{Decode, Document, Encode, Reader};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
-use super::{KeyError, Scheme};
+use super::{KeyError, Scheme, ecdsa};
 use crate::limit;
 
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -201,6 +201,31 @@ impl PublicKey {
         };
         let key = ring_signature::UnparsedPublicKey::new(algorithm, key);
         key.verify(message, signature).map_err(|_| bad)
+    }
+
+    /// Checks an ECDSA signature r‖s of fixed width over SHA-256 of the message, whatever the curve (Notary v1's `ecdsa`).
+    ///
+    /// # Errors
+    /// [`KeyError::Scheme`] when the key is not for ECDSA, [`KeyError::Signature`] when the signature is not good.
+    pub fn verify_fixed(&self, message: &[u8], signature: &[u8]) -> Result<(), KeyError> {
+        let bad = KeyError::Signature(Scheme::EcdsaP256Sha256);
+        let (algorithm, key, coordinate): (&dyn ring_signature::VerificationAlgorithm, &[u8], usize) =
+            match &self.material {
+                Material::EcdsaP256(key) => (&ring_signature::ECDSA_P256_SHA256_ASN1, key, 32),
+                Material::EcdsaP384(key) => (&ring_signature::ECDSA_P384_SHA256_ASN1, key, 48),
+                _ => {
+                    return Err(KeyError::Scheme {
+                        scheme: Scheme::EcdsaP256Sha256,
+                        key: self.key_type(),
+                    });
+                }
+            };
+        if signature.len() != 2 * coordinate {
+            return Err(bad);
+        }
+        let (r, s) = signature.split_at(coordinate);
+        let key = ring_signature::UnparsedPublicKey::new(algorithm, key);
+        key.verify(message, &ecdsa::to_der(r, s)).map_err(|_| bad)
     }
 }
 

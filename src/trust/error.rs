@@ -14,6 +14,28 @@ pub enum TrustError {
         /// The target looked for.
         target: String,
     },
+    /// A root's key is not in a certificate for the collection (Notary's dialect).
+    #[error("{role}: expected {expected}, found {found}")]
+    Certificate {
+        /// The role.
+        role: String,
+        /// The certificate expected.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The certificate of a root's key is not in its time (Notary's dialect).
+    #[error("the root's certificate for `{name}` is good from {from} to {until}; it is judged at {now}")]
+    CertificateDates {
+        /// Its common name.
+        name: String,
+        /// Its first second.
+        from: Time,
+        /// Its last second.
+        until: Time,
+        /// The time of judgement.
+        now: Time,
+    },
     /// Bytes are not those that signed metadata describe.
     #[error("{subject}: expected {expected}, found {found}")]
     Digest {
@@ -163,6 +185,18 @@ impl TrustError {
                 format!("a signed target `{target}`"),
                 "the collection does not name it".to_owned(),
                 "sign it with `imgkit trust sign`, or use a name that is signed",
+            ),
+            Self::Certificate { expected, .. } => (
+                Code::WrongKey,
+                expected.clone(),
+                self.to_string(),
+                "check the collection's name; a root for another collection cannot stand for it",
+            ),
+            Self::CertificateDates { .. } => (
+                Code::Expired,
+                "a certificate that is good at the time of judgement".to_owned(),
+                self.to_string(),
+                "have the collection's owner rotate its root key, or import the collection with `imgkit trust import notary`",
             ),
             Self::Digest { expected, found, .. } => (
                 Code::DigestMismatch,

@@ -30,20 +30,25 @@ impl Hashes {
     /// # Errors
     /// [`TrustError::Digest`] naming `subject`.
     pub fn check(&self, subject: &str, bytes: &[u8]) -> Result<(), TrustError> {
-        for expected in self.digests() {
-            let mut hasher = expected.hasher();
-            hasher.update(bytes);
-            let found = hasher.finish();
-            if found != expected {
-                return Err(TrustError::Digest {
-                    subject: subject.to_owned(),
-                    expected: expected.to_string(),
-                    found: found.to_string(),
-                });
-            }
-        }
-        Ok(())
+        check(self.digests(), subject, bytes)
     }
+}
+
+/// Compares `bytes` with every one of some digests.
+pub(super) fn check(digests: impl Iterator<Item = Digest>, subject: &str, bytes: &[u8]) -> Result<(), TrustError> {
+    for expected in digests {
+        let mut hasher = expected.hasher();
+        hasher.update(bytes);
+        let found = hasher.finish();
+        if found != expected {
+            return Err(TrustError::Digest {
+                subject: subject.to_owned(),
+                expected: expected.to_string(),
+                found: found.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 impl From<Digest> for Hashes {

@@ -19,6 +19,7 @@ mod error;
 mod hashes;
 pub mod metadata;
 mod names;
+pub mod notary;
 mod pattern;
 mod role_keys;
 mod search;
@@ -31,7 +32,7 @@ pub use document::{Signed, Unverified};
 pub use error::TrustError;
 pub use hashes::Hashes;
 pub use names::{check_target_name, file_name};
-pub use role_keys::{RoleKeys, Signature, Since};
+pub use role_keys::{RoleKey, RoleKeys, Signature, Since};
 pub use search::{Search, WantedRole};
 pub use target::{Evidence, ImageTarget, Mark, PlatformTarget, RoleMark, Target, plain_file};
 

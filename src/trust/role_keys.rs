@@ -19,6 +19,37 @@ pub struct Signature {
     pub sig: Vec<u8>,
 }
 
+/// A key as a dialect of TUF names it: what [`RoleKeys::check`] has to know of one.
+pub trait RoleKey {
+    /// A signature as the dialect writes it.
+    type Signature;
+
+    /// Returns the public key: however it is named, it counts once.
+    fn public(&self) -> &PublicKey;
+
+    /// Returns the id of the key that a signature claims to be by.
+    fn claimed(signature: &Self::Signature) -> &KeyId;
+
+    /// Tells whether `signature` is by this key over `message`.
+    fn is_good(&self, message: &[u8], signature: &Self::Signature) -> bool;
+}
+
+impl RoleKey for TufKey {
+    type Signature = Signature;
+
+    fn public(&self) -> &PublicKey {
+        self.public()
+    }
+
+    fn claimed(signature: &Signature) -> &KeyId {
+        &signature.keyid
+    }
+
+    fn is_good(&self, message: &[u8], signature: &Signature) -> bool {
+        self.verify(message, &signature.sig).is_ok()
+    }
+}
+
 /// Since when a key no longer counts for a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
@@ -39,34 +70,28 @@ impl fmt::Display for Since {
 
 /// A key that a root took from a top-level role which an earlier root of the chain gave it.
 #[derive(Clone, Debug)]
-pub(super) struct Retired {
+pub(super) struct Retired<K = TufKey> {
     role: String,
     keyid: KeyId,
-    key: TufKey,
+    key: K,
     root: u64,
 }
 
 /// The keys of one role, how many of them must sign, and those that were taken from it.
 #[derive(Clone, Debug)]
-pub struct RoleKeys {
+pub struct RoleKeys<K = TufKey> {
     role: String,
     threshold: u32,
     keyids: Vec<KeyId>,
-    keys: BTreeMap<KeyId, TufKey>,
-    revoked: BTreeMap<KeyId, (TufKey, Since)>,
+    keys: BTreeMap<KeyId, K>,
+    revoked: BTreeMap<KeyId, (K, Since)>,
 }
 
 impl RoleKeys {
     /// Collects a role's keys from the `keys` beside it; one that is missing or of an unknown kind cannot sign.
     pub(super) fn new(role: &str, keyids: &[KeyId], threshold: u32, keys: &BTreeMap<KeyId, Value>) -> Self {
-        let read = |id: &KeyId| Some((id.clone(), TufKey::from_json(keys.get(id)?).ok()?));
-        Self {
-            role: role.to_owned(),
-            threshold,
-            keyids: keyids.to_vec(),
-            keys: keyids.iter().filter_map(read).collect(),
-            revoked: BTreeMap::new(),
-        }
+        let read = |id: &KeyId| TufKey::from_json(keys.get(id)?).ok();
+        Self::of(role, keyids, threshold, read)
     }
 
     /// Adds the keys that were taken from the role: they no longer count, wherever else they are named for it.
@@ -81,9 +106,23 @@ impl RoleKeys {
         }
         self
     }
+}
+
+impl<K: RoleKey + Clone> RoleKeys<K> {
+    /// Collects a role's keys; one that `read` does not know cannot sign.
+    pub(super) fn of(role: &str, keyids: &[KeyId], threshold: u32, read: impl Fn(&KeyId) -> Option<K>) -> Self {
+        let read = |id: &KeyId| Some((id.clone(), read(id)?));
+        Self {
+            role: role.to_owned(),
+            threshold,
+            keyids: keyids.to_vec(),
+            keys: keyids.iter().filter_map(read).collect(),
+            revoked: BTreeMap::new(),
+        }
+    }
 
     /// Adds the keys that roots took from the role; one that the newest root gives it again counts.
-    pub(super) fn with_retired(mut self, retired: &[Retired]) -> Self {
+    pub(super) fn with_retired(mut self, retired: &[Retired<K>]) -> Self {
         for entry in retired.iter().filter(|entry| entry.role == self.role) {
             let since = Since::Root(entry.root);
             self.revoked.insert(entry.keyid.clone(), (entry.key.clone(), since));
@@ -92,8 +131,8 @@ impl RoleKeys {
     }
 
     /// Returns the keys that are no longer the role's by version `root` of the root, which says `next` of it.
-    pub(super) fn retired_by<'a>(&'a self, next: &'a Self, root: u64) -> impl Iterator<Item = Retired> + 'a {
-        let stays = |key: &TufKey| next.keys.values().any(|other| other.public() == key.public());
+    pub(super) fn retired_by<'a>(&'a self, next: &'a Self, root: u64) -> impl Iterator<Item = Retired<K>> + 'a {
+        let stays = |key: &K| next.keys.values().any(|other| other.public() == key.public());
         let lost = self.keys.iter().filter(move |(_, key)| !stays(key));
         lost.map(move |(keyid, key)| Retired {
             role: self.role.clone(),
@@ -119,7 +158,7 @@ impl RoleKeys {
     }
 
     /// Returns the keys that can sign, by id.
-    pub fn keys(&self) -> &BTreeMap<KeyId, TufKey> {
+    pub fn keys(&self) -> &BTreeMap<KeyId, K> {
         &self.keys
     }
 
@@ -130,27 +169,27 @@ impl RoleKeys {
     /// # Errors
     /// [`TrustError::Unsigned`], [`TrustError::WrongKey`], [`TrustError::Threshold`], or [`TrustError::Revoked`] when it
     /// would have been enough but for keys that were taken from the role.
-    pub fn check(&self, subject: &str, message: &[u8], signatures: &[Signature]) -> Result<Vec<KeyId>, TrustError> {
+    pub fn check(&self, subject: &str, message: &[u8], signatures: &[K::Signature]) -> Result<Vec<KeyId>, TrustError> {
         if signatures.is_empty() {
             return Err(TrustError::Unsigned {
                 role: subject.to_owned(),
                 needed: self.threshold,
             });
         }
-        let good = |signature: &Signature, key: &TufKey| key.verify(message, &signature.sig).is_ok();
         let mut signers: HashSet<&PublicKey> = HashSet::new();
         let mut valid = Vec::new();
         let mut revoked = Vec::new();
         for signature in signatures {
-            if let Some(key) = self.keys.get(&signature.keyid) {
-                if !signers.contains(key.public()) && good(signature, key) {
+            let claimed = K::claimed(signature);
+            if let Some(key) = self.keys.get(claimed) {
+                if !signers.contains(key.public()) && key.is_good(message, signature) {
                     signers.insert(key.public());
-                    valid.push(signature.keyid.clone());
+                    valid.push(claimed.clone());
                 }
-            } else if let Some((key, since)) = self.revoked.get(&signature.keyid)
-                && good(signature, key)
+            } else if let Some((key, since)) = self.revoked.get(claimed)
+                && key.is_good(message, signature)
             {
-                revoked.push((signature.keyid.clone(), *since));
+                revoked.push((claimed.clone(), *since));
             }
         }
         let enough = |count: usize| u32::try_from(count).is_ok_and(|count| count >= self.threshold);
@@ -166,7 +205,7 @@ impl RoleKeys {
             _ if valid.is_empty() => Err(TrustError::WrongKey {
                 role: subject.to_owned(),
                 expected: self.keyids.clone(),
-                found: signatures.iter().map(|signature| signature.keyid.clone()).collect(),
+                found: signatures.iter().map(K::claimed).cloned().collect(),
             }),
             _ => Err(TrustError::Threshold {
                 role: subject.to_owned(),

@@ -1,0 +1,379 @@
+//! The four kinds of metadata as Notary writes them (../shared/reference/notary.md, section 3).
+//!
+//! Members that imgkit does not know are kept, so that a document that is read, edited and written again loses nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::hashes::NotaryHashes;
+use super::key::Keys;
+use crate::key::KeyId;
+use crate::limit;
+use crate::time::Time;
+use crate::trust::names;
+
+/// The signed part of one kind of metadata.
+pub trait Body: Clone + Serialize + DeserializeOwned {
+    /// The `_type` of this kind.
+    const TYPE: &'static str;
+
+    /// Returns what all kinds have.
+    fn header(&self) -> &Header;
+
+    /// Returns the same, for editing.
+    fn header_mut(&mut self) -> &mut Header;
+
+    /// Says what beyond its shape is wrong with this document, if anything is.
+    fn problem(&self) -> Option<String>;
+}
+
+/// What all kinds have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The kind: `Root`, `Targets`, `Snapshot`, `Timestamp`.
+    #[serde(rename = "_type")]
+    pub kind: String,
+    /// From when on the document no longer counts; fractions of a second are cut off.
+    pub expires: Time,
+    /// Counts up with every change, from 1.
+    pub version: u64,
+}
+
+impl Header {
+    fn new<T: Body>(expires: Time) -> Self {
+        Self {
+            kind: T::TYPE.to_owned(),
+            expires,
+            version: 1,
+        }
+    }
+}
+
+/// Which keys a role has and how many of them must sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// The role's keys, each once.
+    pub keyids: Vec<KeyId>,
+    /// How many distinct ones must sign, from 1.
+    pub threshold: u32,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Role {
+    /// Gives a role one key.
+    pub fn of(keyids: impl IntoIterator<Item = KeyId>, threshold: u32) -> Self {
+        Self {
+            keyids: keyids.into_iter().collect(),
+            threshold,
+            extra: Map::new(),
+        }
+    }
+}
+
+/// Root metadata: the keys of the top-level roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// What all kinds have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Always false, though the server serves files by their hashes.
+    #[serde(default)]
+    pub consistent_snapshot: bool,
+    /// Key objects by id; those of earlier roots stay.
+    pub keys: Keys,
+    /// The top-level roles: `root`, `targets`, `snapshot`, `timestamp`.
+    pub roles: BTreeMap<String, Role>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Root {
+    /// Makes version 1, without keys and roles.
+    pub fn new(expires: Time) -> Self {
+        Self {
+            header: Header::new::<Self>(expires),
+            consistent_snapshot: false,
+            keys: Keys::default(),
+            roles: BTreeMap::new(),
+            extra: Map::new(),
+        }
+    }
+}
+
+impl Body for Root {
+    const TYPE: &'static str = "Root";
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    fn problem(&self) -> Option<String> {
+        let mut missing = names::TOP_LEVEL.into_iter();
+        if let Some(name) = missing.find(|name| !self.roles.contains_key(*name)) {
+            return Some(format!(
+                "the role `{name}` is missing; a root has root, targets, snapshot, timestamp"
+            ));
+        }
+        let mut roles = self.roles.iter();
+        roles.find_map(|(name, role)| role_problem(name, &role.keyids, role.threshold))
+    }
+}
+
+/// A file as other metadata name it: a metadata file, or a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMeta {
+    /// Its digests.
+    pub hashes: NotaryHashes,
+    /// Its length in bytes.
+    pub length: u64,
+    /// What the signer says of it beyond that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub custom: Option<Value>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl FileMeta {
+    /// Describes a file by length, SHA-256 and SHA-512.
+    pub fn describe(bytes: &[u8]) -> Self {
+        Self::of(NotaryHashes::both(bytes), bytes.len() as u64)
+    }
+
+    /// Describes a file by digests and length.
+    pub fn of(hashes: NotaryHashes, length: u64) -> Self {
+        Self {
+            hashes,
+            length,
+            custom: None,
+            extra: Map::new(),
+        }
+    }
+}
+
+/// Snapshot metadata: length and hashes of root and all targets metadata, by role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// What all kinds have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Files by role, `root` and `targets` among them.
+    pub meta: BTreeMap<String, FileMeta>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Snapshot {
+    /// Makes version 1.
+    pub fn new(expires: Time, meta: BTreeMap<String, FileMeta>) -> Self {
+        Self {
+            header: Header::new::<Self>(expires),
+            meta,
+            extra: Map::new(),
+        }
+    }
+}
+
+impl Body for Snapshot {
+    const TYPE: &'static str = "Snapshot";
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    fn problem(&self) -> Option<String> {
+        let mut missing = ["root", "targets"].into_iter();
+        let missing = missing.find(|name| !self.meta.contains_key(*name));
+        let missing = missing.map(|name| format!("it does not name {name}"));
+        missing.or_else(|| meta_problem(&self.meta))
+    }
+}
+
+/// Timestamp metadata: length and hashes of the present snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timestamp {
+    /// What all kinds have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// `snapshot` alone.
+    pub meta: BTreeMap<String, FileMeta>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Timestamp {
+    /// Makes version 1, for a snapshot.
+    pub fn new(expires: Time, snapshot: FileMeta) -> Self {
+        Self {
+            header: Header::new::<Self>(expires),
+            meta: BTreeMap::from([("snapshot".to_owned(), snapshot)]),
+            extra: Map::new(),
+        }
+    }
+
+    /// Returns what it says of the snapshot.
+    pub fn snapshot(&self) -> Option<&FileMeta> {
+        self.meta.get("snapshot")
+    }
+}
+
+impl Body for Timestamp {
+    const TYPE: &'static str = "Timestamp";
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    fn problem(&self) -> Option<String> {
+        match (self.snapshot(), self.meta.len()) {
+            (Some(_), 1) => meta_problem(&self.meta),
+            _ => Some("it does not name snapshot alone".to_owned()),
+        }
+    }
+}
+
+/// Targets metadata, of the top-level role or of a delegated one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Targets {
+    /// What all kinds have.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Whom the role trusts with names.
+    #[serde(default)]
+    pub delegations: Delegations,
+    /// What the role signs, by name.
+    pub targets: BTreeMap<String, FileMeta>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Targets {
+    /// Makes version 1, empty.
+    pub fn new(expires: Time) -> Self {
+        Self {
+            header: Header::new::<Self>(expires),
+            delegations: Delegations::default(),
+            targets: BTreeMap::new(),
+            extra: Map::new(),
+        }
+    }
+}
+
+impl Body for Targets {
+    const TYPE: &'static str = "Targets";
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    fn problem(&self) -> Option<String> {
+        // A name that could lead elsewhere spoils the document: whoever signed it cannot be trusted with the others.
+        let mut bad = self
+            .targets
+            .keys()
+            .filter_map(|name| names::check_target_name(name).err());
+        if let Some(problem) = bad.next() {
+            return Some(problem.to_string());
+        }
+        if self.delegations.roles.len() > limit::DELEGATED_ROLES {
+            return Some(format!("it delegates to more than {} roles", limit::DELEGATED_ROLES));
+        }
+        let mut names = BTreeSet::new();
+        self.delegations.roles.iter().find_map(|role| {
+            let problem = role.problem();
+            problem.or_else(|| (!names.insert(&role.name)).then(|| format!("it delegates to `{}` twice", role.name)))
+        })
+    }
+}
+
+/// Whom a role trusts with names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegations {
+    /// Key objects by id.
+    pub keys: Keys,
+    /// The roles, in the order in which they are asked.
+    pub roles: Vec<DelegatedRole>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// One role that another trusts with names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegatedRole {
+    /// Its name: its delegator's, `/`, and a word.
+    pub name: String,
+    /// Its keys, each once.
+    pub keyids: Vec<KeyId>,
+    /// How many distinct ones must sign, from 1.
+    pub threshold: u32,
+    /// Beginnings of the names it is trusted with; the empty one is all names, none at all is no name.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Members that imgkit does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl DelegatedRole {
+    /// Tells whether the role is trusted with a name by the one that delegates to it.
+    pub fn covers(&self, name: &str) -> bool {
+        self.paths.iter().any(|path| name.starts_with(path.as_str()))
+    }
+
+    fn problem(&self) -> Option<String> {
+        if !is_delegated_role(&self.name) {
+            let name = self.name.escape_debug();
+            return Some(format!("`{name}` cannot be a delegated role's name"));
+        }
+        role_problem(&self.name, &self.keyids, self.threshold)
+    }
+}
+
+/// Tells whether a text can name a delegated role: `targets/` and words of `a-z`, `0-9`, `-`, `_` between slashes.
+pub fn is_delegated_role(name: &str) -> bool {
+    let is_word = |word: &str| {
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        !word.is_empty() && word.bytes().all(good)
+    };
+    let rest = name.strip_prefix("targets/");
+    name.len() <= limit::NOTARY_ROLE_BYTES && rest.is_some_and(|rest| rest.split('/').all(is_word))
+}
+
+fn role_problem(name: &str, keyids: &[KeyId], threshold: u32) -> Option<String> {
+    if threshold == 0 {
+        return Some(format!("the role `{name}` has threshold 0, expected at least 1"));
+    }
+    let distinct: BTreeSet<_> = keyids.iter().collect();
+    (distinct.len() != keyids.len()).then(|| format!("the role `{name}` names a key twice"))
+}
+
+fn meta_problem(meta: &BTreeMap<String, FileMeta>) -> Option<String> {
+    let wrong = meta.iter().find(|(_, file)| file.hashes.sha256().is_none());
+    wrong.map(|(name, _)| format!("it has no sha256 hash of {name}"))
+}

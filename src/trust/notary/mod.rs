@@ -1,0 +1,25 @@
+//! The dialect of TUF that Notary v1 and `docker trust` speak (../shared/reference/notary.md, sections 3 and 6).
+//!
+//! - Bytes and `now` come in, typed values go out, as in [`crate::trust`], whose checks these are: signatures are counted by
+//!   the one [`RoleKeys::check`](crate::trust::RoleKeys::check).
+//! - Key ids are computed, never taken over; a root key stands in a certificate for the collection's name.
+//! - Stricter than the real client wherever it is lax: `docs/notary.md` lists each difference.
+
+mod certificate;
+mod der;
+mod document;
+mod hashes;
+mod key;
+mod metadata;
+mod wire;
+
+pub use certificate::{Certificate, NewCertificate};
+pub use document::{Draft, Signed, Unverified};
+pub use hashes::NotaryHashes;
+pub use key::{Keys, Method, NotaryKey, NotaryKeyType, NotarySignature};
+pub use metadata::{
+    Body, DelegatedRole, Delegations, FileMeta, Header, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role,
+};
+
+#[cfg(test)]
+mod tests;
