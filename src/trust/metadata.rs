@@ -8,6 +8,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+pub use super::delegation::{DelegatedRole, Delegation, Delegations, SuccinctRoles};
 use super::hashes::Hashes;
 use super::names;
 use crate::key::KeyId;
@@ -237,6 +238,20 @@ pub struct Targets {
     pub extra: Map<String, Value>,
 }
 
+impl Targets {
+    /// Returns the delegations that cover `target`, in the order in which they are asked.
+    pub fn covering<'a>(&'a self, target: &'a str) -> impl Iterator<Item = Delegation<'a>> {
+        self.delegations
+            .iter()
+            .flat_map(|delegations| delegations.covering(target))
+    }
+
+    /// Returns the delegation to the role `name`, a listed one or a bin.
+    pub fn delegation<'a>(&'a self, name: &'a str) -> Option<Delegation<'a>> {
+        self.delegations.as_ref()?.find(name)
+    }
+}
+
 impl Body for Targets {
     const TYPE: &'static str = "targets";
 
@@ -249,12 +264,7 @@ impl Body for Targets {
     }
 
     fn problem(&self) -> Option<String> {
-        let mut names = BTreeSet::new();
-        let roles = self.delegations.iter().flat_map(|delegations| &delegations.roles);
-        roles.into_iter().find_map(|role| {
-            let problem = role.problem();
-            problem.or_else(|| (!names.insert(&role.name)).then(|| format!("it delegates to `{}` twice", role.name)))
-        })
+        self.delegations.as_ref().and_then(Delegations::problem)
     }
 }
 
@@ -273,58 +283,6 @@ pub struct TargetFile {
     pub extra: Map<String, Value>,
 }
 
-/// Whom a role trusts with names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delegations {
-    /// Key objects by id.
-    pub keys: BTreeMap<KeyId, Value>,
-    /// The roles, in the order in which they are asked.
-    pub roles: Vec<DelegatedRole>,
-    /// Members that imgkit does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-/// One role that another trusts with names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DelegatedRole {
-    /// Its name.
-    pub name: String,
-    /// Its keys, each once.
-    pub keyids: Vec<KeyId>,
-    /// How many distinct ones must sign, from 1.
-    pub threshold: u32,
-    /// Whether nobody after this role is asked for the names it is trusted with.
-    pub terminating: bool,
-    /// Patterns of the names it is trusted with.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub paths: Option<Vec<String>>,
-    /// Or the first digits of SHA-256 of these names.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub path_hash_prefixes: Option<Vec<String>>,
-    /// Members that imgkit does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-impl DelegatedRole {
-    fn problem(&self) -> Option<String> {
-        if names::is_top_level(&self.name) || !names::is_role(&self.name) {
-            return Some(format!(
-                "`{}` cannot be a delegated role's name",
-                self.name.escape_debug()
-            ));
-        }
-        if self.paths.is_some() == self.path_hash_prefixes.is_some() {
-            let name = &self.name;
-            return Some(format!(
-                "the role `{name}` has not exactly one of paths and path_hash_prefixes"
-            ));
-        }
-        role_problem(&self.name, &self.keyids, self.threshold)
-    }
-}
-
 /// A key that was taken from a delegated role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
@@ -338,7 +296,7 @@ pub struct Revoked {
     pub since: Time,
 }
 
-fn role_problem(name: &str, keyids: &[KeyId], threshold: u32) -> Option<String> {
+pub(super) fn role_problem(name: &str, keyids: &[KeyId], threshold: u32) -> Option<String> {
     if threshold == 0 {
         return Some(format!("the role `{name}` has threshold 0, expected at least 1"));
     }

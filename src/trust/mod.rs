@@ -13,6 +13,7 @@
 mod bundle;
 mod chain;
 mod client;
+mod delegation;
 mod document;
 pub mod edit;
 mod error;

@@ -1,31 +1,10 @@
-//! Which names a delegated role is trusted with (specification, section 4.5: `PATHPATTERN`, `path_hash_prefixes`).
+//! Which names a delegated role is trusted with (specification, section 4.5: `PATHPATTERN`).
 //!
 //! - `*` and `?` match within one part of a path, never `/`; a pattern and a name have equally many parts.
 //! - `[…]` and `[!…]` match one character of a set, as the shell's.
 
-use super::metadata::DelegatedRole;
-use crate::digest::Digest;
-
-impl DelegatedRole {
-    /// Returns the patterns, or hash prefixes, of the names that the role is trusted with.
-    pub fn patterns(&self) -> Vec<String> {
-        let either = self.paths.as_ref().or(self.path_hash_prefixes.as_ref());
-        either.cloned().unwrap_or_default()
-    }
-
-    /// Tells whether the role is trusted with the name `target`.
-    pub fn covers(&self, target: &str) -> bool {
-        let by_pattern = |patterns: &Vec<String>| patterns.iter().any(|pattern| matches(pattern, target));
-        let by_hash = |prefixes: &Vec<String>| {
-            let hash = Digest::sha256(target.as_bytes()).hex();
-            prefixes.iter().any(|prefix| hash.starts_with(prefix.as_str()))
-        };
-        self.paths.as_ref().is_some_and(by_pattern) || self.path_hash_prefixes.as_ref().is_some_and(by_hash)
-    }
-}
-
 /// Tells whether `pattern` matches `name`, part by part.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (mut patterns, mut parts) = (pattern.split('/'), name.split('/'));
     loop {
         match (patterns.next(), parts.next()) {

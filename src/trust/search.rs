@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::chain::{AtTargets, Chain, Wanted, meta_of, verify_targets};
 use super::document::Signed;
-use super::metadata::{DelegatedRole, Snapshot, TargetFile, Targets, Timestamp};
+use super::metadata::{DelegatedRole, Delegation, Snapshot, TargetFile, Targets, Timestamp};
 use super::role_keys::RoleKeys;
 use super::target::{Evidence, RoleMark, Target};
 use super::{TrustError, names};
@@ -47,7 +47,7 @@ impl WantedRole {
 
 /// A role to ask: the delegation that leads to it (`None` for the top level), and the delegated roles above it.
 struct Step<'a> {
-    delegation: Option<&'a DelegatedRole>,
+    delegation: Option<Delegation<'a>>,
     above: Vec<&'a Delegated>,
 }
 
@@ -68,7 +68,8 @@ impl Chain<AtTargets> {
         }];
         while let Some(Step { delegation, mut above }) = steps.pop() {
             // 5.6.7.1: a role is visited once, and so many roles at most.
-            if !visited.insert(delegation.map_or("targets", |delegation| &delegation.name)) {
+            let role = delegation.as_ref().map_or("targets", |delegation| &delegation.name);
+            if !visited.insert(role.to_owned()) {
                 continue;
             }
             if visited.len() > limit::DELEGATION_VISITS {
@@ -76,12 +77,12 @@ impl Chain<AtTargets> {
                 return Err(TrustError::malformed("delegations", problem));
             }
             if let Some(delegation) = delegation {
-                match self.loaded(delegation, &above) {
+                match self.loaded(&delegation.name, &above) {
                     Some(delegated) => {
                         above.push(delegated);
                         asked.push(delegated);
                     }
-                    None => return self.want(delegation, &above).map(Search::Wanted),
+                    None => return self.want(&delegation, &above).map(Search::Wanted),
                 }
             }
             let targets = self.last_of(&above);
@@ -90,13 +91,13 @@ impl Chain<AtTargets> {
             }
             // 5.6.7.2: then the roles that it trusts with the name, in order; after a terminating one nobody is asked.
             let mut next = Vec::new();
-            let covering = delegations(targets.body()).filter(|role| role.covers(name));
-            for delegation in covering.take(REMEMBERED) {
+            for delegation in targets.body().covering(name).take(REMEMBERED) {
+                let last = delegation.terminating;
                 next.push(Step {
                     delegation: Some(delegation),
                     above: above.clone(),
                 });
-                if delegation.terminating {
+                if last {
                     steps.clear();
                     break;
                 }
@@ -130,8 +131,8 @@ impl Chain<AtTargets> {
             return Ok(self.top_level_keys(role));
         }
         let targets = self.state.targets.body();
-        let found = delegations(targets).find(|delegation| delegation.name == role);
-        let found = found.map(|delegation| delegated_keys(targets, delegation));
+        let found = targets.delegation(role);
+        let found = found.map(|delegation| delegated_keys(targets, &delegation));
         found.ok_or_else(|| TrustError::NoRole { role: role.to_owned() })
     }
 
@@ -161,17 +162,19 @@ impl Chain<AtTargets> {
     /// # Errors
     /// [`TrustError::Malformed`], which no snapshot that was read gives.
     pub fn missing_roles(&self) -> Result<Vec<WantedRole>, TrustError> {
-        let published = |role: &&DelegatedRole| {
-            self.state
-                .snapshot
-                .body()
-                .meta
-                .contains_key(&format!("{}.json", role.name))
-        };
-        let missing = delegations(self.state.targets.body())
-            .filter(published)
-            .filter(|role| self.loaded(role, &[]).is_none());
-        missing.map(|role| self.want(role, &[])).collect()
+        let targets = self.state.targets.body();
+        let meta = &self.state.snapshot.body().meta;
+        let listed = delegations(targets).map(|role| role.name.as_str());
+        let listed = listed.filter(|name| meta.contains_key(&format!("{name}.json")));
+        // Of bins, those that are published are looked at, not those that there could be.
+        let bins = targets.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref());
+        let bins = bins.into_iter().flat_map(|bins| {
+            let published = meta.keys().filter_map(|file| file.strip_suffix(".json"));
+            published.filter(|name| bins.is_bin(name))
+        });
+        let missing = listed.chain(bins).filter(|name| self.loaded(name, &[]).is_none());
+        let missing = missing.filter_map(|name| targets.delegation(name));
+        missing.map(|delegation| self.want(&delegation, &[])).collect()
     }
 
     /// Returns the evidence for what the top-level targets say.
@@ -180,13 +183,13 @@ impl Chain<AtTargets> {
     }
 
     /// Finds a delegated role's metadata, if they were handed in for this delegation.
-    fn loaded(&self, delegation: &DelegatedRole, above: &[&Delegated]) -> Option<&Delegated> {
+    fn loaded(&self, role: &str, above: &[&Delegated]) -> Option<&Delegated> {
         let by = name_of_last(above);
         let mut loaded = self.state.delegated.iter();
-        loaded.find(|delegated| delegated.role == delegation.name && delegated.by == by)
+        loaded.find(|delegated| delegated.role == role && delegated.by == by)
     }
 
-    fn want(&self, delegation: &DelegatedRole, above: &[&Delegated]) -> Result<WantedRole, TrustError> {
+    fn want(&self, delegation: &Delegation<'_>, above: &[&Delegated]) -> Result<WantedRole, TrustError> {
         let meta = meta_of(&self.state.snapshot, &delegation.name)?;
         Ok(WantedRole {
             wanted: self.wanted_file(&delegation.name, meta, limit::TARGETS_BYTES),
@@ -238,14 +241,14 @@ fn name_of_last<'a>(path: &[&'a Delegated]) -> &'a str {
     path.last().map_or("targets", |delegated| &delegated.role)
 }
 
-/// Returns the delegations of a role in order.
+/// Returns the listed delegations of a role in order; bins are not listed.
 pub(super) fn delegations(targets: &Targets) -> impl Iterator<Item = &DelegatedRole> {
     targets.delegations.iter().flat_map(|delegations| &delegations.roles)
 }
 
 /// Returns the keys that a role gives a role it delegates to, less those that it took from it.
-pub(super) fn delegated_keys(by: &Targets, delegation: &DelegatedRole) -> RoleKeys {
+pub(super) fn delegated_keys(by: &Targets, delegation: &Delegation<'_>) -> RoleKeys {
     let none = std::collections::BTreeMap::new();
     let keys = by.delegations.as_ref().map_or(&none, |delegations| &delegations.keys);
-    RoleKeys::new(&delegation.name, &delegation.keyids, delegation.threshold, keys).with_revoked(&by.revoked)
+    RoleKeys::new(&delegation.name, delegation.keyids, delegation.threshold, keys).with_revoked(&by.revoked)
 }

@@ -66,6 +66,10 @@ impl Collection {
         }
         spec.check(role)?;
         let delegations = self.targets.delegations.get_or_insert_default();
+        // The other form of delegation leaves no room for listed roles.
+        if delegations.succinct_roles.is_some() {
+            return Err(EditError::Bins { role: role.to_owned() });
+        }
         delegations.keys.extend(spec.objects());
         delegations.roles.push(DelegatedRole {
             name: role.to_owned(),

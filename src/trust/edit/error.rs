@@ -7,6 +7,14 @@ use crate::trust::TrustError;
 /// Why a collection cannot be changed or signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
+    /// A role that delegates to bins delegates to nobody else.
+    #[error(
+        "the role `{role}` cannot be added: the collection's names are in bins, and a role delegates to bins or to roles"
+    )]
+    Bins {
+        /// The role that was to be added.
+        role: String,
+    },
     /// A role exists already.
     #[error("the role `{role}` exists already")]
     Exists {

@@ -197,8 +197,8 @@ impl Collection {
         if let Some(found) = self.root.roles.get(role) {
             return Ok(RoleKeys::new(role, &found.keyids, found.threshold, &self.root.keys));
         }
-        let found = delegations(&self.targets).find(|delegation| delegation.name == role);
-        let found = found.map(|delegation| delegated_keys(&self.targets, delegation));
+        let found = self.targets.delegation(role);
+        let found = found.map(|delegation| delegated_keys(&self.targets, &delegation));
         found.ok_or_else(|| EditError::NoRole { role: role.to_owned() })
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::digest::Digest;
 use crate::failure::{Code, Failure};
 use crate::limit;
+use crate::trust::metadata::SuccinctRoles;
 use crate::trust::{ImageTarget, PlatformTarget, Signature};
 
 fn code(error: TrustError) -> Code {
@@ -395,4 +396,77 @@ fn an_image_is_read_as_it_was_signed() {
         check(&image.document, |found| found.tree = Digest::sha256(b"")),
         Err(Code::TreeMismatch)
     );
+}
+
+/// Makes `targets` delegate to bins of `bits`, with `names` in theirs, and describes them in the snapshot by version alone.
+fn binned(bits: u32, names: &[&str]) -> Repository {
+    let mut repository = Repository::new();
+    let bins: SuccinctRoles = serde_json::from_value(json!({
+        "keyids": [key(TEAM).id()], "threshold": 1, "bit_length": bits, "name_prefix": "bin",
+    }))
+    .unwrap();
+    repository.forge("targets", &[TARGETS], |signed| {
+        let id = key(TEAM).id();
+        signed["targets"] = json!({});
+        signed["delegations"] = json!({
+            "keys": { id.as_str(): key(TEAM).tuf_key().to_json() }, "succinct_roles": &bins,
+        });
+    });
+    let empty = repository.files.get("1.team.json").unwrap().to_vec();
+    let mut meta = json!({ "targets.json": { "version": 1 } });
+    let mut roles: Vec<_> = names.iter().map(|name| bins.bin_of(name)).collect();
+    roles.sort();
+    roles.dedup();
+    for role in roles {
+        repository.files.add(format!("1.{role}.json"), empty.clone());
+        let mine = names.iter().filter(|name| bins.bin_of(name) == role);
+        let mine: Map<_, _> = mine
+            .map(|name| ((*name).to_owned(), serde_json::to_value(file(name.as_bytes())).unwrap()))
+            .collect();
+        repository.forge(&role, &[TEAM], |signed| signed["targets"] = mine.into());
+        meta[format!("{role}.json")] = json!({ "version": 1 });
+    }
+    repository.forge("snapshot", &[SNAPSHOT], |signed| signed["meta"] = meta);
+    let snapshot = repository.describe("snapshot");
+    repository.forge("timestamp", &[TIMESTAMP], |signed| {
+        signed["meta"]["snapshot.json"] = snapshot
+    });
+    repository
+}
+
+#[test]
+fn a_name_is_looked_up_in_its_bin_and_in_no_other() {
+    // SHA-256 of "a" begins with ca, of "b" with 3e.
+    let repository = binned(8, &["a", "b"]);
+    let found = repository.find("a").unwrap();
+    assert!(found.check(b"a").is_ok());
+    assert_eq!(found.evidence().role, "bin-ca");
+    assert!(found.bundle().get("1.bin-ca.json").is_some() && found.bundle().get("1.bin-3e.json").is_none());
+    let again = lookup(&repository.pin(), found.bundle(), &Known::default(), "a", start()).unwrap();
+    assert_eq!(again.evidence(), found.evidence());
+}
+
+#[test]
+fn a_bin_signs_only_what_belongs_in_it() {
+    let mut repository = binned(8, &["a", "b"]);
+    repository.forge("bin-3e", &[TEAM], |signed| {
+        signed["targets"]["a"] = serde_json::to_value(file(b"other")).unwrap();
+    });
+    assert!(repository.find("a").unwrap().check(b"a").is_ok());
+    // A bin that the snapshot does not name could be withheld: an error for its names, not an answer.
+    assert!(matches!(repository.find("c"), Err(TrustError::Malformed { .. })));
+    repository.forge("bin-ca", &[STRANGER], |_| ());
+    assert!(matches!(repository.find("a"), Err(TrustError::WrongKey { .. })));
+    assert!(repository.find("b").is_ok());
+}
+
+#[test]
+fn a_list_reads_the_bins_that_are_published_and_their_keys_are_known() {
+    let repository = binned(32, &["a", "b"]);
+    let mut client = repository.client();
+    client.fetch_roles().unwrap();
+    let roles: Vec<_> = client.chain().roles().map(|(role, _)| role.to_owned()).collect();
+    assert_eq!(roles, ["bin-3e23e816", "bin-ca978112"]);
+    assert_eq!(client.role_keys("bin-00000000").unwrap().keyids(), [key(TEAM).id()]);
+    assert!(matches!(client.role_keys("bin-0"), Err(TrustError::NoRole { .. })));
 }
