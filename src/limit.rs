@@ -173,6 +173,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a registry may send nothing: object stores behind registries wake up slowly.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often a change to a collection is made before others who publish first are called too many: 50 publishers at once are
+/// through before.
+pub const PUBLISH_ATTEMPTS: u32 = 100;
+
 /// How often a request to a registry is made before it counts as failed, resumed downloads included.
 pub const ATTEMPTS: u32 = 6;
 

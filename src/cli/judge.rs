@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::place::CollectionName;
 use super::{Context, policy};
 use crate::failure::Failure;
 use crate::limit;
 use crate::policy::Policy;
 use crate::store::file::read_limited;
-use crate::store::{TrustDir, Trusted};
+use crate::store::{TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
-use crate::trust::Chain;
+use crate::trust::{Chain, Source, file_name};
 use crate::verify::{Anchor, Anchors, Metadata};
 
 /// Reads the roots that a policy pins.
@@ -41,6 +42,10 @@ pub(super) struct TrustDirOption {
     /// The directory of collections [default: imgkit/trust in the XDG data directory]
     #[arg(long, value_name = "DIR", env = "IMGKIT_TRUST_DIR")]
     trust_dir: Option<PathBuf>,
+    /// Look for a root's metadata here as well, before the directory: the place of a collection, dir:PATH, or its name in the
+    /// directory
+    #[arg(long, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
+    collection: Vec<CollectionName>,
     /// Remember here what was last trusted of each collection, and refuse an older state [default: imgkit/trusted in the XDG
     /// state directory]
     #[arg(long, value_name = "DIR", env = "IMGKIT_TRUST_STATE")]
@@ -48,21 +53,30 @@ pub(super) struct TrustDirOption {
 }
 
 impl TrustDirOption {
-    /// Finds the repository of each pinned root: the collection that has the very file among its roots.
+    /// Finds the place of each pinned root: the collection that has the very file among its roots.
     pub(super) fn anchors(&self, context: &Context, pins: &BTreeMap<String, Vec<u8>>) -> Result<Anchors, Failure> {
         let base = match &self.trust_dir {
             Some(dir) => dir.clone(),
             None => context.xdg_dir("DATA", ".local/share")?.join("trust"),
         };
+        let named = self.collection.iter().map(|name| name.place(context, &base));
+        let mut places: Vec<TrustPlace> = named.collect::<Result<_, _>>()?;
         let entries = std::fs::read_dir(&base).into_iter().flatten().flatten();
-        let mut collections: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        collections.sort();
+        let mut dirs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        dirs.sort();
+        places.extend(dirs.into_iter().map(|dir| TrustDir::at(dir).into()));
         let trusted = self.trusted(context)?;
         let anchor = |(name, pin): (&String, &Vec<u8>)| {
-            let found = collections.iter().find(|dir| has_root(dir, pin));
+            let mut metadata = Metadata::Nowhere;
+            for place in &places {
+                if has_root(place, pin)? {
+                    metadata = Metadata::Place(place.clone());
+                    break;
+                }
+            }
             let anchor = Anchor {
                 pin: pin.clone(),
-                metadata: found.map_or(Metadata::Nowhere, |dir| Metadata::Directory(TrustDir::at(dir))),
+                metadata,
                 known: trusted.known(pin)?,
             };
             Ok((name.clone(), anchor))
@@ -73,10 +87,10 @@ impl TrustDirOption {
     /// Remembers what was trusted at `at`; where it cannot, it says so.
     pub(super) fn remember(&self, context: &Context, anchors: &Anchors, at: Time) -> Result<(), Failure> {
         let trusted = self.trusted(context)?;
-        let in_directory = anchors
+        let in_places = anchors
             .iter()
-            .filter(|anchor| matches!(anchor.metadata, Metadata::Directory(_)));
-        for anchor in in_directory {
+            .filter(|anchor| matches!(anchor.metadata, Metadata::Place(_)));
+        for anchor in in_places {
             match trusted.remember(&anchor.pin, &anchor.metadata, at) {
                 // A root that no rule needed may be past its time.
                 Ok(()) | Err(Failure::Refused(_)) => {}
@@ -98,13 +112,9 @@ impl TrustDirOption {
     }
 }
 
-/// Tells whether a collection's directory has this very file among its roots.
-fn has_root(dir: &Path, pin: &[u8]) -> bool {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let is_root = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().ends_with(".root.json"))
-    };
-    let mut roots = entries.map(|entry| entry.path()).filter(is_root);
-    roots.any(|path| read_limited(&path, limit::POLICY_BYTES).is_ok_and(|bytes| bytes == pin))
+/// Tells whether a collection has this very file among its roots.
+fn has_root(mut place: &TrustPlace, pin: &[u8]) -> Result<bool, Failure> {
+    let pinned = Chain::pinned(pin, Time::EPOCH).map_err(|error| error.about("the pinned root"))?;
+    let name = file_name("root", Some(pinned.version()));
+    Ok(place.file(&name, limit::ROOT_BYTES)?.as_deref() == Some(pin))
 }

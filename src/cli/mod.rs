@@ -11,6 +11,7 @@ mod disk;
 mod judge;
 mod passphrase;
 mod pkg;
+mod place;
 mod policy;
 mod quickstart;
 mod report;

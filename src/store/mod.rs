@@ -2,7 +2,8 @@
 //!
 //! - [`layout`]: the local store of images, an OCI layout.
 //! - [`registry`]: registries over the network.
-//! - [`trust_dir`]: a collection's metadata in a directory; [`Trusted`]: those last trusted; [`key_store`]: private keys, encrypted.
+//! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`Trusted`]: those last trusted;
+//!   [`key_store`]: private keys, encrypted.
 //! - [`mod@file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
@@ -19,6 +20,7 @@ mod source;
 pub mod spool;
 mod tree;
 pub mod trust_dir;
+pub mod trust_place;
 mod trusted;
 
 pub use key_store::KeyStore;
@@ -27,4 +29,5 @@ pub use resolver::Resolver;
 pub use source::Source;
 pub use tree::image_tree;
 pub use trust_dir::TrustDir;
+pub use trust_place::TrustPlace;
 pub use trusted::Trusted;

@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::policy::Signers;
 use crate::reference::Reference;
-use crate::store::TrustDir;
+use crate::store::TrustPlace;
 use crate::time::Time;
 use crate::trust::metadata::TargetFile;
 use crate::trust::{Bundle, Client, Evidence, Known, RoleKeys, Source, Target, TrustError};
@@ -19,8 +19,8 @@ const SPEC: &str = "spec/";
 pub enum Metadata {
     /// The evidence of a seal.
     Bundle(Bundle),
-    /// The collection's repository.
-    Directory(TrustDir),
+    /// The collection's own place.
+    Place(TrustPlace),
     /// Nowhere: what needs them cannot be found out.
     Nowhere,
 }
@@ -29,7 +29,7 @@ impl Source for &Metadata {
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
         match self {
             Metadata::Bundle(bundle) => Source::file(&mut &*bundle, name, max),
-            Metadata::Directory(dir) => Source::file(&mut &*dir, name, max),
+            Metadata::Place(place) => Source::file(&mut &*place, name, max),
             Metadata::Nowhere => Ok(None),
         }
     }
@@ -153,7 +153,7 @@ impl Anchors {
             .ok_or_else(|| Failure::malformed(subject, format!("trust root `{}` was not read", demand.root)))?;
         if matches!(anchor.metadata, Metadata::Nowhere) {
             let problem = format!(
-                "no metadata of trust root `{}` are at hand; name its repository with --trust-dir",
+                "no metadata of trust root `{}` are at hand; name its place with --collection or --trust-dir",
                 demand.root
             );
             return Err(Failure::unavailable(subject, problem));

@@ -1,18 +1,21 @@
 //! Where collections and their keys are, and the one way to change a collection.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::cli::Context;
 use crate::cli::passphrase::PassphraseOptions;
+use crate::cli::place::CollectionName;
 use crate::failure::Failure;
-use crate::key::Passphrase;
+use crate::key::{Passphrase, SigningKey};
 use crate::limit;
 use crate::store::file::read_limited;
-use crate::store::{KeyStore, TrustDir};
+use crate::store::trust_place::Outcome;
+use crate::store::{KeyStore, TrustDir, TrustPlace};
 use crate::time::Time;
 use crate::trust::edit::{Collection, EditError};
 use crate::trust::{Client, Known};
@@ -26,9 +29,12 @@ pub(super) struct TrustOptions {
     /// The directory of private keys [default: imgkit/keys in the XDG data directory]
     #[arg(long, global = true, value_name = "DIR", env = "IMGKIT_KEY_DIR")]
     key_dir: Option<PathBuf>,
-    /// The collection [default: the only one in the directory]
+    /// The collection: its name in the directory of collections, or its place: dir:PATH [default: the only one in the directory]
+    #[arg(long, global = true, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
+    collection: Option<CollectionName>,
+    /// The name under which the collection's keys and pin are kept [default: its own, or one made of its place]
     #[arg(long, global = true, value_name = "NAME")]
-    collection: Option<String>,
+    keys_as: Option<String>,
     /// The root.json from which the collection is trusted [default: the one kept beside its keys]
     #[arg(long, global = true, value_name = "FILE")]
     pin: Option<PathBuf>,
@@ -42,21 +48,26 @@ pub(super) struct TrustOptions {
 /// A collection that exists, and the root from which it is trusted.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
+    /// How messages name it.
     pub(super) name: String,
-    pub(super) dir: TrustDir,
+    /// The name under which its keys are kept.
+    pub(super) keys: String,
+    /// Where it is.
+    pub(super) at: TrustPlace,
+    /// The root.json from which it is trusted.
     pub(super) pin: Vec<u8>,
 }
 
 impl Place {
     /// Reads the collection as a client, judged at `now`.
-    pub(super) fn client(&self, now: Time) -> Result<Client<&TrustDir>, Failure> {
-        let client = Client::refresh(&self.pin, &Known::default(), &self.dir, now);
+    pub(super) fn client(&self, now: Time) -> Result<Client<&TrustPlace>, Failure> {
+        let client = Client::refresh(&self.pin, &Known::default(), &self.at, now);
         client.map_err(|error| error.about(&self.subject()))
     }
 
     /// Reads the collection as its owner, whether it has expired or not.
     pub(super) fn load(&self) -> Result<Collection, Failure> {
-        Collection::load(&self.pin, &self.dir).map_err(|error| error.about(&self.subject()))
+        Collection::load(&self.pin, &self.at).map_err(|error| error.about(&self.subject()))
     }
 
     /// Returns how messages name the collection.
@@ -85,20 +96,26 @@ impl TrustOptions {
         &self.passphrase
     }
 
-    /// Returns the place of a collection that may not exist.
-    pub(super) fn dir_of(&self, context: &Context, collection: &str) -> Result<TrustDir, Failure> {
-        Ok(TrustDir::at(self.base(context)?.join(collection)))
+    /// Returns the place of a collection that may not exist, and the name under which its keys are kept.
+    pub(super) fn place_of(
+        &self,
+        context: &Context,
+        collection: &CollectionName,
+    ) -> Result<(TrustPlace, String), Failure> {
+        let keys = self.keys_as.clone().map_or_else(|| collection.key_name(), Ok)?;
+        Ok((collection.place(context, &self.base(context)?)?, keys))
     }
 
     /// Finds the collection that the options name, or the only one there is.
     pub(super) fn place(&self, context: &Context) -> Result<Place, Failure> {
-        let name = match &self.collection {
-            Some(name) => name.clone(),
-            None => self.only(context)?,
+        let collection = match &self.collection {
+            Some(collection) => collection.clone(),
+            None => CollectionName::Name(self.only(context)?),
         };
+        let (at, keys) = self.place_of(context, &collection)?;
         let pin = match &self.pin {
             Some(pin) => pin.clone(),
-            None => self.keys(context)?.pin(&name)?,
+            None => self.keys(context)?.pin(&keys)?,
         };
         if !pin.exists() {
             let problem = "the root from which the collection is trusted is not there; name the root.json that its owner \
@@ -106,33 +123,45 @@ impl TrustOptions {
             return Err(Failure::unavailable(pin.display(), problem));
         }
         Ok(Place {
-            dir: self.dir_of(context, &name)?,
+            name: collection.to_string(),
+            keys,
+            at,
             pin: read_limited(&pin, limit::ROOT_BYTES)?,
-            name,
         })
     }
 
-    /// Changes a collection: under its lock, from reading it to publishing what was signed. Returns the roles that signed.
+    /// Changes a collection: reads it, works on it, signs and publishes what came of it, and does all of that again where
+    /// somebody else published meanwhile. Returns the roles that signed.
     pub(super) fn change(
         &self,
         context: &Context,
-        work: impl FnOnce(&mut Collection, Time) -> Result<(), EditError>,
+        mut work: impl FnMut(&mut Collection, Time) -> Result<(), EditError>,
     ) -> Result<BTreeSet<String>, Failure> {
         let now = self.now(context)?;
         let place = self.place(context)?;
         let subject = place.subject();
-        // Asked for before the lock is taken: others should not wait for a person.
+        // Asked for before a lock is taken: others should not wait for a person.
         let passphrase = self.passphrase.existing(context)?;
-        let publisher = place.dir.publisher()?;
-        let mut collection = place.load()?;
-        work(&mut collection, now).map_err(|error| error.about(&subject))?;
-        let roles = collection.to_sign();
-        let files = self.key_files(context, &place.name, &collection, &roles)?;
-        let keys = open_all(&files, &passphrase)?;
-        let keys: Vec<_> = keys.iter().collect();
-        let publication = collection.sign(&keys, now).map_err(|error| error.about(&subject))?;
-        publisher.publish(&publication)?;
-        Ok(roles)
+        let mut keys = BTreeMap::new();
+        for attempt in 0..limit::PUBLISH_ATTEMPTS {
+            let publisher = place.at.publisher()?;
+            let mut collection = place.load()?;
+            work(&mut collection, now).map_err(|error| error.about(&subject))?;
+            let roles = collection.to_sign();
+            let files = self.key_files(context, &place.keys, &collection, &roles)?;
+            open_all(&files, &passphrase, &mut keys)?;
+            let signers: Vec<_> = files.iter().filter_map(|file| keys.get(file)).collect();
+            let publication = collection.sign(&signers, now).map_err(|error| error.about(&subject))?;
+            match publisher.publish(&publication)? {
+                Outcome::Published => return Ok(roles),
+                Outcome::Overtaken => std::thread::sleep(pause(attempt)?),
+            }
+        }
+        let problem = format!(
+            "others published first, {} times in a row; nothing was changed; try again when they are done",
+            limit::PUBLISH_ATTEMPTS
+        );
+        Err(Failure::unavailable(subject, problem))
     }
 
     /// Finds the files of as many keys of each role as must sign; where there are fewer, signing says so.
@@ -188,8 +217,22 @@ impl TrustOptions {
     }
 }
 
-/// Opens keys, which takes a quarter of a second each, side by side.
-fn open_all(files: &BTreeSet<PathBuf>, passphrase: &Passphrase) -> Result<Vec<crate::key::SigningKey>, Failure> {
-    let files: Vec<_> = files.iter().collect();
-    files.par_iter().map(|file| KeyStore::open(file, passphrase)).collect()
+/// Opens keys that are not open yet, which takes a quarter of a second each, side by side.
+fn open_all(
+    files: &BTreeSet<PathBuf>,
+    passphrase: &Passphrase,
+    keys: &mut BTreeMap<PathBuf, SigningKey>,
+) -> Result<(), Failure> {
+    let files: Vec<_> = files.iter().filter(|file| !keys.contains_key(*file)).collect();
+    let open = |file: &&PathBuf| Ok(((*file).clone(), KeyStore::open(file, passphrase)?));
+    let opened: Result<Vec<_>, Failure> = files.par_iter().map(open).collect();
+    keys.extend(opened?);
+    Ok(())
+}
+
+/// How long a publisher who was overtaken waits: a random time, longer with each attempt, so that two do not meet for ever.
+fn pause(attempt: u32) -> Result<Duration, Failure> {
+    let random = getrandom::u32().map_err(|error| Failure::unavailable("random numbers", error))?;
+    let longest = limit::FIRST_PAUSE * 2u32.pow(attempt.min(4));
+    Ok(longest.mul_f64(f64::from(random) / f64::from(u32::MAX)))
 }

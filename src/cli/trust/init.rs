@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
 use serde_json::json;
 
 use super::TrustOptions;
+use crate::cli::place::CollectionName;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::SigningKey;
+use crate::store::TrustPlace;
+use crate::store::trust_place::Outcome;
 use crate::trust::edit::{Collection, RoleSpec};
 
 /// The role whose keys seal images.
@@ -26,8 +29,8 @@ const DEEPEST_NAME: usize = 8;
 /// Makes a collection.
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// The collection's name: letters, digits, `.`, `_`, `-`
-    name: String,
+    /// The collection's name in the directory of collections (letters, digits, `.`, `_`, `-`), or its place: dir:PATH
+    name: CollectionName,
     /// How many keys of a role must sign, and how many it gets [default: 1 of 1]
     #[arg(long, value_name = "ROLE=K[/N]")]
     threshold: Vec<Threshold>,
@@ -88,16 +91,16 @@ impl FromStr for NewRole {
 impl Init {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let now = options.now(context)?;
-        let dir = options.dir_of(context, &self.name)?;
+        let (place, name) = options.place_of(context, &self.name)?;
         let store = options.keys(context)?;
         // Refuses a name that cannot name files, before anything is made.
-        let pin = store.pin(&self.name)?;
-        if let Some(there) = [dir.dir().join("timestamp.json"), pin]
-            .iter()
-            .find(|path| path.exists())
-        {
-            let problem = "a collection of this name is there already; choose another name";
-            return Err(Failure::malformed(there.display(), problem));
+        let pin = store.pin(&name)?;
+        let problem = "a collection of this name is there already; choose another name";
+        if pin.exists() {
+            return Err(Failure::malformed(pin.display(), problem));
+        }
+        if place.is_published()? {
+            return Err(Failure::malformed(place, problem));
         }
         let mut roles: Vec<&str> = vec!["root", "targets", "snapshot", "timestamp", SEAL];
         roles.extend(self.role.iter().map(|role| role.name.as_str()));
@@ -149,21 +152,22 @@ impl Init {
         let mut saved: Vec<(&str, Vec<PathBuf>)> = Vec::new();
         for role in &roles {
             let files = keys.get(role).into_iter().flatten();
-            let files = files.map(|key| store.save(&self.name, role, key, &passphrase));
+            let files = files.map(|key| store.save(&name, role, key, &passphrase));
             saved.push((role, files.collect::<Result<_, _>>()?));
         }
         let root = publication.files().files().next().map_or(&[][..], |(_, bytes)| bytes);
-        let pin = store.save_pin(&self.name, root)?;
-        dir.publisher()?.publish(&publication)?;
-        Ok(self.report(&dir, &pin, &saved))
+        let pin = store.save_pin(&name, root)?;
+        let publisher = place.publisher()?;
+        if place.is_published()? || publisher.publish(&publication)? == Outcome::Overtaken {
+            let problem =
+                "somebody else made a collection here meanwhile; choose another name, and remove the keys made for it";
+            return Err(Failure::malformed(place, problem));
+        }
+        Ok(self.report(&place, &pin, &saved))
     }
 
-    fn report(&self, dir: &crate::store::TrustDir, pin: &std::path::Path, saved: &[(&str, Vec<PathBuf>)]) -> Report {
-        let mut text = format!(
-            "made the collection {} in {}\n\nkeys (encrypted):\n",
-            self.name,
-            dir.dir().display()
-        );
+    fn report(&self, place: &TrustPlace, pin: &Path, saved: &[(&str, Vec<PathBuf>)]) -> Report {
+        let mut text = format!("made the collection {} in {place}\n\nkeys (encrypted):\n", self.name);
         for (role, files) in saved {
             for file in files {
                 let _ = writeln!(text, "  {role:<10} {}", file.display());
@@ -195,7 +199,7 @@ impl Init {
             .collect();
         Report::new(
             text,
-            json!({ "collection": self.name, "dir": dir.dir(), "pin": pin, "roles": roles }),
+            json!({ "collection": self.name.to_string(), "place": place.to_string(), "pin": pin, "roles": roles }),
         )
     }
 

@@ -54,7 +54,7 @@ impl Inspect {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
         let collection = place.load()?;
-        let mut text = format!("collection {} in {}\n", place.name, place.dir.dir().display());
+        let mut text = format!("collection {} in {}\n", place.name, place.at);
         let mut all = Vec::new();
         let marks = collection.marks();
         for role in collection.role_names() {
@@ -104,7 +104,7 @@ impl Inspect {
                 entry.role, entry.since, entry.keyid
             );
         }
-        let json = json!({ "collection": place.name, "dir": place.dir.dir(), "roles": all, "revoked": revoked });
+        let json = json!({ "collection": place.name, "place": place.at.to_string(), "roles": all, "revoked": revoked });
         Ok(Report::new(text, json))
     }
 }

@@ -150,7 +150,7 @@ fn has_keys(
     role: &str,
 ) -> Result<bool, Failure> {
     let roles = BTreeSet::from([role.to_owned()]);
-    let files = options.key_files(context, &place.name, collection, &roles)?;
+    let files = options.key_files(context, &place.keys, collection, &roles)?;
     let keys = collection
         .role_keys(role)
         .map_err(|error| error.about(&place.subject()))?;
