@@ -181,7 +181,7 @@ pub fn build(
         request,
         judged: &judged,
         image: &image,
-        draft: Draft::new(request, &judged, &image, sources)?,
+        draft: Draft::new(request, &judged, &image, sources, &inputs)?,
         workshop: Workshop {
             spec: request.spec,
             source,
@@ -261,6 +261,7 @@ fn judge_inputs(
         name: input.name.clone(),
         digest: input.digest,
         admitted_by: None,
+        metadata: None,
     };
     match request.gate() {
         Some(gate) => admit_inputs(&gate, request.spec, inputs, refusals),

@@ -10,7 +10,6 @@ use crate::disk::assembly::Assembly;
 use crate::disk::merkle::{self, Merkle, Node};
 use crate::failure::Failure;
 use crate::key::SigningKey;
-use crate::policy::SpecRequirement;
 use crate::reference::Reference;
 use crate::seal::dsse::Signature;
 use crate::seal::statement::{
@@ -20,7 +19,7 @@ use crate::seal::statement::{
 use crate::seal::{Envelope, Evidence, Sealed, Statement};
 use crate::verify::disk::{SPANS, file_name};
 use crate::verify::image::{SPEC, document_name, tree_name};
-use crate::verify::{Component, Verified, trust_name};
+use crate::verify::{Component, InputVerdict, Verified, trust_name};
 
 use super::segments::Workshop;
 use super::{Judge, Request};
@@ -43,6 +42,7 @@ impl Draft {
         components: &BTreeMap<Reference, Verified<Component>>,
         image: &crate::assemble::Image,
         sources: Vec<InputRecord>,
+        inputs: &[InputVerdict],
     ) -> Result<Self, Failure> {
         let empty = Digest::sha256(b"");
         let (policy, unsafe_accept_unsigned) = match request.judge {
@@ -72,7 +72,7 @@ impl Draft {
             segments: Vec::new(),
             evidence: EvidenceRecord { size: 0, digest: empty },
         };
-        let evidence = evidence(request, components)?;
+        let evidence = evidence(request, components, inputs)?;
         Ok(Self { predicate, evidence })
     }
 
@@ -197,7 +197,11 @@ fn record(component: &Verified<Component>) -> ComponentRecord {
 }
 
 /// Collects what the checks can be repeated from.
-fn evidence(request: &Request<'_>, components: &BTreeMap<Reference, Verified<Component>>) -> Result<Evidence, Failure> {
+fn evidence(
+    request: &Request<'_>,
+    components: &BTreeMap<Reference, Verified<Component>>,
+    inputs: &[InputVerdict],
+) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     let mut add = |name: String, bytes: &[u8]| match evidence.add(name.clone(), bytes.to_vec()) {
         true => Ok(()),
@@ -219,10 +223,12 @@ fn evidence(request: &Request<'_>, components: &BTreeMap<Reference, Verified<Com
         )?;
         let list = crate::tree::list::write(component.tree());
         add(tree_name(component.tree_digest()), list.as_bytes())?;
-        if let Some((root, metadata)) = component.metadata() {
-            for (file, bytes) in metadata.files() {
-                add(trust_name(root, file), bytes)?;
-            }
+    }
+    let of_components = components.values().filter_map(|component| component.metadata());
+    let of_inputs = inputs.iter().filter_map(|input| input.metadata.as_ref());
+    for (root, metadata) in of_components.chain(of_inputs.map(|(root, metadata)| (root.as_str(), metadata))) {
+        for (file, bytes) in metadata.files() {
+            add(trust_name(root, file), bytes)?;
         }
     }
     let sealed = match request.judge {
@@ -230,11 +236,7 @@ fn evidence(request: &Request<'_>, components: &BTreeMap<Reference, Verified<Com
         Judge::UnsafeAcceptUnsigned { sealed } => sealed,
     };
     if let Some((policy, anchors)) = sealed {
-        let spec = match policy.spec() {
-            Some(SpecRequirement::Signed(demand)) => Some(demand),
-            _ => None,
-        };
-        for demand in policy.image().sealed.iter().chain(spec) {
+        for demand in policy.image().sealed.iter() {
             for (file, bytes) in anchors.metadata(request.name, demand, request.at)?.files() {
                 add(trust_name(&demand.root, file), bytes)?;
             }

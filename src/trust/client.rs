@@ -75,15 +75,26 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// Finds a present target of a repository by the digest that it stands for, whatever its tag (law of the gate 3).
+    /// Finds a present target of a repository by the digest that it stands for, whatever its tag (law of the gate 3): the first
+    /// that `prefer` likes, else the first.
     ///
-    /// The name it is found under is in the target, and is what the look-up is repeated with.
+    /// The name it is found under is in the target. Where only the files of that look-up are at hand, as in a bundle, it is found
+    /// again: a role that is not there takes names away, and never adds one.
     ///
     /// # Errors
-    /// [`TrustError::Absent`] when no name of the repository stands for the digest; [`TrustError`] when a role that has to be
-    /// asked cannot be.
-    pub fn target_by_digest(&mut self, repository: &str, digest: &Digest) -> Result<Target, TrustError> {
-        self.fetch_roles()?;
+    /// [`TrustError::Absent`] when no name of the repository stands for the digest; [`TrustError`] when none is found and a role
+    /// that might have one cannot be asked.
+    pub fn target_by_digest(
+        &mut self,
+        repository: &str,
+        digest: &Digest,
+        prefer: impl Fn(&Target) -> bool,
+    ) -> Result<Target, TrustError> {
+        let mut unknown = None;
+        for role in self.chain.missing_roles()? {
+            let asked = need(&mut self.source, role.wanted()).and_then(|bytes| self.chain.delegated(role, &bytes));
+            unknown = unknown.or(asked.err());
+        }
         let top = std::iter::once(self.chain.targets());
         let roles = top.chain(self.chain.roles().map(|(_, signed)| signed));
         let names: BTreeSet<String> = roles
@@ -94,17 +105,21 @@ impl<S: Source> Client<S> {
             })
             .map(|(name, _)| name.clone())
             .collect();
+        let mut first = None;
         // That some role names it is not enough: it counts if the look-up of that name ends there.
         for name in names {
             match self.target(&name) {
-                Ok(target) if target.digests().any(|found| found == *digest) => return Ok(target),
-                Ok(_) | Err(TrustError::Absent { .. }) => {}
-                Err(error) => return Err(error),
+                Ok(target) if target.digests().all(|found| found != *digest) => {}
+                Ok(target) if prefer(&target) => return Ok(target),
+                Ok(target) => first = first.or(Some(target)),
+                Err(TrustError::Absent { .. }) => {}
+                Err(error) => unknown = unknown.or(Some(error)),
             }
         }
-        Err(TrustError::Absent {
+        let absent = || TrustError::Absent {
             target: format!("{repository}@{digest}"),
-        })
+        };
+        first.ok_or_else(|| unknown.unwrap_or_else(absent))
     }
 
     /// Fetches the metadata of every role that the top level delegates to, for those who list a collection.

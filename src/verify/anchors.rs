@@ -8,10 +8,9 @@ use crate::policy::Signers;
 use crate::reference::Reference;
 use crate::store::TrustPlace;
 use crate::time::Time;
-use crate::trust::metadata::TargetFile;
-use crate::trust::{Bundle, Client, Evidence, Known, RoleKeys, Source, Target, TrustError};
+use crate::trust::{Bundle, Client, Evidence, Known, RoleKeys, Source, Target, TrustError, check_target_name};
 
-/// What the names of signed inputs begin with.
+/// What the names of signed inputs begin with; the input's own name follows.
 const SPEC: &str = "spec/";
 
 /// Where a collection's metadata come from.
@@ -75,60 +74,62 @@ impl Anchors {
         anchor.is_some_and(|anchor| !matches!(anchor.metadata, Metadata::Nowhere))
     }
 
-    /// Looks `name` up under the root that `demand` names, and checks role and count of signers.
-    pub(super) fn target(&self, subject: &str, demand: &Signers, name: &str, at: Time) -> Result<Admitted, Failure> {
-        let target = self
-            .client(subject, demand, at)?
-            .target(name)
-            .map_err(|error| error.about(subject))?;
-        check_signers(subject, demand, target.evidence())?;
+    /// Looks up what is signed of an image under the root that `demand` names, and checks role and count of signers.
+    ///
+    /// A bare digest is looked up by a name in its repository that stands for it now (law of the gate 3).
+    pub(super) fn image(&self, reference: &Reference, demand: &Signers, at: Time) -> Result<Admitted, Failure> {
+        let subject = reference.to_string();
+        let mut client = self.client(&subject, demand, at)?;
+        let target = match (reference.target_name(), reference.digest()) {
+            (None, Some(digest)) => {
+                let repository = reference.repository().to_string();
+                let admitted = |target: &Target| check_signers(&subject, demand, target.evidence()).is_ok();
+                client.target_by_digest(&repository, digest, admitted)
+            }
+            (name, _) => client.target(&name.unwrap_or_default()),
+        };
+        let target = target.map_err(|error| error.about(&subject))?;
+        check_signers(&subject, demand, target.evidence())?;
         Ok(Admitted {
             target,
             demand: demand.clone(),
         })
     }
 
-    /// Finds the signed name of a reference: its own, or for a bare digest the name in its repository that stands for the digest
-    /// now (law of the gate 3).
-    pub(super) fn target_name(&self, reference: &Reference, demand: &Signers, at: Time) -> Result<String, Failure> {
-        if let Some(name) = reference.target_name() {
-            return Ok(name);
-        }
-        let subject = reference.to_string();
-        let client = self.client(&subject, demand, at)?;
-        let prefix = format!("{}:", reference.repository());
-        let wanted = reference.digest();
-        let targets = &client.chain().targets().body().targets;
-        let named = targets.iter().find(|(name, file)| {
-            name.starts_with(&prefix) && file.hashes.digests().any(|digest| Some(&digest) == wanted)
-        });
-        match named {
-            Some((name, _)) => Ok(name.clone()),
-            None => Err(TrustError::Absent {
-                target: subject.clone(),
-            }
-            .about(&subject)),
-        }
-    }
-
-    /// Finds the signed target `spec/…` that has the digest of an input, and returns its name.
-    pub(super) fn input(&self, name: &str, demand: &Signers, digest: &Digest, at: Time) -> Result<String, Failure> {
-        let client = self.client(name, demand, at)?;
-        let targets = &client.chain().targets().body().targets;
-        let is_it = |file: &TargetFile| file.hashes.digests().any(|other| other == *digest);
-        let signed = targets
-            .iter()
-            .find(|(target, file)| target.starts_with(SPEC) && is_it(file));
-        let Some((target, _)) = signed else {
-            let expected = format!(
-                "a target `{SPEC}…` with its digest, signed by role `{}` of root `{}`",
-                demand.role, demand.root
-            );
-            let advice = "have it signed: `imgkit trust sign --file FILE --name spec/NAME`";
-            return Err(Refusal::new(Code::UnsignedInput, name, expected, digest, advice).into());
+    /// Looks up the signed target `spec/NAME` of the input NAME, and compares signers and digest (law of the gate 8).
+    pub(super) fn input(&self, name: &str, demand: &Signers, digest: &Digest, at: Time) -> Result<Admitted, Failure> {
+        let signed_name = format!("{SPEC}{name}");
+        let by = format!("signed by role `{}` of root `{}`", demand.role, demand.root);
+        let unsigned = |expected: String, advice: &str| {
+            Failure::from(Refusal::new(Code::UnsignedInput, name, expected, digest, advice))
         };
-        self.target(name, demand, target, at)?;
-        Ok(target.clone())
+        if check_target_name(&signed_name).is_err() {
+            let expected = format!("a path below the specification's directory, without `.` and `..` in it, {by}");
+            let advice =
+                "put the file below the specification's directory, name it by its path from there, and have it signed";
+            return Err(unsigned(expected, advice));
+        }
+        let target = self.client(name, demand, at)?.target(&signed_name);
+        let target = target.map_err(|error| match error {
+            TrustError::Absent { .. } => {
+                let advice = format!("have it signed: `imgkit trust sign --file FILE --name {signed_name}`");
+                unsigned(format!("a target `{signed_name}`, {by}"), &advice)
+            }
+            error => error.about(name),
+        })?;
+        check_signers(name, demand, target.evidence())?;
+        if !target.digests().any(|signed| signed == *digest) {
+            let signed: Vec<String> = target.digests().map(|signed| signed.to_string()).collect();
+            let expected = format!("{}, as signed under `{signed_name}`", signed.join(" "));
+            let advice = format!(
+                "get the file that was signed; if the new one is meant: `imgkit trust sign --file FILE --name {signed_name}`"
+            );
+            return Err(Refusal::new(Code::DigestMismatch, name, expected, digest, advice).into());
+        }
+        Ok(Admitted {
+            target,
+            demand: demand.clone(),
+        })
     }
 
     /// Returns the metadata that say whose signatures count under `demand`, for the evidence of an image.

@@ -130,10 +130,7 @@ impl Gate<'_> {
                 self.check_provable(&subject, rule)?;
                 None
             }
-            Requirement::Signed(demand) => {
-                let name = self.anchors.target_name(reference, demand, self.at)?;
-                Some(self.anchors.target(&subject, demand, &name, self.at)?)
-            }
+            Requirement::Signed(demand) => Some(self.anchors.image(reference, demand, self.at)?),
         };
         let image = supply.image(reference, self.platform)?;
         if let Some(named) = reference.digest() {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::anchors::Admitted;
 use super::component::Gate;
 use super::image::collect;
 use crate::config::spec::Spec;
@@ -9,6 +10,7 @@ use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::policy::SpecRequirement;
 use crate::seal::statement::InputRecord;
+use crate::trust::Bundle;
 
 /// How an input that is no component was admitted.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +22,9 @@ pub struct InputVerdict {
     pub digest: Digest,
     /// What vouches for it; `None` is an UNSIGNED INPUT.
     pub admitted_by: Option<String>,
+    /// The policy's name of the trust root and the metadata from which the look-up can be repeated, where one was made.
+    #[serde(skip)]
+    pub metadata: Option<(String, Bundle)>,
 }
 
 /// Says what vouches for each of `inputs`: the specification first, then the files that it names. Refusals are collected.
@@ -49,6 +54,7 @@ pub fn admit_inputs<'a>(
 }
 
 fn admit(gate: &Gate<'_>, InputRecord { name, digest, .. }: &InputRecord) -> Result<InputVerdict, Failure> {
+    let mut metadata = None;
     let admitted_by = match gate.policy.spec() {
         None => None,
         Some(SpecRequirement::Digests(digests)) if digests.contains(digest) => {
@@ -60,13 +66,20 @@ fn admit(gate: &Gate<'_>, InputRecord { name, digest, .. }: &InputRecord) -> Res
             return Err(Refusal::new(Code::UnsignedInput, name, expected, digest, advice).into());
         }
         Some(SpecRequirement::Signed(demand)) => {
-            let signed = gate.anchors.input(name, demand, digest, gate.at)?;
-            Some(format!("role `{}` of root `{}` ({signed})", demand.role, demand.root))
+            let Admitted { target, demand } = gate.anchors.input(name, demand, digest, gate.at)?;
+            metadata = Some((demand.root.clone(), target.bundle().clone()));
+            Some(format!(
+                "role `{}` of root `{}` ({})",
+                demand.role,
+                demand.root,
+                target.name()
+            ))
         }
     };
     Ok(InputVerdict {
         name: name.clone(),
         digest: *digest,
         admitted_by,
+        metadata,
     })
 }

@@ -10,8 +10,10 @@ mod common;
 mod build;
 mod exits;
 mod image;
+mod signed;
 mod trust;
 
+use common::images::noise;
 use common::node::{Answer, Node};
 
 /// The lines of node.yml that name components, in its order.

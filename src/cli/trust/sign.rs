@@ -36,7 +36,7 @@ pub(super) struct Sign {
     /// A file to sign: node.yml, say
     #[arg(long, value_name = "PATH", requires = "name", conflicts_with = "images")]
     file: Option<PathBuf>,
-    /// The name under which the file is signed, for example spec/node.yml
+    /// The name under which the file is signed: spec/ and the YAML's file name, or the path of a `source:` as the YAML writes it
     #[arg(long, requires = "file")]
     name: Option<String>,
     #[command(flatten)]
