@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use imgkit::key::SigningKey;
+use imgkit::key::{Signer, SigningKey};
 use imgkit::oci::Descriptor;
 use imgkit::reference::Reference;
 use imgkit::store::layout::Layout;
@@ -354,7 +354,7 @@ fn openssl_alone_checks_a_signature_and_opens_a_key() {
     let key = SigningKey::generate().unwrap();
     let public = home.file("public.pem", &key.public().to_pem().unwrap());
     let message = home.file("message", "what is signed");
-    fs::write(home.path("signature"), key.sign(b"what is signed")).unwrap();
+    fs::write(home.path("signature"), key.sign(b"what is signed").unwrap()).unwrap();
     let openssl = |arguments: &[&str]| {
         let output = Command::new("openssl")
             .args(arguments)

@@ -35,7 +35,7 @@ use crate::disk::ReadAt;
 use crate::disk::merkle::Merkle;
 use crate::failure::{Failure, Refusal};
 use crate::format::{qcow2, tar};
-use crate::key::SigningKey;
+use crate::key::Signer;
 use crate::oci::Platform;
 use crate::policy::Policy;
 use crate::reference::Reference;
@@ -95,7 +95,7 @@ pub struct Request<'a> {
     /// What judges the components.
     pub judge: Judge<'a>,
     /// The key that seals, if it is at hand.
-    pub seal_key: Option<&'a SigningKey>,
+    pub seal_key: Option<&'a dyn Signer>,
     /// What to make.
     pub formats: &'a [Format],
     /// zstd's level for segments, 1 to 19.

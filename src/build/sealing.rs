@@ -9,7 +9,7 @@ use crate::disk::ReadAt;
 use crate::disk::assembly::Assembly;
 use crate::disk::merkle::{self, Merkle, Node};
 use crate::failure::Failure;
-use crate::key::SigningKey;
+use crate::key::{KeyError, Signer};
 use crate::reference::Reference;
 use crate::seal::dsse::Signature;
 use crate::seal::statement::{
@@ -155,7 +155,7 @@ fn seal(
     let statement = Statement::new(subject, predicate);
     let mut envelope = Envelope::unsigned(statement.encode());
     if let Some(key) = request.seal_key {
-        let signature = sign(key, &envelope);
+        let signature = sign(key, &envelope).map_err(|error| Failure::unavailable(request.name, error))?;
         envelope.attach(signature);
     }
     let sealed = Sealed {
@@ -167,11 +167,14 @@ fn seal(
 }
 
 /// Signs an envelope's payload.
-pub fn sign(key: &SigningKey, envelope: &Envelope) -> Signature {
-    Signature {
+///
+/// # Errors
+/// As [`Signer::sign_with`].
+pub fn sign(key: &dyn Signer, envelope: &Envelope) -> Result<Signature, KeyError> {
+    Ok(Signature {
         keyid: key.id().to_string(),
-        sig: key.sign(&envelope.pae()),
-    }
+        sig: key.sign(&envelope.pae())?,
+    })
 }
 
 /// Computes how many bytes the seal may take, before the parts that depend on it are known.

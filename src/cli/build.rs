@@ -17,6 +17,7 @@ use crate::build::{self, Built, Format, Judge, Lock, Request};
 use crate::config::spec::Spec;
 use crate::failure::Failure;
 use crate::format::segment;
+use crate::key::Signer;
 use crate::limit;
 use crate::oci::Platform;
 use crate::policy::Policy;
@@ -134,7 +135,7 @@ impl Build {
             at,
             platform: &platform,
             judge,
-            seal_key: seal_key.as_ref(),
+            seal_key: seal_key.as_ref().map(|key| key as &dyn Signer),
             formats: &self.format,
             level: self.level,
             out: &self.out,

@@ -181,15 +181,16 @@ impl Sign {
         let sign = |(payload, _): (Vec<u8>, Statement)| {
             let digest = Digest::sha256(&payload);
             let signature = crate::build::sign(&key, &Envelope::unsigned(payload));
-            Signed {
+            let signature = signature.map_err(|error| Failure::unavailable(self.seal_key.display(), error))?;
+            Ok(Signed {
                 payload: digest,
                 key: key.tuf_key().to_json().clone(),
                 sig: STANDARD.encode(signature.sig),
-            }
+            })
         };
         let signatures = Signatures {
             seal_signatures: VERSION,
-            signatures: payloads.into_iter().map(sign).collect(),
+            signatures: payloads.into_iter().map(sign).collect::<Result<_, Failure>>()?,
         };
         let out = self.out.clone().unwrap_or_else(|| {
             let mut name = self.request.clone().into_os_string();

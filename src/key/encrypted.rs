@@ -6,25 +6,19 @@
 
 use std::fmt;
 
-use pkcs8::der::asn1::{ObjectIdentifier, OctetString, OctetStringRef};
+use pkcs8::der::asn1::OctetString;
 use pkcs8::der::pem::LineEnding;
 use pkcs8::der::{Decode as _, SecretDocument};
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::{Kdf, Parameters};
 use pkcs8::pkcs5::scrypt;
-use pkcs8::spki::AlgorithmIdentifierRef;
-use pkcs8::{EncryptedPrivateKeyInfoOwned, EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
+use pkcs8::{EncryptedPrivateKeyInfoOwned, EncryptedPrivateKeyInfoRef};
 use zeroize::Zeroizing;
 
 use super::{KeyError, SigningKey};
 use crate::limit;
 
 const PEM_LABEL: &str = "ENCRYPTED PRIVATE KEY";
-
-const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-
-/// What stands before the seed: `CurvePrivateKey ::= OCTET STRING` of 32 bytes (RFC 8410, section 7).
-const SEED_HEADER: [u8; 2] = [0x04, 0x20];
 
 /// Cost of one try: N = 2^14, r = 8 (16 MiB, the most that openssl reads by default), p = 5, as OWASP advises for that memory.
 const LOG_N: u8 = 14;
@@ -73,17 +67,7 @@ impl SigningKey {
         for bytes in [&mut salt, &mut iv] {
             getrandom::fill(bytes).map_err(|error| KeyError::Randomness(error.to_string()))?;
         }
-        let private = Zeroizing::new([SEED_HEADER.as_slice(), self.seed().as_slice()].concat());
-        // Without the public key it is version 1, which openssl 3.0 reads.
-        let info = PrivateKeyInfoRef {
-            algorithm: AlgorithmIdentifierRef {
-                oid: ED25519,
-                parameters: None,
-            },
-            private_key: OctetStringRef::new(&private).map_err(|error| cannot(&error))?,
-            public_key: None,
-        };
-        let plain = SecretDocument::encode_msg(&info).map_err(|error| cannot(&error))?;
+        let plain = self.to_pkcs8_der()?;
         let cost = scrypt::Params::new(LOG_N, BLOCK_SIZE, PARALLELIZATION).map_err(|error| cannot(&error))?;
         let parameters = Parameters::generate_scrypt_aes256cbc(cost, &salt, iv).map_err(|error| cannot(&error))?;
         let data = parameters.encrypt(passphrase.0.as_bytes(), plain.as_bytes());
@@ -100,7 +84,7 @@ impl SigningKey {
         Ok(pem.to_string())
     }
 
-    /// Opens an encrypted Ed25519 key.
+    /// Opens an encrypted key.
     ///
     /// # Errors
     /// [`KeyError::Form`] when the text is no encrypted key, [`KeyError::Cost`] when opening it would take more memory or
@@ -127,13 +111,10 @@ impl SigningKey {
             .decrypt(passphrase.0.as_bytes())
             .map_err(|_| KeyError::Passphrase)?;
         // CBC without authentication: a wrong passphrase shows itself here as nonsense.
-        let info = PrivateKeyInfoRef::from_der(plain.as_bytes()).map_err(|_| KeyError::Passphrase)?;
-        if info.algorithm.oid != ED25519 {
-            return Err(KeyError::Unsupported(info.algorithm.oid.to_string()));
-        }
-        let seed = info.private_key.as_bytes().strip_prefix(&SEED_HEADER);
-        let seed = seed.and_then(|seed| seed.try_into().ok());
-        Self::from_seed(seed.ok_or(KeyError::Passphrase)?)
+        Self::from_pkcs8_der(plain.as_bytes()).map_err(|error| match error {
+            KeyError::Form { .. } => KeyError::Passphrase,
+            other => other,
+        })
     }
 }
 

@@ -1,19 +1,23 @@
-//! Keys and signatures: one way to verify for every algorithm, and Ed25519 for signing.
+//! Keys and signatures: one way to verify and one to sign for every algorithm.
 //!
 //! - A key is verified with a named [`Scheme`] that fits it; a scheme never comes from the signature.
 //! - Ed25519 is checked strictly (no weak keys, no second encoding of a signature).
 //! - Private keys are wiped when dropped, have no `Debug` that shows them, and are stored encrypted only.
 
+mod algorithm;
 pub mod ecdsa;
 mod encrypted;
 mod public;
 mod scheme;
+mod signer;
 mod signing;
 mod tuf;
 
+pub use algorithm::Algorithm;
 pub use encrypted::Passphrase;
 pub use public::{KeyType, PublicKey};
 pub use scheme::Scheme;
+pub use signer::Signer;
 pub use signing::SigningKey;
 pub use tuf::{KeyId, TufKey};
 
@@ -52,6 +56,9 @@ pub enum KeyError {
         /// The key's type.
         key: KeyType,
     },
+    /// A signer, or what it lies in, could not be used.
+    #[error("{0}")]
+    Signer(String),
     /// The signature is not by this key over this message.
     #[error("the {0} signature is not good for this message and key")]
     Signature(Scheme),

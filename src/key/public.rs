@@ -189,6 +189,7 @@ impl PublicKey {
                 return key.verify_strict(message, &signature).map_err(|_| bad);
             }
             (Material::EcdsaP256(key), Scheme::EcdsaP256Sha256) => (&ring_signature::ECDSA_P256_SHA256_ASN1, key),
+            (Material::EcdsaP384(key), Scheme::EcdsaP384Sha256) => (&ring_signature::ECDSA_P384_SHA256_ASN1, key),
             (Material::EcdsaP384(key), Scheme::EcdsaP384Sha384) => (&ring_signature::ECDSA_P384_SHA384_ASN1, key),
             (Material::Rsa(key), Scheme::RsaPssSha256) => (&ring_signature::RSA_PSS_2048_8192_SHA256, key),
             (Material::Rsa(key), Scheme::RsaPkcs1Sha256) => (&ring_signature::RSA_PKCS1_2048_8192_SHA256, key),

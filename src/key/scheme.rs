@@ -10,6 +10,8 @@ use super::{KeyError, KeyType};
 pub enum Scheme {
     /// ECDSA on P-256 over SHA-256, signature in DER.
     EcdsaP256Sha256,
+    /// ECDSA on P-384 over SHA-256, signature in DER: Notary's, which hashes so for every curve. TUF has no name for it.
+    EcdsaP384Sha256,
     /// ECDSA on P-384 over SHA-384, signature in DER.
     EcdsaP384Sha384,
     /// Ed25519 (RFC 8032) over the message itself, 64 bytes.
@@ -21,7 +23,8 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    const ALL: [Self; 5] = [
+    /// Those that metadata may name.
+    const NAMED: [Self; 5] = [
         Self::EcdsaP256Sha256,
         Self::EcdsaP384Sha384,
         Self::Ed25519,
@@ -29,10 +32,22 @@ impl Scheme {
         Self::RsaPssSha256,
     ];
 
-    /// Returns TUF's name of the scheme.
+    /// Every scheme.
+    #[cfg(test)]
+    pub(super) const EVERY: [Self; 6] = [
+        Self::EcdsaP256Sha256,
+        Self::EcdsaP384Sha256,
+        Self::EcdsaP384Sha384,
+        Self::Ed25519,
+        Self::RsaPkcs1Sha256,
+        Self::RsaPssSha256,
+    ];
+
+    /// Returns TUF's name of the scheme; one that TUF does not have is not read back.
     pub fn name(self) -> &'static str {
         match self {
             Self::EcdsaP256Sha256 => "ecdsa-sha2-nistp256",
+            Self::EcdsaP384Sha256 => "ecdsa-sha256-nistp384",
             Self::EcdsaP384Sha384 => "ecdsa-sha2-nistp384",
             Self::Ed25519 => "ed25519",
             Self::RsaPkcs1Sha256 => "rsa-pkcs1v15-sha256",
@@ -44,7 +59,7 @@ impl Scheme {
     pub fn key_type(self) -> KeyType {
         match self {
             Self::EcdsaP256Sha256 => KeyType::EcdsaP256,
-            Self::EcdsaP384Sha384 => KeyType::EcdsaP384,
+            Self::EcdsaP384Sha256 | Self::EcdsaP384Sha384 => KeyType::EcdsaP384,
             Self::Ed25519 => KeyType::Ed25519,
             Self::RsaPkcs1Sha256 | Self::RsaPssSha256 => KeyType::Rsa,
         }
@@ -61,7 +76,18 @@ impl FromStr for Scheme {
     type Err = KeyError;
 
     fn from_str(name: &str) -> Result<Self, KeyError> {
-        let found = Self::ALL.into_iter().find(|scheme| scheme.name() == name);
+        let found = Self::NAMED.into_iter().find(|scheme| scheme.name() == name);
         found.ok_or_else(|| KeyError::Unsupported(name.chars().take(64).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_cannot_name_a_scheme_that_tuf_does_not_have() {
+        assert!(Scheme::EcdsaP384Sha256.name().parse::<Scheme>().is_err());
+        assert_eq!("ecdsa-sha2-nistp384".parse(), Ok(Scheme::EcdsaP384Sha384));
     }
 }

@@ -107,6 +107,7 @@ impl TufKey {
             // Older metadata repeat the scheme as the type.
             Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha384 => key_type == "ecdsa" || key_type == scheme.name(),
             Scheme::RsaPkcs1Sha256 | Scheme::RsaPssSha256 => key_type == "rsa",
+            Scheme::EcdsaP384Sha256 => false,
         };
         if !fits {
             return Err(KeyError::Unsupported(format!("{key_type} with scheme {scheme}")));

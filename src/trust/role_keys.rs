@@ -220,7 +220,7 @@ impl<K: RoleKey + Clone> RoleKeys<K> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::key::SigningKey;
+    use crate::key::{Signer, SigningKey};
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_seed(&[seed; 32]).unwrap()
@@ -238,7 +238,7 @@ mod tests {
     fn sign(key: &SigningKey) -> Signature {
         Signature {
             keyid: key.id(),
-            sig: key.sign(b"message"),
+            sig: key.sign(b"message").unwrap(),
         }
     }
 

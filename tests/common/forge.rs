@@ -173,7 +173,7 @@ impl Forge {
             lie(&mut self.statement);
         }
         let mut envelope = Envelope::unsigned(self.statement.encode());
-        envelope.attach(sign(key, &envelope));
+        envelope.attach(sign(key, &envelope).unwrap());
         let sealed = Sealed {
             evaluated_at: self.sealed.evaluated_at,
             envelope,
@@ -197,7 +197,9 @@ pub fn reseal_set(node: &Node, seal: &str, change: impl FnOnce(&mut Statement)) 
         }
     }
     sealed.envelope = Envelope::unsigned(statement.encode());
-    sealed.envelope.attach(sign(&node.opened_seal_key(), &sealed.envelope));
+    sealed
+        .envelope
+        .attach(sign(&node.opened_seal_key(), &sealed.envelope).unwrap());
     fs::write(&path, sealed.encode(sealed.len()).unwrap()).unwrap();
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use imgkit::digest::Digest;
 use imgkit::json::canonical;
-use imgkit::key::{Passphrase, SigningKey};
+use imgkit::key::{Passphrase, Signer, SigningKey};
 use imgkit::store::TrustDir;
 use imgkit::store::key_store::open_key;
 use imgkit::time::Time;
@@ -59,7 +59,8 @@ impl Owner {
         let dir = TrustDir::at(&self.dir);
         let mut collection = Collection::load(&self.pin, &dir).unwrap();
         work(&mut collection);
-        let keys: Vec<_> = self.keys.values().chain(new.iter().copied()).collect();
+        let keys = self.keys.values().chain(new.iter().copied());
+        let keys: Vec<_> = keys.map(|key| key as &dyn Signer).collect();
         let publication = collection.sign(&keys, now()).unwrap();
         dir.publisher().unwrap().publish(&publication).unwrap();
     }
@@ -116,7 +117,7 @@ impl Owner {
     fn write(&self, role: &str, mut signed: Value, key: &SigningKey) -> Value {
         let version = signed["version"].as_u64().unwrap() + 1;
         signed["version"] = version.into();
-        let sig = hex::encode(key.sign(&canonical(&signed).unwrap()));
+        let sig = hex::encode(key.sign(&canonical(&signed).unwrap()).unwrap());
         let file = json!({ "signed": signed, "signatures": [{ "keyid": key.id(), "sig": sig }] });
         let bytes = serde_json::to_vec(&file).unwrap();
         let name = match role {

@@ -11,7 +11,7 @@ use crate::cli::Context;
 use crate::cli::passphrase::PassphraseOptions;
 use crate::cli::place::CollectionName;
 use crate::failure::Failure;
-use crate::key::{Passphrase, SigningKey};
+use crate::key::{Passphrase, Signer, SigningKey};
 use crate::limit;
 use crate::store::file::read_limited;
 use crate::store::trust_place::Outcome;
@@ -150,7 +150,8 @@ impl TrustOptions {
             let roles = collection.to_sign();
             let files = self.key_files(context, &place.keys, &collection, &roles)?;
             open_all(&files, &passphrase, &mut keys)?;
-            let signers: Vec<_> = files.iter().filter_map(|file| keys.get(file)).collect();
+            let signers = files.iter().filter_map(|file| keys.get(file));
+            let signers: Vec<_> = signers.map(|key| key as &dyn Signer).collect();
             let publication = collection.sign(&signers, now).map_err(|error| error.about(&subject))?;
             match publisher.publish(&publication)? {
                 Outcome::Published => return Ok(roles),

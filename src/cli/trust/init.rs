@@ -12,7 +12,7 @@ use super::TrustOptions;
 use crate::cli::place::CollectionName;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::key::SigningKey;
+use crate::key::{Signer, SigningKey};
 use crate::store::TrustPlace;
 use crate::store::trust_place::Outcome;
 use crate::trust::edit::{Collection, RoleSpec};
@@ -144,7 +144,7 @@ impl Init {
             collection.delegate(&role.name, &spec, &role.patterns).map_err(about)?;
             collection.begin(&role.name, now).map_err(about)?;
         }
-        let signers: Vec<_> = keys.values().flatten().collect();
+        let signers: Vec<_> = keys.values().flatten().map(|key| key as &dyn Signer).collect();
         let publication = collection.sign(&signers, now).map_err(about)?;
 
         // Keys come first: a collection whose keys could not be written must not be published.

@@ -1,7 +1,7 @@
 //! Why a collection cannot be changed or signed.
 
 use crate::failure::Failure;
-use crate::key::KeyId;
+use crate::key::{KeyError, KeyId};
 use crate::trust::TrustError;
 
 /// Why a collection cannot be changed or signed.
@@ -78,6 +78,14 @@ pub enum EditError {
         /// The target.
         target: String,
     },
+    /// A key could not be used.
+    #[error("the key {} could not sign: {error}", .key.short())]
+    Signer {
+        /// The key.
+        key: KeyId,
+        /// Why.
+        error: KeyError,
+    },
     /// A threshold that cannot be met.
     #[error("the role `{role}` would need {threshold} signatures and has {keys} distinct keys; expected 1 to {keys}")]
     Threshold {
@@ -98,6 +106,7 @@ impl EditError {
     pub fn about(self, subject: &str) -> Failure {
         match self {
             Self::Trust(error) => error.about(subject),
+            Self::Signer { .. } => Failure::unavailable(subject, self),
             other => Failure::malformed(subject, other),
         }
     }

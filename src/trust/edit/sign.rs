@@ -1,7 +1,7 @@
 //! Signing what changed.
 
 use super::{Collection, EditError, lifetime};
-use crate::key::{SigningKey, TufKey};
+use crate::key::{Signer, TufKey};
 use crate::time::Time;
 use crate::trust::TrustError;
 use crate::trust::bundle::Bundle;
@@ -31,8 +31,8 @@ impl Collection {
     /// # Errors
     /// [`EditError::Keys`] when too few of a role's keys are there, [`EditError::Trust`] when the outcome would not be
     /// trusted by a client that trusted the collection before.
-    pub fn sign(mut self, keys: &[&SigningKey], now: Time) -> Result<Publication, EditError> {
-        let signer = Signer { keys, now };
+    pub fn sign(mut self, keys: &[&dyn Signer], now: Time) -> Result<Publication, EditError> {
+        let signer = Pen { keys, now };
         let roles = self.to_sign();
         let published = self.files.files().next().is_some();
         let mut files = Bundle::default();
@@ -87,12 +87,12 @@ impl Collection {
 }
 
 /// Private keys, and when signatures by them are made.
-struct Signer<'a> {
-    keys: &'a [&'a SigningKey],
+struct Pen<'a> {
+    keys: &'a [&'a dyn Signer],
     now: Time,
 }
 
-impl Signer<'_> {
+impl Pen<'_> {
     /// Signs the next version of a document, or its first.
     fn sign<T: Body>(&self, role: &RoleKeys, body: &mut T, published: bool) -> Result<Vec<u8>, EditError> {
         let header = body.header_mut();
@@ -112,6 +112,6 @@ impl Signer<'_> {
                 keys: role.keyids().to_vec(),
             });
         }
-        Ok(document::sign(body, &keys)?)
+        document::sign(body, &keys)
     }
 }

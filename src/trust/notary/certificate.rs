@@ -202,7 +202,7 @@ impl NewCertificate<'_> {
 fn algorithm(scheme: Scheme) -> Result<Vec<u8>, KeyError> {
     const NULL: [u8; 2] = [5, 0];
     Ok(match scheme {
-        Scheme::EcdsaP256Sha256 => der::sequence(&[&oid("1.2.840.10045.4.3.2")?]),
+        Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha256 => der::sequence(&[&oid("1.2.840.10045.4.3.2")?]),
         Scheme::EcdsaP384Sha384 => der::sequence(&[&oid("1.2.840.10045.4.3.3")?]),
         Scheme::RsaPkcs1Sha256 => der::sequence(&[&oid("1.2.840.113549.1.1.11")?, &NULL]),
         Scheme::RsaPssSha256 => {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::digest::Digest;
 use crate::key::ecdsa;
-use crate::key::{KeyError, PublicKey, Scheme, SigningKey};
+use crate::key::{KeyError, PublicKey, Scheme, Signer, SigningKey};
 use crate::limit;
 use crate::time::{DAY, Time};
 use crate::trust::{RoleKeys, TrustError};
@@ -80,7 +80,7 @@ fn what_is_written_is_read_and_verifies() {
     file.custom = Some(serde_json::json!({ "b": "<&>\u{2028}\n\u{e9}", "a": [1, null, true] }));
     targets.targets.insert("odd <name> & more".into(), file);
     let mut draft = Draft::new(targets.clone()).unwrap();
-    draft.sign(&key, |message| Ok(signer.sign(message))).unwrap();
+    draft.sign(&key, |message| signer.sign(message)).unwrap();
     let bytes = draft.write().unwrap();
     let text = std::str::from_utf8(&bytes).unwrap();
     assert!(text.starts_with(r#"{"signed":{"_type":"Targets","delegations":{"keys":{},"roles":[]},"expires":"#));
@@ -97,7 +97,7 @@ fn what_is_written_is_read_and_verifies() {
 fn what_a_key_did_not_sign_is_not_written() {
     let ((key, _), (_, other)) = (ed25519(1), ed25519(2));
     let mut draft = Draft::new(Targets::new(now())).unwrap();
-    let refused = draft.sign(&key, |message| Ok(other.sign(message)));
+    let refused = draft.sign(&key, |message| other.sign(message));
     assert!(matches!(refused, Err(KeyError::Signature(_))));
 }
 

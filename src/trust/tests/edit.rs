@@ -116,12 +116,12 @@ fn thresholds_can_be_met_and_are() {
     let mut collection = make(&spec(&[2, 7, 8], 2)).unwrap();
     collection.put_target("targets", "a", file(b"a"), start()).unwrap();
     let keys = [1, 2, 3, 4, 7].map(key);
-    let few: Vec<_> = keys.iter().take(4).collect();
+    let few = signers(keys.iter().take(4));
     assert!(matches!(
         collection.clone().sign(&few, start()),
         Err(EditError::Keys { needed: 2, have: 1, .. })
     ));
-    let all: Vec<_> = keys.iter().collect();
+    let all = signers(&keys);
     let made = collection.sign(&all, start()).unwrap();
     let files = made.files();
     let found = lookup(

@@ -266,7 +266,7 @@ fn the_keys_of_the_seal_role_are_under_the_roots_signature() {
     let keys = client.role_keys("seal").unwrap();
     let sign = |number| Signature {
         keyid: key(number).id(),
-        sig: key(number).sign(b"statement"),
+        sig: key(number).sign(b"statement").unwrap(),
     };
     assert_eq!(
         keys.check("seal", b"statement", &[sign(SEAL)]).unwrap(),
@@ -289,7 +289,7 @@ fn a_rotated_seal_key_is_revoked_for_later_seals() {
     let keys = repository.client().role_keys("seal").unwrap();
     let sign = |number| Signature {
         keyid: key(number).id(),
-        sig: key(number).sign(b"statement"),
+        sig: key(number).sign(b"statement").unwrap(),
     };
     let refused = keys.check("seal", b"statement", &[sign(SEAL)]).unwrap_err();
     assert_eq!(

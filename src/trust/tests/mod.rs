@@ -15,7 +15,7 @@ use super::edit::{Collection, Publication, RoleSpec};
 use super::metadata::{MetaFile, TargetFile};
 use super::{Bundle, Client, Hashes, Known, Target, TrustError, lookup};
 use crate::json::{self, Limits};
-use crate::key::SigningKey;
+use crate::key::{Signer, SigningKey};
 use crate::time::{DAY, Time};
 
 /// The time at which every repository here is made.
@@ -26,6 +26,11 @@ pub(super) fn start() -> Time {
 /// The key with a number; fixed, so that failures repeat.
 pub(super) fn key(number: u8) -> SigningKey {
     SigningKey::from_seed(&[number; 32]).unwrap()
+}
+
+/// Keys as what can sign.
+pub(super) fn signers<'a>(keys: impl IntoIterator<Item = &'a SigningKey>) -> Vec<&'a dyn Signer> {
+    keys.into_iter().map(|key| key as &dyn Signer).collect()
 }
 
 pub(super) fn spec(numbers: &[u8], threshold: u32) -> RoleSpec {
@@ -95,7 +100,7 @@ impl Repository {
 
     pub(super) fn sign(&self, collection: Collection, now: Time) -> Publication {
         let keys: Vec<_> = self.keys.values().flatten().map(|number| key(*number)).collect();
-        collection.sign(&keys.iter().collect::<Vec<_>>(), now).unwrap()
+        collection.sign(&signers(&keys), now).unwrap()
     }
 
     pub(super) fn publish(&mut self, publication: &Publication) {
@@ -160,7 +165,7 @@ impl Repository {
         let mut envelope = json::parse(self.files.get(&name).unwrap(), Limits::integers(1 << 20)).unwrap();
         change(&mut envelope["signed"]);
         let message = json::canonical(&envelope["signed"]).unwrap();
-        let sign = |key: SigningKey| json!({ "keyid": key.id(), "sig": hex::encode(key.sign(&message)) });
+        let sign = |key: SigningKey| json!({ "keyid": key.id(), "sig": hex::encode(key.sign(&message).unwrap()) });
         envelope["signatures"] = keys.iter().map(|number| sign(key(*number))).collect();
         let version = envelope["signed"]["version"].as_u64();
         let renamed = super::file_name(role, version.filter(|_| role != "timestamp"));
