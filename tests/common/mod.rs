@@ -10,6 +10,7 @@ pub mod images;
 pub mod line;
 pub mod newc;
 pub mod node;
+pub mod notary;
 pub mod owner;
 pub mod registry;
 pub mod server;
