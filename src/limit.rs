@@ -224,3 +224,18 @@ pub const SPEC_BYTES: usize = 4 << 20;
 
 /// Largest metadata or user data document for a config drive, in bytes.
 pub const METADATA_BYTES: usize = 1 << 20;
+
+/// Largest public key that a Notary server answers with, in bytes: an RSA key of 8192 bits takes 1.5 KiB in base64.
+pub const SERVER_KEY_BYTES: usize = 16 << 10;
+
+/// Most bytes that are read of a Notary server's error.
+pub const SERVER_ERROR_BYTES: usize = 64 << 10;
+
+/// Largest answer of a token server, in bytes: tokens carry certificates, and some hundred scopes.
+pub const TOKEN_BYTES: usize = 256 << 10;
+
+/// How many bytes a second a Notary server must send at least, on the whole: 64 MiB of targets would take more than four hours.
+pub const SLOWEST_ANSWER: u64 = 4 << 10;
+
+/// How often a publication to a Notary server is made anew when others publish at the same time.
+pub const PUBLISH_ATTEMPTS: u32 = 32;

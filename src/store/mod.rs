@@ -13,6 +13,7 @@ pub mod file;
 pub mod key_store;
 pub mod layout;
 pub mod memory;
+pub mod notary_client;
 mod progress;
 pub mod registry;
 mod resolver;
@@ -24,6 +25,7 @@ pub mod trust_place;
 mod trusted;
 
 pub use key_store::KeyStore;
+pub use notary_client::NotaryClient;
 pub use progress::Progress;
 pub use resolver::Resolver;
 pub use source::Source;

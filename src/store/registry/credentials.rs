@@ -25,7 +25,7 @@ impl Credentials {
     }
 
     /// Finds what to log in with: the first file's entry for the repository, or a path above it, or its host.
-    pub(super) fn find(&self, repository: &Repository) -> Result<RegistryAuth, Failure> {
+    pub(in crate::store) fn find(&self, repository: &Repository) -> Result<RegistryAuth, Failure> {
         for path in &self.files {
             if let Some(auth) = find_in(path, repository)? {
                 return Ok(auth);
@@ -35,7 +35,7 @@ impl Credentials {
     }
 
     /// Says where credentials were looked for.
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::store) fn describe(&self) -> String {
         let files: Vec<String> = self.files.iter().map(|path| path.display().to_string()).collect();
         match files.as_slice() {
             [] => "no credentials file was given".to_owned(),

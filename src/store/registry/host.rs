@@ -228,7 +228,7 @@ impl Place {
 }
 
 /// Tells whether a host (with port) is this machine's loopback, the only place that plain HTTP is spoken to.
-fn is_loopback(host: &str) -> bool {
+pub(in crate::store) fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,

@@ -11,6 +11,8 @@ mod pull;
 mod push;
 
 pub use credentials::Credentials;
+pub(super) use host::is_loopback;
+pub(super) use patience::{Trouble, chain, patiently};
 pub use pull::Platforms;
 
 use std::collections::BTreeMap;
@@ -25,7 +27,6 @@ use crate::limit;
 use crate::oci::{Descriptor, Document, Kind, digest_mismatch, malformed};
 use crate::reference::{Reference, Repository};
 use host::Place;
-use patience::{Trouble, chain, patiently};
 
 /// Registries, and the credentials for them.
 pub struct Registry {

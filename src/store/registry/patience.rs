@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::limit;
 
 /// What stands in the way of a request.
-pub(super) enum Trouble {
+pub(in crate::store) enum Trouble {
     /// It may work when tried again.
     Passing(String),
     /// It will not.
@@ -20,7 +20,7 @@ impl From<Failure> for Trouble {
 }
 
 /// Tries until it works, trouble is final, or [`limit::ATTEMPTS`] are used up.
-pub(super) async fn patiently<T>(
+pub(in crate::store) async fn patiently<T>(
     subject: &str,
     mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
@@ -42,7 +42,7 @@ pub(super) async fn patiently<T>(
 }
 
 /// Writes an error with all that caused it.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub(in crate::store) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
