@@ -236,6 +236,3 @@ pub const TOKEN_BYTES: usize = 256 << 10;
 
 /// How many bytes a second a Notary server must send at least, on the whole: 64 MiB of targets would take more than four hours.
 pub const SLOWEST_ANSWER: u64 = 4 << 10;
-
-/// How often a publication to a Notary server is made anew when others publish at the same time.
-pub const PUBLISH_ATTEMPTS: u32 = 32;
