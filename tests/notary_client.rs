@@ -1,5 +1,6 @@
 //! imgkit as a client of Debian's real notary-server, and its collections in the hands of Debian's real notary client.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod common;
 
 use common::notary::{Keys, NotaryServer};

@@ -97,7 +97,7 @@ impl NotaryClient {
     /// [`Failure::Unavailable`] when the server does not answer so; [`Failure::Malformed`] when the file is longer.
     pub fn file(&self, gun: &str, file: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
         let subject = format!("{file} of {gun} at {}", self.url());
-        let answer = self.runtime.block_on(patiently(&subject, async || {
+        self.runtime.block_on(patiently(&subject, async || {
             let response = self.ask(Method::GET, gun, file, None).await?;
             match response.status() {
                 StatusCode::OK => Ok(Some(read(&subject, response, max).await?)),
@@ -106,8 +106,7 @@ impl NotaryClient {
                     problem => Err(problem.about(&subject)),
                 },
             }
-        }));
-        answer
+        }))
     }
 
     /// Fetches the public key that the server signs `role` (`timestamp`, `snapshot`) with, as JSON; it makes one where there is none.
