@@ -177,6 +177,18 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// through before.
 pub const PUBLISH_ATTEMPTS: u32 = 100;
 
+/// Largest file of certificates, in bytes: all that a distribution ships take 220 KiB.
+pub const CA_CERTS_BYTES: usize = 4 << 20;
+
+/// How long a web server may take from a request to the end of its answer's headers, redirections included.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the spans are in which [`SLOWEST_WINDOW_BYTES`] of an answer have to arrive.
+pub const RATE_WINDOW: Duration = Duration::from_secs(15);
+
+/// How many bytes have to arrive in each [`RATE_WINDOW`], or the answer's end: 2 KiB a second; a modem brings three times as many.
+pub const SLOWEST_WINDOW_BYTES: usize = 30 << 10;
+
 /// How often a request to a registry is made before it counts as failed, resumed downloads included.
 pub const ATTEMPTS: u32 = 6;
 

@@ -4,12 +4,14 @@
 //! - [`registry`]: registries over the network.
 //! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`Trusted`]: those last trusted;
 //!   [`key_store`]: private keys, encrypted.
+//! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there.
 //! - [`mod@file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
 
 pub mod derived;
 pub mod file;
+pub mod http;
 pub mod key_store;
 pub mod layout;
 pub mod memory;
@@ -21,6 +23,7 @@ mod source;
 pub mod spool;
 mod tree;
 pub mod trust_dir;
+pub mod trust_http;
 pub mod trust_place;
 mod trusted;
 
@@ -31,5 +34,6 @@ pub use resolver::Resolver;
 pub use source::Source;
 pub use tree::image_tree;
 pub use trust_dir::TrustDir;
+pub use trust_http::TrustHttp;
 pub use trust_place::TrustPlace;
 pub use trusted::Trusted;

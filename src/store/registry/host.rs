@@ -19,7 +19,7 @@ use crate::limit;
 use crate::oci::Kind;
 use crate::reference::Repository;
 
-const USER_AGENT: &str = concat!("imgkit/", env!("CARGO_PKG_VERSION"));
+pub(in crate::store) const USER_AGENT: &str = concat!("imgkit/", env!("CARGO_PKG_VERSION"));
 
 /// A repository of a registry, with what is needed to talk to it.
 pub(super) struct Place {
@@ -260,7 +260,7 @@ fn redirects() -> Policy {
 }
 
 /// Reads the beginning of an error's text, for people.
-async fn excerpt(response: &mut Response) -> String {
+pub(in crate::store) async fn excerpt(response: &mut Response) -> String {
     let mut text = Vec::new();
     while text.len() < 300 {
         match response.chunk().await {

@@ -11,7 +11,7 @@ mod pull;
 mod push;
 
 pub use credentials::Credentials;
-pub(super) use host::is_loopback;
+pub(super) use host::{USER_AGENT, excerpt, is_loopback};
 pub(super) use patience::{Trouble, chain, patiently};
 pub use pull::Platforms;
 
