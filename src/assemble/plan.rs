@@ -1,6 +1,7 @@
 //! From the parts of a root file system, in LinuxKit's order, to the segments of an initrd (law of the disk 1).
 //!
-//! - Where a later part has a path that an earlier one has too, the earlier one leaves it out; that is an [`Override`].
+//! - Where a later part has a path that an earlier one has too, the earlier one leaves it out; that is an [`Override`], but
+//!   where both have the same there: nothing is replaced by what a rule makes in every part (`etc/hosts`, say).
 //! - Nothing is written through a link: a directory in one part is a directory in all that have it.
 //! - `init` stands alone in the last segment, so that what is unpacked in part cannot boot.
 //! - A cpio archive has no extended attributes; they stand in one generated file that init applies.
@@ -195,17 +196,22 @@ fn leave_out_what_is_replaced(parts: &mut [Part]) -> Result<Vec<Override>, PlanE
             }
         }
     }
+    let entry_of = |at: usize, path: &TreePath| parts.get(at).and_then(|part| part.tree.entry(path));
+    let same: Vec<bool> = replaced
+        .iter()
+        .map(|(earlier, path, later)| entry_of(*earlier, path) == entry_of(*later, path))
+        .collect();
     let mut overrides = Vec::new();
-    for (earlier, path, later) in replaced {
+    for ((earlier, path, later), same) in replaced.into_iter().zip(same) {
         let by = parts.get(later).map(|part| part.name.clone()).unwrap_or_default();
         if let Some(part) = parts.get_mut(earlier) {
             take(&mut part.tree, &path);
-            overrides.push(Override {
+            overrides.extend((!same).then(|| Override {
                 path: path.to_string(),
                 of: part.name.clone(),
                 role: part.role,
                 by,
-            });
+            }));
         }
     }
     overrides.sort();
@@ -346,6 +352,16 @@ mod tests {
             (plan.overrides[0].path.as_str(), plan.overrides[0].by.as_str()),
             ("etc/a", "files")
         );
+    }
+
+    #[test]
+    fn what_is_the_same_in_both_parts_is_no_override() {
+        let etc = ("etc", Entry::directory(0o755));
+        let hosts = ("etc/hosts", file("127.0.0.1"));
+        let first = part("init[0]", &[("init", file("i")), etc.clone(), hosts.clone()]);
+        let plan = plan(&[first, part("init[1]", &[etc, hosts])]).unwrap();
+        assert_eq!(plan.segments[0].tree.entry(&path("etc/hosts")), None);
+        assert_eq!(plan.overrides, []);
     }
 
     #[test]
