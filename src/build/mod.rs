@@ -47,7 +47,7 @@ use crate::store::{Progress, Source};
 use crate::time::Time;
 use crate::tree::contents::Sink;
 use crate::verify::component::Gate;
-use crate::verify::image::{check_overrides, components, make};
+use crate::verify::image::{Identity, check_overrides, components, make};
 use crate::verify::{
     Anchors, Component, InputVerdict, Question, Supply, Verified, admit_inputs, disk, files, unsafe_accept_unsigned,
 };
@@ -214,6 +214,14 @@ fn judge(
         }
         return Ok(accepted);
     };
+    // What the policy would refuse of the finished image is refused before it is made, whoever seals it later.
+    let identity = Identity {
+        name: request.name,
+        arch: request.platform.architecture(),
+        epoch: request.epoch,
+        evaluated_at: request.at,
+    };
+    refusals.extend(identity.check(request.name, gate.policy, request.now, 0));
     if let Some(kernel) = &request.spec.kernel {
         let allowed = &gate.policy.image().cmdline;
         refusals.extend(kernel.cmdline.refusals(allowed, Some(&kernel.cmdline_place)));

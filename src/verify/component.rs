@@ -12,8 +12,11 @@ use crate::policy::{Policy, Requirement, Rule};
 use crate::reference::Reference;
 use crate::seal::statement::Admission;
 use crate::time::Time;
-use crate::tree::{Tree, list};
+use crate::tree::{Entry, Tree, TreePath, list};
 use crate::trust::Bundle;
+
+/// The directory whose bundles a node's init runs.
+const CONTAINERS: &str = "containers";
 
 /// A component with the evidence for it.
 #[derive(Clone, Debug)]
@@ -256,6 +259,26 @@ impl Verified<Component> {
         let advice = "write what the container needs in the YAML, or ask the policy's owner for `allow:`";
         let refusal = Refusal::new(Code::Privilege, &self.reference, expected, wanting.join(", "), advice);
         Err(refusal.at(container.image.place.clone()).into())
+    }
+
+    /// Checks that a component of `init` brings no containers: which run, and with what leave, the YAML alone says (law of the
+    /// gate 9). The empty directories in which they are put may be there.
+    ///
+    /// # Errors
+    /// A refusal (PRIVILEGE) that names the first path of one.
+    pub fn check_init(&self, name: &ImageName) -> Result<(), Failure> {
+        let brings = |(path, entry): &(&TreePath, &Entry)| {
+            let mut parts = path.as_bytes().split(|b| *b == b'/');
+            let below = parts.next() == Some(CONTAINERS.as_bytes());
+            below && !(entry.is_directory() && parts.count() < 2)
+        };
+        let Some((path, _)) = self.tree.iter().find(brings) else {
+            return Ok(());
+        };
+        let expected = format!("a component of `init` without anything in {CONTAINERS}/");
+        let advice = "write the container in the YAML, under onboot, onshutdown or services";
+        let refusal = Refusal::new(Code::Privilege, &self.reference, expected, format!("`{path}`"), advice);
+        Err(refusal.at(name.place.clone()).into())
     }
 }
 

@@ -89,7 +89,25 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         .memory
         .map(|memory| memory.epoch(&opened.signers.root, &predicate.name));
     let seen = seen.transpose()?.flatten().unwrap_or(0);
-    let mut refusals = check_identity(question, predicate, seen);
+    let identity = Identity {
+        name: &predicate.name,
+        arch: &predicate.arch,
+        epoch: predicate.epoch,
+        evaluated_at: predicate.evaluated_at,
+    };
+    let mut refusals = Vec::new();
+    refusals.extend(predicate.unsafe_accept_unsigned.then(|| {
+        let advice = "build it again without --unsafe-accept-unsigned";
+        let expected = "an image of components that somebody signed";
+        Refusal::new(
+            Code::Unsafe,
+            subject,
+            expected,
+            "it was built with --unsafe-accept-unsigned",
+            advice,
+        )
+    }));
+    refusals.extend(identity.check(subject, policy, now, seen));
     if predicate.unsafe_accept_unsigned {
         // Nothing judged its inputs, so nothing about them is in its evidence.
         return Err(Failure::Refused(refusals));
@@ -154,38 +172,46 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
 /// Name of node.yml in the evidence.
 pub const SPEC: &str = "spec";
 
-/// Judges every component that a specification names, and the privileges that their labels ask for; refusals are collected.
+/// Judges every component that a specification names, and the privileges that they ask for; refusals are collected.
 ///
 /// # Errors
-/// The first failure that is not a refusal.
+/// The first failure that is not a refusal, unless something is refused.
 pub fn components(
     gate: &Gate<'_>,
     spec: &Spec,
     supply: &mut dyn Supply,
     refusals: &mut Vec<Refusal>,
 ) -> Result<BTreeMap<Reference, Verified<Component>>, Failure> {
-    let mut components: BTreeMap<Reference, Verified<Component>> = BTreeMap::new();
-    let mut refused: Vec<&Reference> = Vec::new();
-    for (_, name) in spec.images() {
-        if components.contains_key(&name.reference) || refused.contains(&&name.reference) {
-            continue;
-        }
-        match gate.component(name, supply) {
-            Ok(component) => {
-                components.insert(name.reference.clone(), component);
+    let mut judged: BTreeMap<Reference, Result<Verified<Component>, Failure>> = BTreeMap::new();
+    let mut unknown = None;
+    for (role, name) in spec.images() {
+        let outcome = judged
+            .entry(name.reference.clone())
+            .or_insert_with(|| gate.component(name, supply));
+        match outcome {
+            Ok(component) if matches!(role, Role::Init(_)) => collect(refusals, component.check_init(name))?,
+            Ok(_) => {}
+            // It was judged once, and is refused on every line that names it.
+            Err(Failure::Refused(found)) => {
+                refusals.extend(found.iter().cloned().map(|refusal| refusal.at(name.place.clone())));
             }
-            Err(failure) => {
-                refused.push(&name.reference);
-                collect(refusals, Err(failure))?;
-            }
+            Err(failure) => unknown = unknown.or(Some(failure.clone())),
         }
     }
+    let components: BTreeMap<_, _> = judged
+        .into_iter()
+        .filter_map(|(reference, outcome)| Some((reference, outcome.ok()?)))
+        .collect();
     for (_, container) in spec.containers() {
         if let Some(component) = components.get(&container.image.reference) {
             collect(refusals, component.check_privileges(container))?;
         }
     }
-    Ok(components)
+    // What is refused stays refused, whatever could not be found out beside it.
+    match unknown {
+        Some(failure) if refusals.is_empty() => Err(failure),
+        _ => Ok(components),
+    }
 }
 
 /// Keeps refusals for one report of all of them; other failures end the work.
@@ -223,70 +249,57 @@ pub fn make(
     assemble::Image::new(spec, &inputs)
 }
 
-/// Compares name, architecture, epoch, age and safety with the policy.
-fn check_identity(question: &Question<'_>, predicate: &Predicate, seen: u64) -> Vec<Refusal> {
-    let Question {
-        subject, policy, now, ..
-    } = *question;
-    let image = policy.image();
-    let mut refusals = Vec::new();
-    let mut refuse = |code, key: &str, expected: String, found: String, advice: &str| {
-        let mut refusal = Refusal::new(code, subject, expected, found, advice);
-        refusal.place = image.place(key).cloned();
-        refusals.push(refusal);
-    };
-    if predicate.unsafe_accept_unsigned {
-        let advice = "build it again without --unsafe-accept-unsigned";
-        let expected = "an image of components that somebody signed".to_owned();
-        refuse(
-            Code::Unsafe,
-            "",
-            expected,
-            "it was built with --unsafe-accept-unsigned".to_owned(),
-            advice,
-        );
+/// What an image is, beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its architecture, as OCI names it.
+    pub arch: &'a str,
+    /// Its epoch.
+    pub epoch: u64,
+    /// When its inputs were judged.
+    pub evaluated_at: Time,
+}
+
+impl Identity<'_> {
+    /// Compares name, architecture, epoch and age with what the policy demands, and the epoch with the highest one `seen`.
+    ///
+    /// Each refusal stands where the policy demands it.
+    pub fn check(&self, subject: &str, policy: &Policy, now: Time, seen: u64) -> Vec<Refusal> {
+        let image = policy.image();
+        let mut refusals = Vec::new();
+        let mut refuse = |code, key: &str, expected: String, found: String, advice: &str| {
+            let mut refusal = Refusal::new(code, subject, expected, found, advice);
+            refusal.place = image.place(key).cloned();
+            refusals.push(refusal);
+        };
+        if let Some(name) = image.name.as_ref().filter(|name| *name != self.name) {
+            let (expected, found) = (format!("an image named `{name}`"), format!("`{}`", self.name));
+            refuse(Code::Name, "name", expected, found, "use the right image");
+        }
+        if let Some(arch) = image.arch.as_ref().filter(|arch| *arch != self.arch) {
+            let expected = format!("an image for {arch}");
+            refuse(
+                Code::Arch,
+                "arch",
+                expected,
+                self.arch.to_owned(),
+                "use the right image",
+            );
+        }
+        let lowest = image.min_epoch.max(seen);
+        if self.epoch < lowest {
+            let (expected, found) = (format!("epoch {lowest} or later"), format!("epoch {}", self.epoch));
+            refuse(Code::Epoch, "minEpoch", expected, found, "use a newer image");
+        }
+        if let Some(max) = image.max_age.filter(|max| now.unix() - self.evaluated_at.unix() > *max) {
+            let expected = format!("an image that was evaluated at most {} hours ago", max / 3600);
+            let found = format!("{}; it is {now}", self.evaluated_at);
+            refuse(Code::Expired, "maxAge", expected, found, "build the image again");
+        }
+        refusals
     }
-    if let Some(name) = &image.name
-        && *name != predicate.name
-    {
-        refuse(
-            Code::Name,
-            "name",
-            format!("an image named `{name}`"),
-            format!("`{}`", predicate.name),
-            "use the right image",
-        );
-    }
-    if let Some(arch) = &image.arch
-        && *arch != predicate.arch
-    {
-        refuse(
-            Code::Arch,
-            "arch",
-            format!("an image for {arch}"),
-            predicate.arch.clone(),
-            "use the right image",
-        );
-    }
-    let lowest = image.min_epoch.max(seen);
-    if predicate.epoch < lowest {
-        let expected = format!("epoch {lowest} or later");
-        refuse(
-            Code::Epoch,
-            "minEpoch",
-            expected,
-            format!("epoch {}", predicate.epoch),
-            "use a newer image",
-        );
-    }
-    if let Some(max) = image.max_age
-        && now.unix() - predicate.evaluated_at.unix() > max
-    {
-        let expected = format!("an image that was evaluated at most {} hours ago", max / 3600);
-        let found = format!("{}; it is {now}", predicate.evaluated_at);
-        refuse(Code::Expired, "maxAge", expected, found, "build the image again");
-    }
-    refusals
 }
 
 /// Refuses overrides of components whose rule forbids them.

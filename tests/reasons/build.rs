@@ -124,6 +124,106 @@ fn a_replaced_file_is_an_override_where_the_rule_forbids_it() {
 }
 
 #[test]
+fn what_every_part_of_init_has_alike_is_no_override() {
+    let node = accepted();
+    node.component("tools", &[("bin/tool", &noise(7, 100))]);
+    node.good(&["trust", "sign", "--at", NOW, "local.test/tools:v1"]);
+    node.edit(
+        "node.yml",
+        "  - local.test/init:v1\n",
+        "  - local.test/init:v1\n  - local.test/tools:v1\n",
+    );
+    node.edit(
+        "policy.yml",
+        "    proved: true\n",
+        "    proved: true\n    overrides: refuse\n",
+    );
+    let built = node.good(&Node::build_args("alike", &["--format", "raw-bios"]));
+    assert_eq!(built["overrides"], serde_json::json!([]));
+    node.component("tools", &[("bin/tool", &noise(7, 100)), ("etc/motd", b"mine")]);
+    node.good(&["trust", "sign", "--at", NOW, "local.test/tools:v1"]);
+    refused(&node, &[], "OVERRIDE", Some(8));
+}
+
+#[test]
+fn a_component_of_init_that_brings_a_container_asks_for_a_privilege() {
+    let node = accepted();
+    for (files, privilege) in [
+        (
+            vec![
+                ("init", noise(4, 30_000)),
+                ("containers/services/evil/config.json", b"{}".to_vec()),
+            ],
+            true,
+        ),
+        (vec![("init", noise(4, 30_000)), ("containers", b"file".to_vec())], true),
+        (
+            vec![("init", noise(4, 30_000)), ("containers.d/x", b"file".to_vec())],
+            false,
+        ),
+    ] {
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, content)| (*path, content.as_slice()))
+            .collect();
+        node.component("init", &files);
+        node.good(&["trust", "sign", "--at", NOW, "local.test/init:v1"]);
+        match privilege {
+            true => refused(&node, &[], "PRIVILEGE", Some(8)),
+            false => drop(node.good(&Node::build_args("other", &["--format", "raw-bios"]))),
+        }
+    }
+}
+
+#[test]
+fn an_image_that_its_own_policy_would_refuse_is_not_made_whoever_seals_it() {
+    let node = accepted();
+    let line = |text: &str| {
+        let policy = fs::read_to_string(node.path("policy.yml")).unwrap();
+        let at = policy.lines().position(|line| line.trim_start().starts_with(text));
+        at.map(|at| at as u64 + 1)
+    };
+    node.edit("policy.yml", "  name: node\n", "  name: other\n  minEpoch: 2\n");
+    let expected = [("NAME", line("name:")), ("EPOCH", line("minEpoch:"))];
+    all_refused(&node, &["--seal-request", "request.json"], &expected);
+    assert!(!node.path("request.json").exists());
+    all_refused(&node, &[], &expected);
+    node.good(&Node::build_args(
+        "named",
+        &["--name", "other", "--epoch", "2", "--format", "raw-bios"],
+    ));
+    all_refused(
+        &node,
+        &["--name", "other", "--epoch", "2", "--arch", "arm64"],
+        &[
+            ("ARCH", line("arch:")),
+            ("MALFORMED", Some(2)),
+            ("MALFORMED", Some(4)),
+            ("MALFORMED", Some(8)),
+            ("MALFORMED", Some(11)),
+        ],
+    );
+}
+
+#[test]
+fn a_component_is_refused_on_every_line_that_names_it() {
+    let node = accepted();
+    node.component("other", &[("bin/app", b"other")]);
+    node.edit("node.yml", "local.test/svc:v1", "local.test/other:v1");
+    let second = "  - name: again\n    image: local.test/other:v1\n    command: [/bin/app]\nfiles:\n";
+    node.edit("node.yml", "files:\n", second);
+    all_refused(&node, &[], &[("UNSIGNED", Some(11)), ("UNSIGNED", Some(14))]);
+}
+
+#[test]
+fn what_is_refused_is_said_although_something_else_could_not_be_found_out() {
+    let node = accepted();
+    node.edit("node.yml", "console=ttyS0", "console=ttyS0 init=/bin/sh");
+    node.good(&["cache", "rm", "local.test/svc:v1"]);
+    refused(&node, &[], "CMDLINE", Some(6));
+}
+
+#[test]
 fn a_command_line_that_turns_checks_off_is_refused() {
     let node = accepted();
     node.edit("node.yml", "console=ttyS0", "console=ttyS0 init=/bin/sh");
