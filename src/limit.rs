@@ -50,6 +50,9 @@ pub const FAT_BYTES: u64 = 64 << 30;
 /// Longest span in which a flipped bit is searched, in bytes: 4 GiB are hashed for it at most, a few seconds.
 pub const FLIP_SEARCH_BYTES: usize = 256 << 10;
 
+/// Largest file of a boot loader's component, in bytes: GRUB's core.img with every module stays below half of it.
+pub const LOADER_BYTES: usize = 1 << 20;
+
 /// Largest disk in a container, in bytes: its tables are made in memory, 32 MiB at this size.
 pub const DISK_BYTES: u64 = 256 << 30;
 

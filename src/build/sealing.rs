@@ -10,6 +10,7 @@ use crate::disk::assembly::Assembly;
 use crate::disk::merkle::{self, Merkle, Node};
 use crate::failure::Failure;
 use crate::key::{KeyError, Signer};
+use crate::limit;
 use crate::reference::Reference;
 use crate::seal::dsse::Signature;
 use crate::seal::statement::{
@@ -271,7 +272,7 @@ pub(super) fn loader(
             0;
             usize::try_from(size)
                 .ok()
-                .filter(|size| *size <= 1 << 20)
+                .filter(|size| *size <= limit::LOADER_BYTES)
                 .ok_or_else(missing)?
         ];
         let source = workshop.file(component, &digest)?;

@@ -62,7 +62,7 @@ pub(super) struct Build {
     #[arg(long, value_name = "N", default_value_t = segment::LEVEL, value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
     /// Use the digests and the time of this lock file [default with no value: the specification's name, ending in .lock]
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     locked: Option<Option<PathBuf>>,
     /// Seal with the private key in this file
     #[arg(long, value_name = "FILE", conflicts_with = "seal_request")]
@@ -182,6 +182,9 @@ impl Build {
         }
         if policy.spec().is_none() {
             return needs("the policy has no `spec:`; a release's specification has to be signed or listed there");
+        }
+        if policy.image().sealed.is_none() {
+            return needs("the policy has no `image: sealed:`; nobody could verify the release by it");
         }
         if !locked {
             return needs("it needs a lock file: `imgkit lock NODE.YML`, then --locked");

@@ -12,8 +12,10 @@ use crate::failure::Failure;
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::store::file::write_named;
 use crate::store::memory::Epochs;
+use crate::tree::{Node, list};
 use crate::verify::disk::{disk, read_seal};
 use crate::verify::files::files;
+use crate::verify::image::tree_name;
 use crate::verify::{Disk, Memory, Question, Verified};
 
 /// Verifies a finished image, offline.
@@ -94,14 +96,23 @@ pub(super) struct Show {
     /// Write the bytes that the seal's signatures are over (DSSE's PAE) and each signature to this directory, as seal.pae and KEYID.sig
     #[arg(long, value_name = "DIR")]
     seal_to: Option<PathBuf>,
+    /// Also list every file of every component, as the seal says it
+    #[arg(long)]
+    files: bool,
 }
 
 impl Show {
     pub(super) fn run(&self) -> Result<Report, Failure> {
         let subject = self.disk.subject();
-        let sealed = match self.disk.open()? {
-            Opened::Disk(guest) => read_seal(&subject, &guest)?.1,
-            Opened::Files(sealed, _) => *sealed,
+        let (place, sealed) = match self.disk.open()? {
+            Opened::Disk(guest) => {
+                let (place, sealed) = read_seal(&subject, &guest)?;
+                (
+                    json!({ "length": guest.len(), "seal": [place.offset, place.length] }),
+                    sealed,
+                )
+            }
+            Opened::Files(sealed, members) => (json!({ "members": members.keys().collect::<Vec<_>>() }), *sealed),
         };
         if let Some(dir) = &self.seal_to {
             write_seal(dir, &sealed)?;
@@ -115,6 +126,7 @@ impl Show {
             "{}  NOT JUDGED  {} epoch {}, evaluated {}\n",
             about.name, about.arch, about.epoch, about.evaluated_at
         );
+        let _ = writeln!(text, "  place {place}");
         let _ = writeln!(text, "  command line: {}", about.cmdline);
         for subject in &statement.subject {
             let _ = writeln!(text, "  subject {} {}", subject.name, json!(subject.digest));
@@ -122,14 +134,36 @@ impl Show {
         for signature in sealed.envelope.signatures() {
             let _ = writeln!(text, "  signature by {}", signature.keyid);
         }
+        let mut trees = Vec::new();
         for component in &about.components {
+            let name = tree_name(&component.tree);
+            let list = evidence
+                .document(&name)
+                .ok_or_else(|| unjudged(&format!("it has no document {name}")))?;
+            let tree = list::parse(list).map_err(|error| unjudged(&error))?;
+            let files = tree
+                .iter()
+                .filter(|(_, entry)| matches!(entry.node, Node::File { .. }))
+                .count();
+            let bytes = tree.content_bytes();
             let _ = writeln!(
                 text,
-                "  component {} {} tree {}",
+                "  component {} {} tree {}: {} entries, {files} files of {bytes} bytes",
                 component.reference,
                 component.document.short(),
-                component.tree.short()
+                component.tree.short(),
+                tree.len(),
             );
+            trees.push(
+                json!({ "reference": component.reference, "entries": tree.len(), "files": files, "bytes": bytes }),
+            );
+            if self.files {
+                // A list is one line an entry, made to be read.
+                let lines = String::from_utf8_lossy(list);
+                lines.lines().skip(1).for_each(|line| {
+                    let _ = writeln!(text, "    {line}");
+                });
+            }
         }
         for segment in &about.segments {
             let _ = writeln!(text, "  {:>12}  segment {}", segment.length, segment.owner);
@@ -147,7 +181,8 @@ impl Show {
             .iter()
             .map(|signature| &signature.keyid)
             .collect();
-        let json = json!({ "judged": false, "statement": statement, "signatures": signatures, "evidence": documents });
+        let json = json!({ "judged": false, "statement": statement, "signatures": signatures, "evidence": documents,
+            "place": place, "trees": trees });
         Ok(Report::new(text, json))
     }
 }

@@ -3,12 +3,10 @@
 use std::io::{self, Cursor, Write};
 
 use crate::failure::Failure;
+use crate::limit;
 
 /// Size of the volume: room for user data up to Nova's limit of 64 KiB, many times over.
 const VOLUME_BYTES: usize = 4 << 20;
-
-/// Largest document on the drive.
-const DOCUMENT_BYTES: usize = 1 << 20;
 
 /// What the drive holds.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +24,9 @@ impl ConfigDrive {
     /// [`Failure::Malformed`] when a document is larger than 1 MiB or the metadata are not a JSON object.
     pub fn image(&self) -> Result<Vec<u8>, Failure> {
         let user_data = self.user_data.as_deref();
-        if self.meta_data.len() > DOCUMENT_BYTES || user_data.is_some_and(|data| data.len() > DOCUMENT_BYTES) {
+        if self.meta_data.len() > limit::METADATA_BYTES
+            || user_data.is_some_and(|data| data.len() > limit::METADATA_BYTES)
+        {
             return Err(Failure::malformed("metadata", "a document is larger than 1 MiB"));
         }
         let parsed: Result<serde_json::Map<_, _>, _> = serde_json::from_slice(&self.meta_data);
