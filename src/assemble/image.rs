@@ -11,6 +11,9 @@ use crate::tree::{Entry, Node, Tree, TreePath};
 /// Directory of the kernel and its companions; it is not part of the initrd.
 const BOOT: &str = "boot";
 
+/// Name of the part that holds everything that is generated of the specification, and the files that it names.
+pub const GENERATED: &str = "generated files";
+
 /// An image before it is written.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -85,7 +88,7 @@ fn parts(layout: Layout) -> (Vec<Part>, Memory) {
         }
     }
     parts.push(Part {
-        name: "generated files".into(),
+        name: GENERATED.into(),
         role: None,
         tree: generated,
     });

@@ -10,5 +10,5 @@ pub mod grub;
 pub mod image;
 pub mod plan;
 
-pub use image::Image;
+pub use image::{GENERATED, Image};
 pub use plan::{Override, Part, Plan, PlanError, Segment};

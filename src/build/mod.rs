@@ -49,7 +49,8 @@ use crate::tree::contents::Sink;
 use crate::verify::component::Gate;
 use crate::verify::image::{Identity, check_overrides, components, make};
 use crate::verify::{
-    Anchors, Component, InputVerdict, Question, Supply, Verified, admit_inputs, disk, files, unsafe_accept_unsigned,
+    Anchors, Component, InputVerdict, Question, Supply, Verified, admit_inputs, disk, files, unjudged_inputs,
+    unsafe_accept_unsigned,
 };
 use formats::Pending;
 use sealing::Draft;
@@ -265,15 +266,9 @@ fn judge_inputs(
         digest: Digest::sha256(request.spec_bytes),
     };
     let inputs = std::iter::once(&spec).chain(sources);
-    let unjudged = |input: &InputRecord| InputVerdict {
-        name: input.name.clone(),
-        digest: input.digest,
-        admitted_by: None,
-        metadata: None,
-    };
     match request.gate() {
         Some(gate) => admit_inputs(&gate, request.spec, inputs, refusals),
-        None => Ok(inputs.map(unjudged).collect()),
+        None => Ok(unjudged_inputs(request.spec, inputs)),
     }
 }
 

@@ -324,14 +324,7 @@ fn report(built: &Built) -> Report {
         let _ = writeln!(text, "OVERRIDE {} of {} by {}", replaced.path, replaced.of, replaced.by);
     }
     for input in &built.inputs {
-        match &input.admitted_by {
-            Some(by) => {
-                let _ = writeln!(text, "INPUT {} {} {by}", input.name, input.digest.short());
-            }
-            None => {
-                let _ = writeln!(text, "UNSIGNED INPUT {} {}", input.name, input.digest.short());
-            }
-        }
+        let _ = writeln!(text, "{input}");
     }
     for output in &built.outputs {
         let _ = writeln!(text, "{} {} bytes {}", output.path.display(), output.size, output.image);

@@ -15,7 +15,7 @@ use crate::failure::{Code, Failure, Refusal};
 use crate::oci::{Image, Platform, walk};
 use crate::policy::Policy;
 use crate::reference::Reference;
-use crate::seal::statement::{Predicate, Statement};
+use crate::seal::statement::{Layout, Predicate, Statement};
 use crate::seal::{Evidence, Sealed};
 use crate::time::Time;
 use crate::tree::{Tree, list};
@@ -65,6 +65,11 @@ impl Judged {
     pub(super) fn needs_proof(&self, policy: &Policy) -> bool {
         let by_rule = |component: &Verified<Component>| component.rule().is_some_and(|rule| rule.proved);
         policy.image().proved || self.components.values().any(by_rule)
+    }
+
+    /// Tells whether the image is one archive.
+    pub(super) fn is_archive(&self) -> bool {
+        matches!(&self.predicate().layout, Layout::Files { format, .. } if format == "tar")
     }
 
     /// Finds the component that plays a part in the specification.

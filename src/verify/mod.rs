@@ -17,8 +17,8 @@ pub use anchors::{Anchor, Anchors, Metadata};
 pub use component::{Component, Gate, Supply, tree_mismatch, unsafe_accept_unsigned};
 pub use disk::Disk;
 pub use image::{Memory, Question};
-pub use input::{InputVerdict, admit_inputs};
-pub use report::{ComponentReport, DiskReport, State};
+pub use input::{InputState, InputVerdict, admit_inputs, unjudged_inputs};
+pub use report::{ComponentReport, DiskReport, ExtentReport, State};
 pub use seal::{SealSigners, trust_name};
 
 use std::ops::Deref;

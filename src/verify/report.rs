@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::image::Judged;
-use super::input::InputVerdict;
+use super::input::{InputState, InputVerdict};
 use super::seal::SealSigners;
-use crate::assemble::Override;
+use crate::assemble::{GENERATED, Override, grub};
 use crate::config::rootfs::Applied;
 use crate::config::spec::Role;
 use crate::digest::Digest;
-use crate::disk::extents::{Extent, Extents};
+use crate::disk::extents::{Extent, Extents, Owner};
 use crate::reference::Reference;
 use crate::seal::statement::{Admission, Layout};
 use crate::time::Time;
@@ -49,6 +49,17 @@ pub struct ComponentReport {
     pub rules: BTreeMap<String, usize>,
 }
 
+/// An extent, and what reports call its owner.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtentReport {
+    /// The extent.
+    #[serde(flatten)]
+    pub extent: Extent,
+    /// The owner in words, with the inputs among its bytes that nobody vouches for, and where the specification names them.
+    pub owner_text: String,
+}
+
 /// What was found of a disk.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,7 +83,7 @@ pub struct DiskReport {
     /// The inputs that are no components.
     pub inputs: Vec<InputVerdict>,
     /// Every extent, in order.
-    pub extents: Vec<Extent>,
+    pub extents: Vec<ExtentReport>,
     /// How many bytes each owner has.
     pub bytes_by_owner: BTreeMap<String, u64>,
     /// How many components were proved.
@@ -110,11 +121,17 @@ impl DiskReport {
             asserted: count(State::Asserted),
             components,
             inputs: judged.inputs.clone(),
-            extents: extents.iter().cloned().collect(),
+            extents: extents
+                .iter()
+                .map(|extent| ExtentReport {
+                    extent: extent.clone(),
+                    owner_text: owner_text(judged, &extent.owner),
+                })
+                .collect(),
             bytes_by_owner: extents
                 .totals()
                 .into_iter()
-                .map(|(owner, bytes)| (owner.to_string(), bytes))
+                .map(|(owner, bytes)| (owner_text(judged, owner), bytes))
                 .collect(),
             not_checked,
         }
@@ -166,14 +183,7 @@ impl DiskReport {
             }
         }
         for input in &self.inputs {
-            match &input.admitted_by {
-                Some(by) => {
-                    let _ = writeln!(text, "  INPUT {} {} {by}", input.name, input.digest.short());
-                }
-                None => {
-                    let _ = writeln!(text, "  UNSIGNED INPUT {} {}", input.name, input.digest.short());
-                }
-            }
+            let _ = writeln!(text, "  {input}");
         }
         let total: u64 = self.bytes_by_owner.values().sum();
         for (owner, bytes) in &self.bytes_by_owner {
@@ -188,6 +198,27 @@ impl DiskReport {
             let _ = writeln!(text, "  not checked: {what}");
         }
         text
+    }
+}
+
+/// Names an owner, with the unsigned inputs that its bytes are made of (law of the gate 8).
+fn owner_text(judged: &Judged, owner: &Owner) -> String {
+    let inputs = judged.inputs.as_slice();
+    let made_of = match owner {
+        Owner::Segment { component } if component == GENERATED => inputs,
+        // The specification alone, which is the first input.
+        Owner::File { name } if name == grub::CONFIG => inputs.get(..1).unwrap_or_default(),
+        // An archive is one extent.
+        Owner::File { .. } if judged.is_archive() => inputs,
+        _ => &[],
+    };
+    let unsigned = made_of.iter().filter(|input| input.state == InputState::Unsigned);
+    let names: Vec<String> = unsigned
+        .map(|input| format!("{} ({})", input.name, input.place))
+        .collect();
+    match names.is_empty() {
+        true => owner.to_string(),
+        false => format!("{owner}, UNSIGNED INPUT {}", names.join(", ")),
     }
 }
 

@@ -161,9 +161,13 @@ impl Node {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
+        self.command_as("json", args)
+    }
+
+    fn command_as(&self, output: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imgkit"));
         command
-            .args(["--output", "json"])
+            .args(["--output", output])
             .args(args)
             .current_dir(self.dir.path())
             .env_clear();
@@ -183,6 +187,17 @@ impl Node {
 
     pub fn run(&self, args: &[&str]) -> Answer {
         answer(&mut self.command(args))
+    }
+
+    /// What a command that is to end well prints for people.
+    pub fn text(&self, args: &[&str]) -> String {
+        let output = self.command_as("text", args).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
     }
 
     pub fn good(&self, args: &[&str]) -> Value {

@@ -135,3 +135,72 @@ fn an_input_that_no_signed_name_can_stand_for_is_unsigned() {
     sign_input(&node, "node.yml", "node.yml");
     node.good(&Node::build_args("again", &["--format", "raw-bios"]));
 }
+
+#[test]
+fn an_unsigned_input_reads_so_with_its_line_in_reports_and_at_its_extents() {
+    let node = accepted();
+    node.edit("node.yml", "    contents: node\n", "    source: beside\n");
+    node.write("beside", "node");
+    let args = node.sealed_args("out");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let built = node.good(&args);
+    let lines = [
+        "UNSIGNED INPUT node.yml (node.yml:1:1)",
+        "UNSIGNED INPUT beside (node.yml:14:5)",
+    ];
+    for said in [
+        node.text(&args),
+        node.text(&["verify", "--policy", "policy.yml", "out/node.qcow2"]),
+    ] {
+        lines.iter().for_each(|line| assert!(said.contains(line), "{said}"));
+    }
+    let both = "UNSIGNED INPUT node.yml (node.yml:1:1), beside (node.yml:14:5)";
+    for (image, owners) in [
+        (
+            "out/node-bios.img",
+            &[
+                "file GRUB.CFG, UNSIGNED INPUT node.yml (node.yml:1:1)",
+                "initrd segment of generated files, BOTH",
+            ][..],
+        ),
+        ("out/node.seal", &["initrd segment of generated files, BOTH"]),
+        ("out/node.tar.seal", &["file node.tar, BOTH"]),
+    ] {
+        let report = node.verify(image).json["result"].take();
+        for inputs in [&built["inputs"], &report["inputs"]] {
+            let inputs = inputs.as_array().unwrap();
+            let found: Vec<_> = inputs
+                .iter()
+                .map(|input| (input["state"].as_str(), input["place"]["line"].as_u64()))
+                .collect();
+            assert_eq!(
+                found,
+                [(Some("UNSIGNED INPUT"), Some(1)), (Some("UNSIGNED INPUT"), Some(14))]
+            );
+        }
+        let marked: Vec<&str> = report["extents"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|extent| extent["ownerText"].as_str())
+            .filter(|text| text.contains("UNSIGNED INPUT"))
+            .collect();
+        let mut owners: Vec<String> = owners.iter().map(|owner| owner.replace("BOTH", both)).collect();
+        owners
+            .iter()
+            .for_each(|owner| assert!(report["bytesByOwner"][owner].is_u64(), "{owner}: {report}"));
+        owners.sort();
+        let mut marked: Vec<String> = marked.into_iter().map(str::to_owned).collect();
+        marked.sort();
+        assert_eq!(marked, owners, "{image}");
+    }
+    // The twin: signed, and no word of it.
+    node.edit("policy.yml", "image:\n", SPEC_SIGNED);
+    ["node.yml", "beside"]
+        .iter()
+        .for_each(|name| sign_input(&node, name, name));
+    node.build_sealed("signed");
+    let report = node.verify("signed/node-bios.img").json;
+    assert_eq!(report["result"]["inputs"][1]["state"], "ADMITTED");
+    assert!(!report.to_string().contains("UNSIGNED INPUT"), "{report}");
+}

@@ -120,7 +120,8 @@ impl Fixture {
             disk,
             extents: Vec::new(),
         };
-        fixture.extents = fixture.check(fixture.disk.clone(), NEITHER).unwrap().extents;
+        let report = fixture.check(fixture.disk.clone(), NEITHER).unwrap();
+        fixture.extents = report.extents.into_iter().map(|report| report.extent).collect();
         fixture
     }
 
