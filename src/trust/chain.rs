@@ -345,17 +345,25 @@ fn top_level_keys(root: &Root, role: &str) -> RoleKeys {
 }
 
 fn check_described(file: &str, meta: &MetaFile, bytes: &[u8]) -> Result<(), TrustError> {
-    if let Some(length) = meta.length.filter(|length| *length != bytes.len() as u64) {
-        return Err(TrustError::Digest {
-            subject: file.to_owned(),
-            expected: format!("{length} bytes"),
-            found: format!("{} bytes", bytes.len()),
-        });
+    if let Some(length) = meta.length {
+        check_length(file, length, bytes)?;
     }
     meta.hashes.as_ref().map_or(Ok(()), |hashes| hashes.check(file, bytes))
 }
 
-fn check_version(role: &str, expected: u64, found: u64) -> Result<(), TrustError> {
+/// Refuses a file that is not exactly as long as other metadata say.
+pub(super) fn check_length(file: &str, expected: u64, bytes: &[u8]) -> Result<(), TrustError> {
+    match expected == bytes.len() as u64 {
+        true => Ok(()),
+        false => Err(TrustError::Digest {
+            subject: file.to_owned(),
+            expected: format!("{expected} bytes"),
+            found: format!("{} bytes", bytes.len()),
+        }),
+    }
+}
+
+pub(super) fn check_version(role: &str, expected: u64, found: u64) -> Result<(), TrustError> {
     check_not_older(role, expected, found)?;
     match found == expected {
         true => Ok(()),
@@ -367,7 +375,7 @@ fn check_version(role: &str, expected: u64, found: u64) -> Result<(), TrustError
     }
 }
 
-fn check_not_older(role: &str, expected: u64, found: u64) -> Result<(), TrustError> {
+pub(super) fn check_not_older(role: &str, expected: u64, found: u64) -> Result<(), TrustError> {
     match found >= expected {
         true => Ok(()),
         false => Err(TrustError::Rollback {
@@ -378,12 +386,21 @@ fn check_not_older(role: &str, expected: u64, found: u64) -> Result<(), TrustErr
     }
 }
 
-/// Refuses another content under a version that was trusted before.
 fn check_same_content<T: super::metadata::Body>(known: &Signed<T>, new: &Signed<T>) -> Result<(), TrustError> {
-    match known.version() == new.version() && !known.says_the_same_as(new) {
+    let versions = (known.version(), new.version());
+    check_one_content(new.file(), versions, || known.says_the_same_as(new))
+}
+
+/// Refuses another content under a version that was trusted before.
+pub(super) fn check_one_content(
+    file: &str,
+    (known, new): (u64, u64),
+    same: impl FnOnce() -> bool,
+) -> Result<(), TrustError> {
+    match known == new && !same() {
         true => Err(TrustError::Digest {
-            subject: new.file().to_owned(),
-            expected: format!("the version {} that was trusted before", known.version()),
+            subject: file.to_owned(),
+            expected: format!("the version {known} that was trusted before"),
             found: "another content under the same version".to_owned(),
         }),
         false => Ok(()),

@@ -72,6 +72,12 @@ pub enum TrustError {
         /// The file.
         file: String,
     },
+    /// The place has no collection of that name.
+    #[error("there is no collection {gun}")]
+    NoCollection {
+        /// The collection looked for.
+        gun: String,
+    },
     /// No role of that name is delegated to.
     #[error("the collection has no role `{role}`")]
     NoRole {
@@ -93,6 +99,12 @@ pub enum TrustError {
         key: KeyId,
         /// When it was revoked.
         since: Since,
+    },
+    /// A role that was delegated to has no metadata (Notary's dialect).
+    #[error("{role} is delegated to, but the snapshot does not list it: nobody has signed it yet, or it is withheld")]
+    Unlisted {
+        /// The role.
+        role: String,
     },
     /// Older than what was trusted before, or than what other metadata name.
     #[error("{role}: expected version {expected} or later, found {found}")]
@@ -216,6 +228,12 @@ impl TrustError {
                 self.to_string(),
                 "fetch the collection again; if it stays so, its publisher's tool or somebody on the way broke it",
             ),
+            Self::NoCollection { gun } => (
+                Code::Unsigned,
+                format!("a signed collection {gun}"),
+                "the server says that it has none".to_owned(),
+                "check the collection's name and the server; it has to be published there first",
+            ),
             Self::NoRole { role } => (
                 Code::WrongKey,
                 format!("a role `{role}` in the collection"),
@@ -257,6 +275,12 @@ impl TrustError {
                 format!("{needed} signatures"),
                 "none".to_owned(),
                 "have it signed by the role's keys",
+            ),
+            Self::Unlisted { role } => (
+                Code::Unsigned,
+                format!("metadata of {role}, which is trusted with the name"),
+                self.to_string(),
+                "have the role's keys sign it, or the collection's owner remove the delegation",
             ),
             Self::WrongKey { expected, .. } => (
                 Code::WrongKey,

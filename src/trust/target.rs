@@ -255,6 +255,15 @@ impl From<&Header> for Mark {
     }
 }
 
+impl From<&super::notary::Header> for Mark {
+    fn from(header: &super::notary::Header) -> Self {
+        Self {
+            version: header.version,
+            expires: header.expires,
+        }
+    }
+}
+
 /// Version and expiry of one role's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoleMark {

@@ -141,9 +141,9 @@ impl<T: Body> Signed<T> {
         self.threshold
     }
 
-    /// Returns the signatures as they stand there.
-    pub fn signatures(&self) -> &[NotarySignature] {
-        &self.document.signatures
+    /// Returns the document as it was read.
+    pub fn document(&self) -> &Unverified<T> {
+        &self.document
     }
 
     /// Checks the signatures against further keys (a root's against its own).

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::hashes::NotaryHashes;
-use super::key::Keys;
+use super::key::{Keys, NotaryKey};
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
+use crate::trust::RoleKeys;
 use crate::trust::names;
 
 /// The signed part of one kind of metadata.
@@ -94,6 +95,16 @@ pub struct Root {
 }
 
 impl Root {
+    /// Returns the keys of a top-level role.
+    pub fn role_keys(&self, role: &str) -> RoleKeys<NotaryKey> {
+        let (keyids, threshold) = match self.roles.get(role) {
+            Some(role) => (role.keyids.as_slice(), role.threshold),
+            // No number of signatures is enough for a role that the root does not have.
+            None => (&[] as &[KeyId], u32::MAX),
+        };
+        RoleKeys::of(role, keyids, threshold, |id| self.keys.get(id).cloned())
+    }
+
     /// Makes version 1, without keys and roles.
     pub fn new(expires: Time) -> Self {
         Self {
@@ -321,6 +332,20 @@ pub struct Delegations {
     /// Members that imgkit does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl Delegations {
+    /// Returns the role of a name, if it is delegated to.
+    pub fn role(&self, name: &str) -> Option<&DelegatedRole> {
+        self.roles.iter().find(|role| role.name == name)
+    }
+
+    /// Returns the keys of one of the roles.
+    pub fn role_keys(&self, role: &DelegatedRole) -> RoleKeys<NotaryKey> {
+        RoleKeys::of(&role.name, &role.keyids, role.threshold, |id| {
+            self.keys.get(id).cloned()
+        })
+    }
 }
 
 /// One role that another trusts with names.

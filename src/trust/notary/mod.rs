@@ -6,20 +6,26 @@
 //! - Stricter than the real client wherever it is lax: `docs/notary.md` lists each difference.
 
 mod certificate;
+mod chain;
+mod client;
 mod der;
 mod document;
 mod hashes;
 mod key;
 mod metadata;
+mod search;
 mod wire;
 
 pub use certificate::{Certificate, NewCertificate};
+pub use chain::{AtRoot, AtSnapshot, AtTargets, AtTimestamp, NotaryChain, NotaryKnown};
+pub use client::{NotaryClient, NotaryPin};
 pub use document::{Draft, Signed, Unverified};
 pub use hashes::NotaryHashes;
 pub use key::{Keys, Method, NotaryKey, NotaryKeyType, NotarySignature};
 pub use metadata::{
     Body, DelegatedRole, Delegations, FileMeta, Header, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role,
 };
+pub use search::{ContentCheck, NotaryEvidence, NotarySearch, NotaryTarget, NotaryWanted, RELEASES};
 
 #[cfg(test)]
 mod tests;

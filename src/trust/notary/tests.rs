@@ -23,11 +23,6 @@ fn root() -> Root {
     root.unverified_body().clone()
 }
 
-fn keys(root: &Root, role: &str) -> RoleKeys<NotaryKey> {
-    let named = &root.roles[role];
-    RoleKeys::of(role, &named.keyids, named.threshold, |id| root.keys.get(id).cloned())
-}
-
 fn ed25519(seed: u8) -> (NotaryKey, SigningKey) {
     let key = SigningKey::from_seed(&[seed; 32]).unwrap();
     (NotaryKey::plain(key.public().clone()).unwrap(), key)
@@ -42,7 +37,7 @@ fn the_references_worked_example_verifies() {
         digest,
         "78016d98b2cf8b05a3424baa5bd9c56008d1cf89f5fe8c60c4d8ee0a99aba22d"
     );
-    let signed = timestamp.verify(&keys(&root(), "timestamp")).unwrap();
+    let signed = timestamp.verify(&root().role_keys("timestamp")).unwrap();
     assert_eq!(
         signed.signers()[0].as_str(),
         "d66951b8e6e5d798d70d0edd9c5cdb2c77cfc3c17ef413049c062c88628159bf"

@@ -1,0 +1,233 @@
+//! The client: walks a Notary server's metadata along the [`NotaryChain`].
+
+use super::chain::{AtRoot, AtTargets, NotaryChain, NotaryKnown, root_file};
+use super::document::Unverified;
+use super::metadata::Root;
+use super::search::{NotarySearch, NotaryTarget};
+use crate::key::KeyId;
+use crate::limit;
+use crate::time::Time;
+use crate::trust::Source;
+use crate::trust::TrustError;
+use crate::trust::Wanted;
+
+/// What a user trusts a collection by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotaryPin {
+    /// A root file.
+    Root(Vec<u8>),
+    /// The id of a root key with its certificate, which signed some version of the root.
+    Key(KeyId),
+    /// Whatever the server has now, unless the collection was seen before.
+    UnsafeFirstUse,
+}
+
+/// A collection whose top-level metadata were checked from a trusted root down to its targets.
+#[derive(Debug)]
+pub struct NotaryClient<S> {
+    source: S,
+    chain: NotaryChain<AtTargets>,
+}
+
+impl<S: Source> NotaryClient<S> {
+    /// Checks a collection's metadata from `pin` down to the top-level targets.
+    ///
+    /// # Errors
+    /// [`TrustError`] of the step that failed; [`TrustError::NoCollection`] when the source says that it has none.
+    pub fn refresh(
+        gun: &str,
+        pin: &NotaryPin,
+        known: NotaryKnown,
+        mut source: S,
+        now: Time,
+    ) -> Result<Self, TrustError> {
+        let mut chain = begin(gun, pin, known, &mut source, now)?;
+        while let Some(bytes) = fetch(&mut source, &chain.wanted()?)? {
+            chain = chain.root(&bytes)?;
+        }
+        let walked = chain.version();
+        let timestamp = match fetch(&mut source, &timestamp_file())? {
+            Some(bytes) => bytes,
+            None => {
+                need_root(gun, &mut source)?;
+                return Err(missing(&timestamp_file()));
+            }
+        };
+        let chain = chain.timestamp(&timestamp)?;
+        let wanted = chain.wanted();
+        let snapshot = cached_or(chain.cached(), &mut source, &wanted)?;
+        let chain = match chain.snapshot(&snapshot) {
+            Ok(chain) => chain,
+            Err(error) => return Err(why_not_this_root(walked, &mut source, error)),
+        };
+        let wanted = chain.wanted()?;
+        let targets = cached_or(chain.cached(), &mut source, &wanted)?;
+        let chain = chain.targets(&targets)?;
+        Ok(Self { source, chain })
+    }
+
+    /// Looks `name` up, and fetches metadata of the delegated roles that have to be asked.
+    ///
+    /// # Errors
+    /// [`TrustError::Absent`] when nobody who may sign the name does; [`TrustError`] when a role that has to be asked
+    /// cannot be.
+    pub fn target(&mut self, name: &str) -> Result<NotaryTarget, TrustError> {
+        loop {
+            match self.chain.search(name)? {
+                NotarySearch::Found(target) => return Ok(*target),
+                NotarySearch::Wanted(wanted) => self.fetch(&wanted)?,
+            }
+        }
+    }
+
+    /// Fetches the metadata of every delegated role, and returns the reason for each that cannot be trusted.
+    ///
+    /// # Errors
+    /// [`TrustError`] when a delegation is not one that Notary has, or the source cannot be read.
+    pub fn fetch_roles(&mut self) -> Result<Vec<(String, TrustError)>, TrustError> {
+        let mut bad: Vec<(String, TrustError)> = Vec::new();
+        loop {
+            let missing = self.chain.missing_roles()?;
+            let tried = |role: &str| bad.iter().any(|(other, _)| other == role);
+            let next: Vec<_> = missing.into_iter().filter(|wanted| !tried(wanted.role())).collect();
+            if next.is_empty() {
+                return Ok(bad);
+            }
+            for wanted in next {
+                match self.fetch(&wanted) {
+                    Ok(()) => {}
+                    Err(error @ TrustError::Source(_)) => return Err(error),
+                    Err(error) => bad.push((wanted.role().to_owned(), error)),
+                }
+            }
+        }
+    }
+
+    /// Returns the chain, for what it holds beyond look-ups.
+    pub fn chain(&self) -> &NotaryChain<AtTargets> {
+        &self.chain
+    }
+
+    fn fetch(&mut self, wanted: &super::search::NotaryWanted) -> Result<(), TrustError> {
+        let bytes = match self.chain.cached(wanted) {
+            Some(bytes) => bytes,
+            None => need(&mut self.source, wanted.wanted())?,
+        };
+        self.chain.delegated(wanted, &bytes)
+    }
+}
+
+/// Finds the root that the pin trusts.
+fn begin(
+    gun: &str,
+    pin: &NotaryPin,
+    known: NotaryKnown,
+    source: &mut impl Source,
+    now: Time,
+) -> Result<NotaryChain<AtRoot>, TrustError> {
+    match pin {
+        NotaryPin::Root(root) => {
+            let chain = NotaryChain::pinned(gun, root, known, now);
+            chain.map_err(|error| TrustError::Pin {
+                problem: error.to_string(),
+            })
+        }
+        NotaryPin::Key(key) => begin_with_key(gun, key, known, source, now),
+        NotaryPin::UnsafeFirstUse => {
+            let root = match &known.root {
+                Some(root) => root.clone(),
+                None => need_root(gun, source)?,
+            };
+            NotaryChain::pinned(gun, &root, known, now)
+        }
+    }
+}
+
+/// Finds the newest root, or else the first one, that the pinned key signed as one of its own keys.
+fn begin_with_key(
+    gun: &str,
+    key: &KeyId,
+    known: NotaryKnown,
+    source: &mut impl Source,
+    now: Time,
+) -> Result<NotaryChain<AtRoot>, TrustError> {
+    let newest = need_root(gun, source)?;
+    let newest = NotaryChain::pinned(gun, &newest, known.clone(), now)?;
+    if newest.is_signed_by(key) {
+        return Ok(newest);
+    }
+    let mut version = 1;
+    while version < newest.version().min(limit::ROOT_ROTATIONS) {
+        let Some(root) = fetch(source, &root_file(version))? else {
+            break;
+        };
+        let older = NotaryChain::pinned(gun, &root, known.clone(), now)?;
+        if older.is_signed_by(key) {
+            return Ok(older);
+        }
+        version += 1;
+    }
+    let root = newest.newest_root().body();
+    Err(TrustError::WrongKey {
+        role: "root".to_owned(),
+        expected: vec![key.clone()],
+        found: root.role_keys("root").keyids().to_vec(),
+    })
+}
+
+fn need_root(gun: &str, source: &mut impl Source) -> Result<Vec<u8>, TrustError> {
+    let root = fetch(source, &newest_root_file())?;
+    root.ok_or_else(|| TrustError::NoCollection { gun: gun.to_owned() })
+}
+
+/// Says why a snapshot does not go with the newest root that could be walked to: the server has one, but not those between.
+fn why_not_this_root(walked: u64, source: &mut impl Source, error: TrustError) -> TrustError {
+    if !matches!(&error, TrustError::Digest { subject, .. } if subject == "root") {
+        return error;
+    }
+    let offered = fetch(source, &newest_root_file()).ok().flatten();
+    let offered = offered.and_then(|bytes| Unverified::<Root>::parse("root", &bytes, limit::ROOT_BYTES).ok());
+    match offered.map(|root| root.unverified_body().header.version) {
+        Some(found) if found > walked + 1 => TrustError::Version {
+            role: "root".to_owned(),
+            expected: walked + 1,
+            found,
+        },
+        _ => error,
+    }
+}
+
+fn newest_root_file() -> Wanted {
+    Wanted {
+        file: "root.json".to_owned(),
+        max: limit::ROOT_BYTES,
+    }
+}
+
+fn timestamp_file() -> Wanted {
+    Wanted {
+        file: "timestamp.json".to_owned(),
+        max: limit::TIMESTAMP_BYTES,
+    }
+}
+
+fn cached_or(cached: Option<&[u8]>, source: &mut impl Source, wanted: &Wanted) -> Result<Vec<u8>, TrustError> {
+    match cached {
+        Some(bytes) => Ok(bytes.to_vec()),
+        None => need(source, wanted),
+    }
+}
+
+fn fetch(source: &mut impl Source, wanted: &Wanted) -> Result<Option<Vec<u8>>, TrustError> {
+    source.file(&wanted.file, wanted.max).map_err(TrustError::Source)
+}
+
+fn need(source: &mut impl Source, wanted: &Wanted) -> Result<Vec<u8>, TrustError> {
+    fetch(source, wanted)?.ok_or_else(|| missing(wanted))
+}
+
+fn missing(wanted: &Wanted) -> TrustError {
+    TrustError::Missing {
+        file: wanted.file.clone(),
+    }
+}

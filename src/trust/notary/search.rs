@@ -1,0 +1,444 @@
+//! Looking names up in a Notary collection, and listing all of them.
+//!
+//! - `targets/releases` is asked first, with what it delegates to, if the collection has it: what docker pulls by a tag is
+//!   what stands there. Then the top level, then the roles it delegates to, in order, each before those after it.
+//! - A role says nothing of names outside its own paths and those of the roles above it.
+//! - A role that has to be asked and cannot be trusted is an error for the names it covers. The real client goes on.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::chain::{AtTargets, NotaryChain, hashed, is_described, meta_of, verify_targets};
+use super::document::{Signed, Unverified};
+use super::key::NotaryKey;
+use super::metadata::{DelegatedRole, FileMeta, Snapshot, Targets, Timestamp, is_delegated_role};
+use crate::digest::Digest;
+use crate::digest::Hasher;
+use crate::key::KeyId;
+use crate::limit;
+use crate::time::Time;
+use crate::trust::Mark;
+use crate::trust::RoleKeys;
+use crate::trust::RoleMark;
+use crate::trust::TrustError;
+use crate::trust::Wanted;
+use crate::trust::names;
+
+/// The role in which docker keeps every signer's tags.
+pub const RELEASES: &str = "targets/releases";
+
+const TARGETS: &str = "targets";
+
+/// A delegated role whose metadata are needed.
+#[derive(Clone, Debug)]
+pub struct NotaryWanted {
+    wanted: Wanted,
+    meta: FileMeta,
+    keys: RoleKeys<NotaryKey>,
+}
+
+impl NotaryWanted {
+    /// Returns the file.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Returns the role.
+    pub fn role(&self) -> &str {
+        self.keys.role()
+    }
+}
+
+/// What a look-up has come to.
+#[derive(Clone, Debug)]
+pub enum NotarySearch {
+    /// A role signed the name.
+    Found(Box<NotaryTarget>),
+    /// Metadata of a delegated role are needed: hand them to [`NotaryChain::delegated`], and look up again.
+    Wanted(Box<NotaryWanted>),
+}
+
+/// A target that a role of the collection signed. Only a look-up makes one.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotaryTarget {
+    name: String,
+    digests: Vec<Digest>,
+    length: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom: Option<Value>,
+    #[serde(flatten)]
+    evidence: NotaryEvidence,
+}
+
+/// Who signed a target, and under which metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotaryEvidence {
+    /// The role that signed.
+    pub role: String,
+    /// How many distinct keys had to sign.
+    pub threshold: u32,
+    /// The keys that did.
+    pub keys: Vec<KeyId>,
+    /// Keys of the root role in the newest trusted root: the collection's identity.
+    pub root_keys: Vec<KeyId>,
+    /// The newest trusted root.
+    pub root: Mark,
+    /// The timestamp.
+    pub timestamp: Mark,
+    /// The snapshot.
+    pub snapshot: Mark,
+    /// The top-level targets.
+    pub targets: Mark,
+    /// The delegated roles from the top level to the one that signed.
+    pub path: Vec<RoleMark>,
+    /// The time at which all this was judged.
+    pub judged_at: Time,
+}
+
+impl NotaryTarget {
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the length in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Returns the digests that the signer saw; there is at least one.
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
+    }
+
+    /// Returns what the signer says beyond that.
+    pub fn custom(&self) -> Option<&Value> {
+        self.custom.as_ref()
+    }
+
+    /// Returns who signed it, and under which metadata.
+    pub fn evidence(&self) -> &NotaryEvidence {
+        &self.evidence
+    }
+
+    /// Begins to compare content with the target.
+    pub fn check(&self) -> ContentCheck<'_> {
+        ContentCheck {
+            target: self,
+            length: 0,
+            hashers: self.digests.iter().map(Digest::hasher).collect(),
+        }
+    }
+}
+
+/// Content being compared with a target, as it streams by.
+#[derive(Debug)]
+pub struct ContentCheck<'a> {
+    target: &'a NotaryTarget,
+    length: u64,
+    hashers: Vec<Hasher>,
+}
+
+impl ContentCheck<'_> {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.hashers.iter_mut().for_each(|hasher| hasher.update(bytes));
+    }
+
+    /// Ends the content.
+    ///
+    /// # Errors
+    /// [`TrustError::Digest`] when length or a digest is another.
+    pub fn finish(self) -> Result<(), TrustError> {
+        let differ = |expected: String, found: String| TrustError::Digest {
+            subject: format!("target {}", self.target.name),
+            expected,
+            found,
+        };
+        if self.length != self.target.length {
+            let (expected, found) = (self.target.length, self.length);
+            return Err(differ(format!("{expected} bytes"), format!("{found} bytes")));
+        }
+        for (expected, hasher) in self.target.digests.iter().zip(self.hashers) {
+            let found = hasher.finish();
+            if found != *expected {
+                return Err(differ(expected.to_string(), found.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A role to ask: its name, and the delegations that lead to it.
+#[derive(Clone)]
+struct Step<'a> {
+    role: &'a str,
+    path: Vec<&'a DelegatedRole>,
+}
+
+impl Step<'_> {
+    /// Tells whether the role is trusted with a name, by every delegation on the way to it.
+    fn covers(&self, name: &str) -> bool {
+        self.path.iter().all(|delegation| delegation.covers(name))
+    }
+}
+
+impl NotaryChain<AtTargets> {
+    /// Looks `name` up in the roles whose metadata are there.
+    ///
+    /// # Errors
+    /// [`TrustError::Absent`] when no role that may sign the name does, and the reason why a role that has to be asked
+    /// cannot be.
+    pub fn search(&self, name: &str) -> Result<NotarySearch, TrustError> {
+        names::check_target_name(name)?;
+        let mut visited = BTreeSet::new();
+        let mut steps = self.first_steps();
+        while let Some(step) = steps.pop() {
+            if !step.covers(name) || !visited.insert(step.role) {
+                continue;
+            }
+            check_visits(visited.len())?;
+            let Some(targets) = self.loaded(step.role) else {
+                return Ok(NotarySearch::Wanted(Box::new(self.want(&step)?)));
+            };
+            if let Some(file) = targets.body().targets.get(name) {
+                return Ok(NotarySearch::Found(Box::new(self.found(name, file, &step))));
+            }
+            let mut next = self.steps_below(&step, targets)?;
+            steps.append(&mut next);
+        }
+        Err(TrustError::Absent {
+            target: name.to_owned(),
+        })
+    }
+
+    /// Returns the delegated roles whose metadata have to be handed in before [`NotaryChain::list`] is complete.
+    ///
+    /// Roles that the snapshot does not list are not among them: [`NotaryChain::unlisted`].
+    ///
+    /// # Errors
+    /// [`TrustError`] when a delegation is not one that Notary has.
+    pub fn missing_roles(&self) -> Result<Vec<NotaryWanted>, TrustError> {
+        let mut missing = Vec::new();
+        self.walk(|step, targets| {
+            if targets.is_none() && self.is_listed(step.role) {
+                missing.push(self.want(step)?);
+            }
+            Ok(())
+        })?;
+        Ok(missing)
+    }
+
+    /// Returns the roles that are delegated to, and that nobody has signed as far as the snapshot says.
+    ///
+    /// # Errors
+    /// As [`NotaryChain::missing_roles`].
+    pub fn unlisted(&self) -> Result<Vec<String>, TrustError> {
+        let mut unlisted = Vec::new();
+        self.walk(|step, _| {
+            if !self.is_listed(step.role) {
+                unlisted.push(step.role.to_owned());
+            }
+            Ok(())
+        })?;
+        Ok(unlisted)
+    }
+
+    /// Lists every name that a look-up would find in the roles whose metadata are there, by name.
+    ///
+    /// # Errors
+    /// As [`NotaryChain::missing_roles`].
+    pub fn list(&self) -> Result<Vec<NotaryTarget>, TrustError> {
+        let mut found = std::collections::BTreeMap::new();
+        self.walk(|step, targets| {
+            for (name, file) in targets.iter().flat_map(|targets| &targets.body().targets) {
+                if step.covers(name) && !found.contains_key(name) {
+                    found.insert(name.clone(), self.found(name, file, step));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found.into_values().collect())
+    }
+
+    /// Returns the delegated roles' metadata that were trusted before, if they are those that are wanted.
+    pub fn cached(&self, wanted: &NotaryWanted) -> Option<Vec<u8>> {
+        let known = self.known.targets.get(wanted.role())?;
+        is_described(&wanted.meta, known).then(|| known.clone())
+    }
+
+    /// Takes the metadata of a delegated role.
+    ///
+    /// # Errors
+    /// [`TrustError`] when they are not what the snapshot names, not signed by the role's keys, past their time, or older than
+    /// what was trusted before.
+    pub fn delegated(&mut self, wanted: &NotaryWanted, bytes: &[u8]) -> Result<(), TrustError> {
+        let targets = verify_targets(&wanted.meta, &wanted.keys, bytes, &self.known, self.now)?;
+        self.state.delegated.insert(wanted.role().to_owned(), targets);
+        Ok(())
+    }
+
+    /// Returns the top-level targets.
+    pub fn targets(&self) -> &Signed<Targets> {
+        &self.state.targets
+    }
+
+    /// Returns the snapshot.
+    pub fn snapshot(&self) -> &Signed<Snapshot> {
+        &self.state.snapshot
+    }
+
+    /// Returns the timestamp.
+    pub fn timestamp(&self) -> &Signed<Timestamp> {
+        &self.state.timestamp
+    }
+
+    /// Returns the metadata of delegated roles that were handed in, by role.
+    pub fn roles(&self) -> impl Iterator<Item = (&str, &Signed<Targets>)> {
+        self.state
+            .delegated
+            .iter()
+            .map(|(role, targets)| (role.as_str(), targets))
+    }
+
+    /// Visits every role in the order in which it is asked, `targets` first or after `targets/releases`.
+    fn walk<'a>(
+        &'a self,
+        mut visit: impl FnMut(&Step<'a>, Option<&'a Signed<Targets>>) -> Result<(), TrustError>,
+    ) -> Result<(), TrustError> {
+        let mut visited = BTreeSet::new();
+        let mut steps = self.first_steps();
+        while let Some(step) = steps.pop() {
+            if !visited.insert(step.role) {
+                continue;
+            }
+            check_visits(visited.len())?;
+            let targets = self.loaded(step.role);
+            visit(&step, targets)?;
+            if let Some(targets) = targets {
+                let mut next = self.steps_below(&step, targets)?;
+                steps.append(&mut next);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the roles that are asked before any other, the first one last.
+    fn first_steps(&self) -> Vec<Step<'_>> {
+        let top = Step {
+            role: TARGETS,
+            path: Vec::new(),
+        };
+        // One that nobody ever signed says nothing yet; one that was there before and is withheld now does.
+        let releases = self.state.targets.body().delegations.role(RELEASES);
+        let releases = releases.filter(|_| self.is_listed(RELEASES) || self.was_listed(RELEASES));
+        let releases = releases.map(|role| Step {
+            role: &role.name,
+            path: vec![role],
+        });
+        std::iter::once(top).chain(releases).collect()
+    }
+
+    /// Returns the roles that a role delegates to, the first one last.
+    fn steps_below<'a>(&'a self, step: &Step<'a>, targets: &'a Signed<Targets>) -> Result<Vec<Step<'a>>, TrustError> {
+        let mut steps = Vec::new();
+        for delegation in &targets.body().delegations.roles {
+            let word = delegation
+                .name
+                .strip_prefix(step.role)
+                .and_then(|rest| rest.strip_prefix('/'));
+            if !is_delegated_role(&delegation.name) || word.is_none_or(|word| word.contains('/')) {
+                let problem = format!("it delegates to `{}`, which is not directly below it", delegation.name);
+                return Err(TrustError::malformed(step.role, problem));
+            }
+            let mut path = step.path.clone();
+            path.push(delegation);
+            steps.push(Step {
+                role: &delegation.name,
+                path,
+            });
+        }
+        steps.reverse();
+        Ok(steps)
+    }
+
+    fn loaded(&self, role: &str) -> Option<&Signed<Targets>> {
+        match role {
+            TARGETS => Some(&self.state.targets),
+            _ => self.state.delegated.get(role),
+        }
+    }
+
+    fn is_listed(&self, role: &str) -> bool {
+        self.state.snapshot.body().meta.contains_key(role)
+    }
+
+    /// Tells whether the snapshot that was trusted before listed a role.
+    fn was_listed(&self, role: &str) -> bool {
+        let known = self.known.snapshot.as_deref();
+        let known = known.and_then(|known| Unverified::<Snapshot>::parse("", known, limit::SNAPSHOT_BYTES).ok());
+        known.is_some_and(|known| known.unverified_body().meta.contains_key(role))
+    }
+
+    fn want(&self, step: &Step<'_>) -> Result<NotaryWanted, TrustError> {
+        let meta = meta_of(&self.state.snapshot, step.role)?;
+        let above = match step.path.as_slice() {
+            [.., above, _] => self.state.delegated.get(&above.name),
+            _ => Some(&self.state.targets),
+        };
+        let delegation = step.path.last();
+        let (Some(above), Some(delegation)) = (above, delegation) else {
+            return Err(TrustError::NoRole {
+                role: step.role.to_owned(),
+            });
+        };
+        Ok(NotaryWanted {
+            wanted: hashed(step.role, meta, limit::TARGETS_BYTES),
+            meta: meta.clone(),
+            keys: above.body().delegations.role_keys(delegation),
+        })
+    }
+
+    fn found(&self, name: &str, file: &FileMeta, step: &Step<'_>) -> NotaryTarget {
+        let signed = self.loaded(step.role).unwrap_or(&self.state.targets);
+        let on_path = step.path.iter().filter_map(|delegation| {
+            let header = self.state.delegated.get(&delegation.name)?.header();
+            Some(RoleMark {
+                role: delegation.name.clone(),
+                mark: header.into(),
+            })
+        });
+        let evidence = NotaryEvidence {
+            role: step.role.to_owned(),
+            threshold: signed.threshold(),
+            keys: signed.signers().to_vec(),
+            root_keys: self.root.body().role_keys("root").keyids().to_vec(),
+            root: self.root.header().into(),
+            timestamp: self.state.timestamp.header().into(),
+            snapshot: self.state.snapshot.header().into(),
+            targets: self.state.targets.header().into(),
+            path: on_path.collect(),
+            judged_at: self.now,
+        };
+        NotaryTarget {
+            name: name.to_owned(),
+            digests: file.hashes.digests().collect(),
+            length: file.length,
+            custom: file.custom.clone(),
+            evidence,
+        }
+    }
+}
+
+fn check_visits(visited: usize) -> Result<(), TrustError> {
+    match visited > limit::DELEGATED_ROLES {
+        true => {
+            let problem = format!("the collection has more than {} roles", limit::DELEGATED_ROLES);
+            Err(TrustError::malformed("delegations", problem))
+        }
+        false => Ok(()),
+    }
+}
