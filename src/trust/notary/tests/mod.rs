@@ -1,6 +1,10 @@
 //! The dialect's documents, over what the real server and client wrote.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+mod simulator;
+mod tamper;
+mod workflow;
+
 use super::*;
 use crate::digest::Digest;
 use crate::key::ecdsa;
@@ -10,9 +14,9 @@ use crate::time::{DAY, Time};
 use crate::trust::{RoleKeys, TrustError};
 
 /// `ecdsa-app/00-init/server/timestamp.json`, and the public key that signed it (the reference's worked example).
-const TIMESTAMP: &[u8] = include_bytes!("testdata/timestamp.json");
-const ROOT: &[u8] = include_bytes!("testdata/root.json");
-const GUN: &str = "example.com/golden/app";
+const TIMESTAMP: &[u8] = include_bytes!("../testdata/timestamp.json");
+const ROOT: &[u8] = include_bytes!("../testdata/root.json");
+const GOLDEN: &str = "example.com/golden/app";
 
 fn now() -> Time {
     "2026-11-23T00:00:00Z".parse().unwrap()
@@ -51,7 +55,7 @@ fn a_root_key_stands_in_a_certificate_for_its_collection() {
     assert_eq!(key.key_type(), NotaryKeyType::EcdsaX509);
     assert_ne!(key.id(), key.canonical_id());
     let certificate = key.certificate().unwrap();
-    assert_eq!(certificate.check_name(GUN), Ok(()));
+    assert_eq!(certificate.check_name(GOLDEN), Ok(()));
     assert!(certificate.check_name("example.com/golden").is_err());
     assert_eq!(certificate.check_dates(now()), Ok(()));
     assert!(certificate.check_dates(now().plus(-DAY)).is_err());
@@ -147,12 +151,12 @@ fn a_new_certificate_is_what_notary_generates() {
     let pair = ring::signature::EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &rng).unwrap();
     use ring::signature::KeyPair as _;
     let point = pair.public_key().as_ref();
-    let template = PublicKey::from_pem(include_str!("../../key/testdata/p256.pem")).unwrap();
+    let template = PublicKey::from_pem(include_str!("../../../key/testdata/p256.pem")).unwrap();
     let spki = [&template.spki_der()[..template.spki_der().len() - 65], point].concat();
     let public = PublicKey::from_spki_der(&spki).unwrap();
     let sign = |message: &[u8]| Ok(pair.sign(&rng, message).unwrap().as_ref().to_vec());
     let new = NewCertificate {
-        gun: GUN,
+        gun: GOLDEN,
         public: &public,
         serial: [0x80; 16],
         dates: (now(), now().plus(3650 * DAY)),
@@ -162,7 +166,7 @@ fn a_new_certificate_is_what_notary_generates() {
     assert_eq!(key.public(), &public);
     assert_eq!(key.canonical_id(), NotaryKey::plain(public.clone()).unwrap().id());
     let certificate = key.certificate().unwrap();
-    assert_eq!(certificate.check_name(GUN), Ok(()));
+    assert_eq!(certificate.check_name(GOLDEN), Ok(()));
     assert_eq!(certificate.not_after(), now().plus(3650 * DAY));
     assert_eq!(NotaryKey::from_json(key.to_json()).unwrap(), key);
     let signature = key.signature(b"m", &sign(b"m").unwrap()).unwrap();
@@ -174,7 +178,7 @@ fn a_new_certificate_is_what_notary_generates() {
         ..new
     };
     assert!(long.sign(Scheme::EcdsaP256Sha256, sign).is_ok());
-    let rsa = PublicKey::from_pem(include_str!("../../key/testdata/rsa.pem")).unwrap();
+    let rsa = PublicKey::from_pem(include_str!("../../../key/testdata/rsa.pem")).unwrap();
     for scheme in [Scheme::RsaPssSha256, Scheme::RsaPkcs1Sha256] {
         let pem = NewCertificate {
             public: &rsa,
