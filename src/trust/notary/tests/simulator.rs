@@ -211,7 +211,7 @@ pub(super) fn put(targets: &mut Targets, name: &str, content: &[u8]) {
 pub(super) fn signed<T: Body>(body: &T, number: u8) -> Vec<u8> {
     let (key, signer) = key(number);
     let mut draft = Draft::new(body.clone()).unwrap();
-    draft.sign(&key, |message| Ok(signer.sign(message))).unwrap();
+    draft.sign(&key, |message| signer.sign(message)).unwrap();
     draft.write().unwrap()
 }
 
