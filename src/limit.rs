@@ -192,6 +192,19 @@ pub const RATE_WINDOW: Duration = Duration::from_secs(15);
 /// How many bytes have to arrive in each [`RATE_WINDOW`], or the answer's end: 2 KiB a second; a modem brings three times as many.
 pub const SLOWEST_WINDOW_BYTES: usize = 30 << 10;
 
+/// How long a registry may take to send a blob that is read into memory, beside [`BLOB_RATE`]: waking up takes seconds.
+pub const BLOB_TIME: Duration = Duration::from_secs(60);
+
+/// The slowest rate at which such a blob may come, in bytes a second: a modem's.
+pub const BLOB_RATE: u64 = 4096;
+
+/// How long a tag that a publisher claimed has to stay before it counts as its own: longer than two requests in a row take
+/// where the line is good; who needed longer notices, and looks once more.
+pub const TAG_SETTLE: Duration = Duration::from_millis(500);
+
+/// Most states by which a collection in a registry may have gone on while one look at it was taken.
+pub const STATES_AHEAD: usize = 1000;
+
 /// How often a request to a registry is made before it counts as failed, resumed downloads included.
 pub const ATTEMPTS: u32 = 6;
 

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::time::Time;
 
 /// The clock, the environment and the terminal, as one command sees them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     output: OutputFormat,
 }

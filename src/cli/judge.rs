@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::place::CollectionName;
+use super::place::{CollectionName, StateOption, remember};
 use super::{Context, policy};
 use crate::failure::Failure;
 use crate::limit;
 use crate::policy::Policy;
 use crate::store::file::read_limited;
-use crate::store::{TrustDir, TrustPlace, Trusted};
+use crate::store::{TrustDir, TrustPlace};
 use crate::time::Time;
 use crate::trust::{Chain, Source, file_name};
 use crate::verify::{Anchor, Anchors, Metadata};
@@ -42,14 +42,12 @@ pub(super) struct TrustDirOption {
     /// The directory of collections [default: imgkit/trust in the XDG data directory]
     #[arg(long, value_name = "DIR", env = "IMGKIT_TRUST_DIR")]
     trust_dir: Option<PathBuf>,
-    /// Look for a root's metadata here as well, before the directory: the place of a collection, dir:PATH, or its name in the
+    /// Look for a root's metadata here as well, before the directory: the place of a collection, dir:PATH, oci://HOST/REPOSITORY, or its name in the
     /// directory
     #[arg(long, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
     collection: Vec<CollectionName>,
-    /// Remember here what was last trusted of each collection, and refuse an older state [default: imgkit/trusted in the XDG
-    /// state directory]
-    #[arg(long, value_name = "DIR", env = "IMGKIT_TRUST_STATE")]
-    trust_state: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateOption,
 }
 
 impl TrustDirOption {
@@ -65,7 +63,7 @@ impl TrustDirOption {
         let mut dirs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
         dirs.sort();
         places.extend(dirs.into_iter().map(|dir| TrustDir::at(dir).into()));
-        let trusted = self.trusted(context)?;
+        let trusted = self.state.trusted(context)?;
         let anchor = |(name, pin): (&String, &Vec<u8>)| {
             let mut metadata = Metadata::Nowhere;
             for place in &places {
@@ -86,29 +84,14 @@ impl TrustDirOption {
 
     /// Remembers what was trusted at `at`; where it cannot, it says so.
     pub(super) fn remember(&self, context: &Context, anchors: &Anchors, at: Time) -> Result<(), Failure> {
-        let trusted = self.trusted(context)?;
+        let trusted = self.state.trusted(context)?;
         let in_places = anchors
             .iter()
             .filter(|anchor| matches!(anchor.metadata, Metadata::Place(_)));
         for anchor in in_places {
-            match trusted.remember(&anchor.pin, &anchor.metadata, at) {
-                // A root that no rule needed may be past its time.
-                Ok(()) | Err(Failure::Refused(_)) => {}
-                Err(failure) => context.warn(&format!(
-                    "an older state of the trust metadata would not be noticed next time: {failure}; name another directory \
-                     with --trust-state"
-                )),
-            }
+            remember(context, &trusted, &anchor.pin, &anchor.metadata, at);
         }
         Ok(())
-    }
-
-    fn trusted(&self, context: &Context) -> Result<Trusted, Failure> {
-        let dir = match &self.trust_state {
-            Some(dir) => dir.clone(),
-            None => context.xdg_dir("STATE", ".local/state")?.join("trusted"),
-        };
-        Ok(Trusted::at(dir))
     }
 }
 

@@ -3,10 +3,49 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
 
 use super::Context;
+use super::store::registry;
 use crate::failure::Failure;
-use crate::store::{TrustDir, TrustPlace};
+use crate::store::trust_oci::OciName;
+use crate::store::{TrustDir, TrustOci, TrustPlace, Trusted};
+use crate::time::Time;
+use crate::trust::Source;
+
+/// Where is remembered what was last trusted.
+#[derive(Clone, Debug, Args)]
+pub(super) struct StateOption {
+    /// Remember here what was last trusted of each collection, and refuse an older state [default: imgkit/trusted in the XDG
+    /// state directory]
+    #[arg(long, global = true, value_name = "DIR", env = "IMGKIT_TRUST_STATE")]
+    trust_state: Option<PathBuf>,
+}
+
+impl StateOption {
+    /// Returns the memory.
+    pub(super) fn trusted(&self, context: &Context) -> Result<Trusted, Failure> {
+        let dir = match &self.trust_state {
+            Some(dir) => dir.clone(),
+            None => context.xdg_dir("STATE", ".local/state")?.join("trusted"),
+        };
+        Ok(Trusted::at(dir))
+    }
+}
+
+/// Remembers what was trusted of a place at `at`; where it cannot, it says so.
+pub(super) fn remember(context: &Context, trusted: &Trusted, pin: &[u8], source: impl Source + Copy, at: Time) {
+    match trusted.remember(pin, source, at) {
+        // A root that no rule needed may be past its time.
+        Ok(()) | Err(Failure::Refused(_)) => {}
+        Err(failure) => context.warn(&format!(
+            "an older state of the trust metadata would not be noticed next time: {failure}; name another directory with \
+             --trust-state"
+        )),
+    }
+}
 
 /// A collection as it is named: in the directory of collections, or by its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,14 +54,17 @@ pub(super) enum CollectionName {
     Name(String),
     /// By its own directory.
     Directory(PathBuf),
+    /// By its place in a registry.
+    Registry(OciName),
 }
 
 impl CollectionName {
     /// Returns the place; `base` is the directory of collections.
-    pub(super) fn place(&self, _context: &Context, base: &Path) -> Result<TrustPlace, Failure> {
+    pub(super) fn place(&self, context: &Context, base: &Path) -> Result<TrustPlace, Failure> {
         match self {
             Self::Name(name) => Ok(TrustDir::at(base.join(name)).into()),
             Self::Directory(dir) => Ok(TrustDir::at(dir).into()),
+            Self::Registry(name) => Ok(TrustOci::new(Arc::new(registry(context)?), name.clone()).into()),
         }
     }
 
@@ -36,6 +78,7 @@ impl CollectionName {
                 let dir: PathBuf = dir.components().collect();
                 Ok(file_name(&dir.to_string_lossy()))
             }
+            Self::Registry(name) => Ok(file_name(name.to_string().trim_start_matches("oci://"))),
         }
     }
 }
@@ -45,6 +88,7 @@ impl fmt::Display for CollectionName {
         match self {
             Self::Name(name) => f.write_str(name),
             Self::Directory(dir) => write!(f, "dir:{}", dir.display()),
+            Self::Registry(name) => name.fmt(f),
         }
     }
 }
@@ -59,11 +103,14 @@ impl FromStr for CollectionName {
                 false => Ok(Self::Directory(dir.into())),
             };
         }
+        if text.starts_with("oci://") {
+            return text.parse().map(Self::Registry);
+        }
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         match !text.is_empty() && !text.starts_with('.') && text.bytes().all(plain) {
             true => Ok(Self::Name(text.to_owned())),
             false => Err(
-                "expected a name of letters, digits, `.`, `_` and `-`, not beginning with `.`, or dir:PATH".to_owned(),
+                "expected a name of letters, digits, `.`, `_` and `-`, not beginning with `.`, dir:PATH or oci://HOST/REPOSITORY".to_owned(),
             ),
         }
     }
@@ -83,7 +130,18 @@ mod tests {
 
     #[test]
     fn a_name_that_could_lead_elsewhere_is_none() {
-        for bad in ["", ".", "..", "a/b", "/a", "dir:", "a:b", "a b"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "/a",
+            "dir:",
+            "a:b",
+            "a b",
+            "oci://a",
+            "oci:///a/b",
+        ] {
             assert!(bad.parse::<CollectionName>().is_err(), "{bad}");
         }
         assert_eq!("a.b-c_1".parse(), Ok(CollectionName::Name("a.b-c_1".to_owned())));
@@ -94,6 +152,7 @@ mod tests {
         let name = |text: &str| text.parse::<CollectionName>().unwrap().key_name().unwrap();
         assert_eq!(name("dir:/srv/trust/./a"), "srv_trust_a");
         assert_eq!(name("dir:/srv/trust/a/"), "srv_trust_a");
+        assert_eq!(name("oci://127.0.0.1:5000/team/a"), "127.0.0.1_5000_team_a");
         assert_eq!(name("platform"), "platform");
     }
 }

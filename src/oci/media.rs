@@ -16,9 +16,9 @@ pub enum Kind {
 }
 
 /// Media type of an OCI index.
-pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type of an OCI manifest.
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 const TYPES: &[(&str, Kind)] = &[
     (INDEX, Kind::Index),

@@ -15,7 +15,7 @@ mod walk;
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;
 pub use document::{Document, Index, Manifest};
-pub use media::Kind;
+pub use media::{INDEX, Kind, MANIFEST};
 pub use platform::{Platform, PlatformError};
 pub use walk::{Image, Layer, choose, walk};
 

@@ -2,8 +2,8 @@
 //!
 //! - [`layout`]: the local store of images, an OCI layout.
 //! - [`registry`]: registries over the network.
-//! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`Trusted`]: those last trusted;
-//!   [`key_store`]: private keys, encrypted.
+//! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`trust_oci`]: one in a registry;
+//!   [`Trusted`]: those last trusted; [`key_store`]: private keys, encrypted.
 //! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there.
 //! - [`mod@file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
@@ -24,6 +24,7 @@ pub mod spool;
 mod tree;
 pub mod trust_dir;
 pub mod trust_http;
+pub mod trust_oci;
 pub mod trust_place;
 mod trusted;
 
@@ -35,5 +36,6 @@ pub use source::Source;
 pub use tree::image_tree;
 pub use trust_dir::TrustDir;
 pub use trust_http::TrustHttp;
+pub use trust_oci::TrustOci;
 pub use trust_place::TrustPlace;
 pub use trusted::Trusted;

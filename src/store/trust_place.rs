@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::trust_dir::{Publisher, TrustDir};
+use super::trust_oci::{OciPublisher, TrustOci};
 use crate::failure::Failure;
 use crate::trust::Source;
 use crate::trust::edit::Publication;
@@ -16,6 +17,8 @@ use crate::trust::edit::Publication;
 pub enum TrustPlace {
     /// In a directory.
     Directory(TrustDir),
+    /// In a registry.
+    Registry(TrustOci),
 }
 
 impl TrustPlace {
@@ -26,6 +29,15 @@ impl TrustPlace {
     pub fn is_published(&self) -> Result<bool, Failure> {
         match self {
             Self::Directory(dir) => Ok(dir.is_published()),
+            Self::Registry(oci) => oci.is_published(),
+        }
+    }
+
+    /// Tells whether the place is on another machine, where others can put older states.
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Directory(_) => false,
+            Self::Registry(_) => true,
         }
     }
 
@@ -38,6 +50,7 @@ impl TrustPlace {
     pub fn publisher(&self) -> Result<PlacePublisher<'_>, Failure> {
         match self {
             Self::Directory(dir) => Ok(PlacePublisher::Directory(dir.publisher()?)),
+            Self::Registry(oci) => Ok(PlacePublisher::Registry(oci.publisher()?)),
         }
     }
 }
@@ -46,7 +59,14 @@ impl fmt::Display for TrustPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(dir) => dir.dir().display().fmt(f),
+            Self::Registry(oci) => oci.name().fmt(f),
         }
+    }
+}
+
+impl From<TrustOci> for TrustPlace {
+    fn from(oci: TrustOci) -> Self {
+        Self::Registry(oci)
     }
 }
 
@@ -60,6 +80,7 @@ impl Source for &TrustPlace {
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
         match self {
             TrustPlace::Directory(dir) => Source::file(&mut &*dir, name, max),
+            TrustPlace::Registry(oci) => Source::file(&mut &*oci, name, max),
         }
     }
 }
@@ -69,6 +90,8 @@ impl Source for &TrustPlace {
 pub enum PlacePublisher<'a> {
     /// In a directory, whose lock it holds.
     Directory(Publisher<'a>),
+    /// In a registry.
+    Registry(OciPublisher<'a>),
 }
 
 /// What became of a publication.
@@ -89,6 +112,7 @@ impl PlacePublisher<'_> {
     pub fn publish(self, publication: &Publication) -> Result<Outcome, Failure> {
         match self {
             Self::Directory(publisher) => publisher.publish(publication).map(|()| Outcome::Published),
+            Self::Registry(publisher) => publisher.publish(publication),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod newc;
 pub mod node;
 pub mod notary;
 pub mod owner;
+pub mod places;
 pub mod registry;
 pub mod server;
 pub mod users;

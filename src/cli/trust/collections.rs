@@ -9,13 +9,13 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::cli::Context;
 use crate::cli::passphrase::PassphraseOptions;
-use crate::cli::place::CollectionName;
+use crate::cli::place::{CollectionName, StateOption, remember};
 use crate::failure::Failure;
 use crate::key::{Passphrase, Signer, SigningKey};
 use crate::limit;
 use crate::store::file::read_limited;
 use crate::store::trust_place::Outcome;
-use crate::store::{KeyStore, TrustDir, TrustPlace};
+use crate::store::{KeyStore, TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
 use crate::trust::edit::{Collection, EditError};
 use crate::trust::{Client, Known};
@@ -29,7 +29,8 @@ pub(super) struct TrustOptions {
     /// The directory of private keys [default: imgkit/keys in the XDG data directory]
     #[arg(long, global = true, value_name = "DIR", env = "IMGKIT_KEY_DIR")]
     key_dir: Option<PathBuf>,
-    /// The collection: its name in the directory of collections, or its place: dir:PATH [default: the only one in the directory]
+    /// The collection: its name in the directory of collections, or its place: dir:PATH,
+    /// oci://HOST/REPOSITORY [default: the only one in the directory]
     #[arg(long, global = true, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
     collection: Option<CollectionName>,
     /// The name under which the collection's keys and pin are kept [default: its own, or one made of its place]
@@ -41,6 +42,8 @@ pub(super) struct TrustOptions {
     /// The time at which everything is judged and signed [default: now]
     #[arg(long, global = true, value_name = "TIME")]
     at: Option<Time>,
+    #[command(flatten)]
+    state: StateOption,
     #[command(flatten)]
     passphrase: PassphraseOptions,
 }
@@ -56,18 +59,39 @@ pub(super) struct Place {
     pub(super) at: TrustPlace,
     /// The root.json from which it is trusted.
     pub(super) pin: Vec<u8>,
+    /// What was last trusted, where others can put older states.
+    trusted: Option<Trusted>,
+    context: Context,
 }
 
 impl Place {
     /// Reads the collection as a client, judged at `now`.
     pub(super) fn client(&self, now: Time) -> Result<Client<&TrustPlace>, Failure> {
-        let client = Client::refresh(&self.pin, &Known::default(), &self.at, now);
-        client.map_err(|error| error.about(&self.subject()))
+        let client = Client::refresh(&self.pin, &self.known()?, &self.at, now);
+        let client = client.map_err(|error| error.about(&self.subject()))?;
+        if let Some(trusted) = &self.trusted {
+            remember(&self.context, trusted, &self.pin, &self.at, now);
+        }
+        Ok(client)
     }
 
     /// Reads the collection as its owner, whether it has expired or not.
     pub(super) fn load(&self) -> Result<Collection, Failure> {
+        if self.trusted.is_some() {
+            // An owner does not sign on top of an older state either; whether it has expired does not matter here.
+            let client = Client::refresh(&self.pin, &self.known()?, &self.at, Time::EPOCH);
+            client.map_err(|error| error.about(&self.subject()))?;
+        }
         Collection::load(&self.pin, &self.at).map_err(|error| error.about(&self.subject()))
+    }
+
+    /// Returns what was last trusted of a place where others can put older states.
+    fn known(&self) -> Result<Known, Failure> {
+        let trusted = self.trusted.as_ref();
+        Ok(trusted
+            .map(|trusted| trusted.known(&self.pin))
+            .transpose()?
+            .unwrap_or_default())
     }
 
     /// Returns how messages name the collection.
@@ -125,8 +149,10 @@ impl TrustOptions {
         Ok(Place {
             name: collection.to_string(),
             keys,
+            trusted: at.is_remote().then(|| self.state.trusted(context)).transpose()?,
             at,
             pin: read_limited(&pin, limit::ROOT_BYTES)?,
+            context: context.clone(),
         })
     }
 

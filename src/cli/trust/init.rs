@@ -29,7 +29,8 @@ const DEEPEST_NAME: usize = 8;
 /// Makes a collection.
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// The collection's name in the directory of collections (letters, digits, `.`, `_`, `-`), or its place: dir:PATH
+    /// The collection's name in the directory of collections (letters, digits, `.`, `_`, `-`), or its place: dir:PATH,
+    /// oci://HOST/REPOSITORY
     name: CollectionName,
     /// How many keys of a role must sign, and how many it gets [default: 1 of 1]
     #[arg(long, value_name = "ROLE=K[/N]")]

@@ -9,9 +9,9 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
-use reqwest::header::{ACCEPT, RANGE, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RANGE, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 
 use super::patience::{Trouble, chain};
 use crate::failure::Failure;
@@ -34,6 +34,14 @@ pub(super) struct Place {
     auth: RegistryAuth,
     looked: String,
     tokens: Mutex<BTreeMap<&'static str, Option<String>>>,
+}
+
+/// What became of a document that was put where none should be.
+pub(super) enum Put {
+    /// The registry took it.
+    Done,
+    /// The registry did not take it, and says why.
+    Refused(Failure),
 }
 
 impl Place {
@@ -100,6 +108,18 @@ impl Place {
         Ok(token)
     }
 
+    /// Logs in, unless that was done before.
+    pub(super) async fn logged_in(&self, operation: RegistryOperation) -> Result<(), Trouble> {
+        let there = {
+            let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.contains_key(operation_key(operation))
+        };
+        match there {
+            true => Ok(()),
+            false => self.log_in(operation).await.map(drop),
+        }
+    }
+
     /// Refuses to send credentials in the clear to a token server that the registry names.
     async fn check_realm(&self) -> Result<(), Trouble> {
         if self.auth == RegistryAuth::Anonymous {
@@ -126,35 +146,80 @@ impl Place {
 
     /// Asks for `manifests/…` or `blobs/…` from a byte on; answers with success, or with 416 when there is nothing from there on.
     pub(super) async fn get(&self, what: &str, from: u64) -> Result<Response, Trouble> {
+        let found = self.find(what, from).await?;
+        let absent = || Failure::unavailable(self.subject(what), "the registry says that it has no such thing");
+        found.ok_or_else(|| absent().into())
+    }
+
+    /// As [`Place::get`]; nothing where the registry says that it has no such thing.
+    pub(super) async fn find(&self, what: &str, from: u64) -> Result<Option<Response>, Trouble> {
+        let request = || {
+            let mut request = self.http.get(format!("{}/{what}", self.base));
+            if what.starts_with("manifests/") {
+                let documents: Vec<&str> = Kind::documents().collect();
+                request = request.header(ACCEPT, documents.join(", "));
+            }
+            match from {
+                0 => request,
+                _ => request.header(RANGE, format!("bytes={from}-")),
+            }
+        };
+        let response = self.ask(RegistryOperation::Pull, request).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::RANGE_NOT_SATISFIABLE => Ok(Some(response)),
+            _ => self.judge(what, response).await.map(Some),
+        }
+    }
+
+    /// Puts a document under a tag that no document should have yet.
+    ///
+    /// Registries that know conditions, or tags that never change, refuse where one has; others overwrite it.
+    pub(super) async fn put_new(&self, tag: &str, media_type: &str, bytes: &[u8]) -> Result<Put, Trouble> {
+        let what = format!("manifests/{tag}");
+        let request = || {
+            let request = self.http.put(format!("{}/{what}", self.base)).body(bytes.to_vec());
+            request.header(CONTENT_TYPE, media_type).header(IF_NONE_MATCH, "*")
+        };
+        let response = self.ask(RegistryOperation::Push, request).await?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => {
+                self.judge(&what, response).await.map(|_| Put::Done)
+            }
+            status if status.is_client_error() => match self.judge(&what, response).await {
+                Err(Trouble::Final(failure)) => Ok(Put::Refused(failure)),
+                Err(trouble) => Err(trouble),
+                Ok(_) => Ok(Put::Done),
+            },
+            _ => self.judge(&what, response).await.map(|_| Put::Done),
+        }
+    }
+
+    /// Sends a request with what logs it in, and once more with a new token: one lives for minutes, a pull may take longer.
+    async fn ask(
+        &self,
+        operation: RegistryOperation,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, Trouble> {
         let remembered = {
             let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            tokens.get(operation_key(RegistryOperation::Pull)).cloned()
+            tokens.get(operation_key(operation)).cloned()
         };
         let first = remembered.is_none();
         let token = match remembered {
             Some(token) => token,
-            None => self.log_in(RegistryOperation::Pull).await?,
+            None => self.log_in(operation).await?,
         };
-        let response = self.send(what, from, token).await?;
+        let response = self.send(request(), token).await?;
         if response.status() != StatusCode::UNAUTHORIZED || first {
-            return self.judge(what, response).await;
+            return Ok(response);
         }
-        // A token lives for minutes, a pull may take longer.
-        let token = self.log_in(RegistryOperation::Pull).await?;
-        let response = self.send(what, from, token).await?;
-        self.judge(what, response).await
+        let token = self.log_in(operation).await?;
+        self.send(request(), token).await
     }
 
-    async fn send(&self, what: &str, from: u64, token: Option<String>) -> Result<Response, Trouble> {
-        let mut request = self.http.get(format!("{}/{what}", self.base));
-        if what.starts_with("manifests/") {
-            let documents: Vec<&str> = Kind::documents().collect();
-            request = request.header(ACCEPT, documents.join(", "));
-        }
-        if from > 0 {
-            request = request.header(RANGE, format!("bytes={from}-"));
-        }
-        request = match (token, &self.auth) {
+    async fn send(&self, request: RequestBuilder, token: Option<String>) -> Result<Response, Trouble> {
+        let request = match (token, &self.auth) {
             (Some(token), _) => request.bearer_auth(token),
             (None, RegistryAuth::Basic(user, password)) => request.basic_auth(user, Some(password)),
             (None, _) => request,
@@ -164,22 +229,22 @@ impl Place {
 
     async fn judge(&self, what: &str, mut response: Response) -> Result<Response, Trouble> {
         let status = response.status();
-        let subject = format!("{}, {what}", self.repository);
         match status {
-            _ if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
+            _ if status.is_success() => Ok(response),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.unauthorised(&status.to_string()).into()),
-            StatusCode::NOT_FOUND => {
-                Err(Failure::unavailable(subject, "the registry says that it has no such thing").into())
-            }
             _ => {
                 let text = excerpt(&mut response).await;
                 let problem = format!("the registry answers {status}: {text}");
                 match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
                     true => Err(Trouble::Passing(problem)),
-                    false => Err(Failure::unavailable(subject, problem).into()),
+                    false => Err(Failure::unavailable(self.subject(what), problem).into()),
                 }
             }
         }
+    }
+
+    fn subject(&self, what: &str) -> String {
+        format!("{}, {what}", self.repository)
     }
 
     /// Says what an error of `oci-client` means.

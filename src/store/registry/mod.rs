@@ -4,6 +4,7 @@
 //! - A cut connection is taken up where it broke off, within a bounded number of attempts.
 //! - Plain HTTP is spoken to the loopback alone. A registry that does not answer is [`Failure::Unavailable`], never a verdict.
 
+mod artifact;
 mod credentials;
 mod host;
 mod patience;
@@ -61,15 +62,27 @@ impl Registry {
     /// [`Failure::Unavailable`] when the registry cannot be reached, has no such document, wants credentials or answers with some
     /// page; a refusal when the bytes are not those of the reference's digest, not those that the registry's own header names, or in no document's form.
     pub fn document(&self, reference: &Reference) -> Result<(Descriptor, Vec<u8>), Failure> {
+        let absent = || Failure::unavailable(reference, "the registry says that it has no such thing");
+        self.find_document(reference)?.ok_or_else(absent)
+    }
+
+    /// As [`Registry::document`]; nothing where the registry says that it has no such document.
+    ///
+    /// # Errors
+    /// As [`Registry::document`].
+    pub fn find_document(&self, reference: &Reference) -> Result<Option<(Descriptor, Vec<u8>)>, Failure> {
         let place = self.place(reference.repository())?;
         let name = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => digest.to_string(),
             (None, tag) => tag.unwrap_or("latest").to_owned(),
         };
         let subject = reference.to_string();
-        let (media_type, claimed, bytes) = self
+        let fetched = self
             .runtime
             .block_on(patiently(&subject, async || fetch_document(&place, &name).await))?;
+        let Some((media_type, claimed, bytes)) = fetched else {
+            return Ok(None);
+        };
         let digest = match reference.digest() {
             Some(Digest::Sha512(_)) => Digest::sha512(&bytes),
             _ => Digest::sha256(&bytes),
@@ -94,7 +107,7 @@ impl Registry {
             size: bytes.len() as u64,
             platform: None,
         };
-        Ok((descriptor, bytes))
+        Ok(Some((descriptor, bytes)))
     }
 
     fn place(&self, repository: &Repository) -> Result<Arc<Place>, Failure> {
@@ -115,9 +128,14 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-/// Fetches a document within bounds: its content type, the digest that the registry claims, its bytes.
-async fn fetch_document(place: &Place, name: &str) -> Result<(Option<String>, Option<Digest>, Vec<u8>), Trouble> {
-    let mut response = place.get(&format!("manifests/{name}"), 0).await?;
+/// What came of a request for a document: its content type, the digest that the registry claims, its bytes.
+type Fetched = (Option<String>, Option<Digest>, Vec<u8>);
+
+/// Fetches a document within bounds, if the registry has it.
+async fn fetch_document(place: &Place, name: &str) -> Result<Option<Fetched>, Trouble> {
+    let Some(mut response) = place.find(&format!("manifests/{name}"), 0).await? else {
+        return Ok(None);
+    };
     let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
     let media_type = header(CONTENT_TYPE.as_str()).and_then(|text| text.split(';').next().map(|t| t.trim().to_owned()));
     let claimed = header("docker-content-digest").and_then(|text| text.parse().ok());
@@ -126,7 +144,7 @@ async fn fetch_document(place: &Place, name: &str) -> Result<(Option<String>, Op
         let chunk = response.chunk().await;
         let chunk = chunk.map_err(|error| Trouble::Passing(chain(&error)))?;
         let Some(chunk) = chunk else {
-            return Ok((media_type, claimed, bytes));
+            return Ok(Some((media_type, claimed, bytes)));
         };
         if bytes.len() + chunk.len() > limit::DOCUMENT_BYTES {
             let subject = format!("{}, {name}", place.repository);
