@@ -42,8 +42,8 @@ pub(super) struct TrustDirOption {
     /// The directory of collections [default: imgkit/trust in the XDG data directory]
     #[arg(long, value_name = "DIR", env = "IMGKIT_TRUST_DIR")]
     trust_dir: Option<PathBuf>,
-    /// Look for a root's metadata here as well, before the directory: the place of a collection, dir:PATH, oci://HOST/REPOSITORY, or its name in the
-    /// directory
+    /// Look for a root's metadata here as well, before the directory: the place of a collection (dir:PATH, https://…,
+    /// oci://HOST/REPOSITORY), or its name in the directory
     #[arg(long, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
     collection: Vec<CollectionName>,
     #[command(flatten)]

@@ -10,8 +10,9 @@ use clap::Args;
 use super::Context;
 use super::store::registry;
 use crate::failure::Failure;
+use crate::store::http::WebOptions;
 use crate::store::trust_oci::OciName;
-use crate::store::{TrustDir, TrustOci, TrustPlace, Trusted};
+use crate::store::{TrustDir, TrustHttp, TrustOci, TrustPlace, Trusted};
 use crate::time::Time;
 use crate::trust::Source;
 
@@ -56,6 +57,8 @@ pub(super) enum CollectionName {
     Directory(PathBuf),
     /// By its place in a registry.
     Registry(OciName),
+    /// By the URL of its files' directory.
+    Web(String),
 }
 
 impl CollectionName {
@@ -65,6 +68,7 @@ impl CollectionName {
             Self::Name(name) => Ok(TrustDir::at(base.join(name)).into()),
             Self::Directory(dir) => Ok(TrustDir::at(dir).into()),
             Self::Registry(name) => Ok(TrustOci::new(Arc::new(registry(context)?), name.clone()).into()),
+            Self::Web(url) => Ok(TrustHttp::at(url, &WebOptions::default())?.into()),
         }
     }
 
@@ -79,6 +83,10 @@ impl CollectionName {
                 Ok(file_name(&dir.to_string_lossy()))
             }
             Self::Registry(name) => Ok(file_name(name.to_string().trim_start_matches("oci://"))),
+            Self::Web(url) => {
+                let (_, rest) = url.split_once("://").unwrap_or(("", url));
+                Ok(file_name(rest.trim_end_matches('/')))
+            }
         }
     }
 }
@@ -89,6 +97,7 @@ impl fmt::Display for CollectionName {
             Self::Name(name) => f.write_str(name),
             Self::Directory(dir) => write!(f, "dir:{}", dir.display()),
             Self::Registry(name) => name.fmt(f),
+            Self::Web(url) => f.write_str(url),
         }
     }
 }
@@ -106,11 +115,14 @@ impl FromStr for CollectionName {
         if text.starts_with("oci://") {
             return text.parse().map(Self::Registry);
         }
+        if text.starts_with("https://") || text.starts_with("http://") {
+            return Ok(Self::Web(text.to_owned()));
+        }
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         match !text.is_empty() && !text.starts_with('.') && text.bytes().all(plain) {
             true => Ok(Self::Name(text.to_owned())),
             false => Err(
-                "expected a name of letters, digits, `.`, `_` and `-`, not beginning with `.`, dir:PATH or oci://HOST/REPOSITORY".to_owned(),
+                "expected a name of letters, digits, `.`, `_` and `-`, not beginning with `.`, dir:PATH, https://… or oci://HOST/REPOSITORY".to_owned(),
             ),
         }
     }
@@ -153,6 +165,7 @@ mod tests {
         assert_eq!(name("dir:/srv/trust/./a"), "srv_trust_a");
         assert_eq!(name("dir:/srv/trust/a/"), "srv_trust_a");
         assert_eq!(name("oci://127.0.0.1:5000/team/a"), "127.0.0.1_5000_team_a");
+        assert_eq!(name("https://trust.example/a/"), "trust.example_a");
         assert_eq!(name("platform"), "platform");
     }
 }

@@ -12,6 +12,7 @@
 pub mod derived;
 pub mod file;
 pub mod http;
+mod kept;
 pub mod key_store;
 pub mod layout;
 pub mod memory;
@@ -28,6 +29,7 @@ pub mod trust_oci;
 pub mod trust_place;
 mod trusted;
 
+pub use kept::Kept;
 pub use key_store::KeyStore;
 pub use notary_client::NotaryClient;
 pub use progress::Progress;

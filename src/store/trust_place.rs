@@ -5,12 +5,16 @@
 //!   lost: [`Outcome::Overtaken`] tells the publisher to read again, to do its work again, and to try again.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::kept::Kept;
 use super::trust_dir::{Publisher, TrustDir};
+use super::trust_http::TrustHttp;
 use super::trust_oci::{OciPublisher, TrustOci};
 use crate::failure::Failure;
-use crate::trust::Source;
+use crate::limit;
 use crate::trust::edit::Publication;
+use crate::trust::{Source, file_name};
 
 /// Where a collection's metadata are.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub enum TrustPlace {
     Directory(TrustDir),
     /// In a registry.
     Registry(TrustOci),
+    /// On a web server, where it can be read.
+    Web(Arc<Kept<TrustHttp>>),
 }
 
 impl TrustPlace {
@@ -30,6 +36,10 @@ impl TrustPlace {
         match self {
             Self::Directory(dir) => Ok(dir.is_published()),
             Self::Registry(oci) => oci.is_published(),
+            Self::Web(web) => {
+                let timestamp = (&**web).file(&file_name("timestamp", None), limit::TIMESTAMP_BYTES)?;
+                Ok(timestamp.is_some())
+            }
         }
     }
 
@@ -37,7 +47,7 @@ impl TrustPlace {
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Directory(_) => false,
-            Self::Registry(_) => true,
+            Self::Registry(_) | Self::Web(_) => true,
         }
     }
 
@@ -46,11 +56,16 @@ impl TrustPlace {
     /// Where publishers can wait for each other, this waits until nobody else publishes.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] when the place cannot be written.
+    /// [`Failure::Unavailable`] when the place cannot be written; [`Failure::Malformed`] when it is one to read only.
     pub fn publisher(&self) -> Result<PlacePublisher<'_>, Failure> {
         match self {
             Self::Directory(dir) => Ok(PlacePublisher::Directory(dir.publisher()?)),
             Self::Registry(oci) => Ok(PlacePublisher::Registry(oci.publisher()?)),
+            Self::Web(_) => {
+                let problem = "a web server's files can be read only; publish in a directory (dir:PATH) and have its files copied \
+                               to the server, timestamp.json last";
+                Err(Failure::malformed(self, problem))
+            }
         }
     }
 }
@@ -60,7 +75,14 @@ impl fmt::Display for TrustPlace {
         match self {
             Self::Directory(dir) => dir.dir().display().fmt(f),
             Self::Registry(oci) => oci.name().fmt(f),
+            Self::Web(web) => f.write_str(web.source().url()),
         }
+    }
+}
+
+impl From<TrustHttp> for TrustPlace {
+    fn from(http: TrustHttp) -> Self {
+        Self::Web(Arc::new(Kept::new(http)))
     }
 }
 
@@ -81,6 +103,7 @@ impl Source for &TrustPlace {
         match self {
             TrustPlace::Directory(dir) => Source::file(&mut &*dir, name, max),
             TrustPlace::Registry(oci) => Source::file(&mut &*oci, name, max),
+            TrustPlace::Web(web) => Source::file(&mut &**web, name, max),
         }
     }
 }

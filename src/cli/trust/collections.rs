@@ -30,7 +30,7 @@ pub(super) struct TrustOptions {
     #[arg(long, global = true, value_name = "DIR", env = "IMGKIT_KEY_DIR")]
     key_dir: Option<PathBuf>,
     /// The collection: its name in the directory of collections, or its place: dir:PATH,
-    /// oci://HOST/REPOSITORY [default: the only one in the directory]
+    /// https://…, oci://HOST/REPOSITORY [default: the only one in the directory]
     #[arg(long, global = true, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
     collection: Option<CollectionName>,
     /// The name under which the collection's keys and pin are kept [default: its own, or one made of its place]
