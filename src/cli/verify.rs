@@ -7,7 +7,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::disk::{DiskArg, Opened};
-use super::{Context, Report, judge};
+use super::judge::{self, TrustDirOption};
+use super::{Context, Report};
 use crate::failure::Failure;
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::store::file::write_named;
@@ -39,6 +40,12 @@ pub(super) struct VerifyOptions {
     /// Remember the highest epoch of each image here, and refuse lower ones
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Judge seal, inputs and components at this moment as well, by the collections' metadata of today: refuses what was revoked
+    /// or replaced since the image was built
+    #[arg(long)]
+    fresh: bool,
+    #[command(flatten)]
+    trust: TrustDirOption,
 }
 
 impl Memory for Epochs {
@@ -68,18 +75,27 @@ impl VerifyOptions {
     ) -> Result<Verified<Disk>, Failure> {
         let (policy, pins) = judge::read(&self.policy)?;
         let epochs = self.state.as_ref().map(Epochs::at);
+        let now = context.now()?;
+        let fresh = match self.fresh {
+            true => Some(self.trust.anchors(context, &pins)?),
+            false => None,
+        };
         let question = Question {
             subject,
             policy: &policy,
             pins: &pins,
-            now: context.now()?,
+            now,
             files: files_too,
+            fresh: fresh.as_ref(),
             memory: epochs.as_ref().map(|epochs| epochs as &dyn Memory),
         };
         let verified = match opened {
             Opened::Disk(guest) => disk(&question, guest)?,
             Opened::Files(sealed, members) => files(&question, &sealed, &members)?,
         };
+        if let Some(anchors) = &fresh {
+            self.trust.remember(context, anchors, now)?;
+        }
         if let Some(epochs) = &epochs {
             let report = verified.report();
             epochs.remember(&report.seal.root, &report.name, report.epoch)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Verified;
+use super::anchors::Anchors;
 use super::component::{Component, Gate, Supply};
 use super::input::{InputVerdict, admit_inputs};
 use super::records::check_records;
@@ -33,6 +34,8 @@ pub struct Question<'a> {
     pub now: Time,
     /// Whether to unpack segments and prove every component, even where the policy does not demand it.
     pub files: bool,
+    /// The collections' metadata of today, where they are asked as well (law of the gate 5).
+    pub fresh: Option<&'a Anchors>,
     /// What was seen before, if anything is remembered.
     pub memory: Option<&'a dyn Memory>,
 }
@@ -148,6 +151,9 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
     }
     if !refusals.is_empty() {
         return Err(Failure::Refused(refusals));
+    }
+    if let Some(fresh) = question.fresh {
+        super::fresh::check(question, fresh, sealed, &opened, &spec)?;
     }
     let sources = predicate.sources.iter().map(|source| {
         let file = rootfs::Source {
@@ -337,7 +343,7 @@ pub fn check_overrides(
 }
 
 /// Components out of a seal's evidence.
-struct Offline<'a>(&'a Statement, &'a Evidence);
+pub(super) struct Offline<'a>(pub(super) &'a Statement, pub(super) &'a Evidence);
 
 impl Offline<'_> {
     fn document(&self, subject: &str, name: String) -> Result<Vec<u8>, Failure> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::anchors::{Anchor, Anchors, Metadata};
+use super::anchors::{Anchor, Anchors, Metadata, Role};
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::key::KeyId;
@@ -70,7 +70,8 @@ pub(super) fn open(
     }
     let evidence = Evidence::decode(&sealed.evidence).map_err(|error| malformed(subject, error))?;
     let anchors = anchors(pins, &evidence);
-    let signers = check_signatures(subject, sealed, demand, &anchors);
+    let signers =
+        role(subject, sealed, demand, &anchors).and_then(|role| check_signatures(subject, sealed, demand, role));
     let signers = signers.map_err(|failure| failure.at(policy.image().place("sealed")))?;
     let statement = Statement::decode(sealed.envelope.payload()).map_err(|error| malformed(subject, error))?;
     let recorded = &statement.predicate.evidence;
@@ -114,12 +115,8 @@ fn anchors(pins: &BTreeMap<String, Vec<u8>>, evidence: &Evidence) -> Anchors {
     pins.iter().map(anchor).collect()
 }
 
-fn check_signatures(
-    subject: &str,
-    sealed: &Sealed,
-    demand: &Signers,
-    anchors: &Anchors,
-) -> Result<SealSigners, Failure> {
+/// Finds the role that may seal in the seal's own metadata.
+fn role(subject: &str, sealed: &Sealed, demand: &Signers, anchors: &Anchors) -> Result<Role, Failure> {
     if !anchors.has_metadata(&demand.root) {
         let expected = format!(
             "a seal by role `{}` of root `{}`, with that root's metadata in it",
@@ -129,12 +126,21 @@ fn check_signatures(
         let found = "nothing of that root";
         return Err(Refusal::new(Code::WrongKey, subject, expected, found, advice).into());
     }
-    let keys = anchors.role_keys(subject, demand, sealed.evaluated_at);
-    let (keys, evidence) = keys.map_err(|failure| match failure {
+    let role = anchors.role(subject, demand, sealed.evaluated_at);
+    role.map_err(|failure| match failure {
         // The one wrong input here that is the user's: the pinned root.
         Failure::Malformed { .. } => failure,
         failure => nonsense(failure),
-    })?;
+    })
+}
+
+/// Checks that enough keys of the role signed the statement.
+pub(super) fn check_signatures(
+    subject: &str,
+    sealed: &Sealed,
+    demand: &Signers,
+    Role { keys, evidence }: Role,
+) -> Result<SealSigners, Failure> {
     if sealed.envelope.signatures().is_empty() {
         let expected = format!("a seal signed by role `{}` of root `{}`", demand.role, demand.root);
         let advice = "have it sealed: `imgkit seal sign` on the seal request, then `imgkit seal attach`";

@@ -11,6 +11,7 @@ mod build;
 mod exits;
 mod image;
 mod signed;
+mod times;
 mod trust;
 
 use common::images::noise;
