@@ -10,6 +10,8 @@ mod common;
 mod build;
 mod exits;
 mod image;
+mod release;
+mod sealing;
 mod signed;
 mod times;
 mod trust;
