@@ -14,6 +14,7 @@ use crate::seal::{Evidence, Sealed, Statement};
 use crate::store::file::write_named;
 use crate::store::memory::Epochs;
 use crate::tree::{Node, list};
+use crate::trust::Lineage;
 use crate::verify::disk::{disk, read_seal};
 use crate::verify::files::files;
 use crate::verify::image::tree_name;
@@ -37,7 +38,7 @@ pub(super) struct VerifyOptions {
     /// The policy
     #[arg(long, value_name = "FILE", env = "IMGKIT_POLICY")]
     policy: PathBuf,
-    /// Remember the highest epoch of each image here, and refuse lower ones
+    /// Remember the highest epoch of each image here, by its name and its collection's root files, and refuse lower ones
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Judge seal, inputs and components at this moment as well, by the collections' metadata of today: refuses what was revoked
@@ -49,8 +50,8 @@ pub(super) struct VerifyOptions {
 }
 
 impl Memory for Epochs {
-    fn epoch(&self, root: &str, name: &str) -> Result<Option<u64>, Failure> {
-        self.highest(root, name)
+    fn epoch(&self, collection: &Lineage, name: &str) -> Result<Option<u64>, Failure> {
+        self.highest(collection, name)
     }
 }
 
@@ -98,7 +99,7 @@ impl VerifyOptions {
         }
         if let Some(epochs) = &epochs {
             let report = verified.report();
-            epochs.remember(&report.seal.root, &report.name, report.epoch)?;
+            epochs.remember(&report.seal.collection, &report.name, report.epoch)?;
         }
         Ok(verified)
     }

@@ -148,6 +148,7 @@ impl Anchors {
         Ok(Role {
             keys,
             evidence: client.evidence(),
+            bundle: client.bundle().clone(),
         })
     }
 
@@ -159,9 +160,8 @@ impl Anchors {
             let Ok(before) = Client::refresh(&before.pin, &Known::default(), &before.metadata, then) else {
                 continue;
             };
-            let is_root = |(name, bytes): (&str, &[u8])| name.ends_with(".root.json").then(|| bytes.to_vec());
             let in_seal = Known {
-                roots: before.bundle().files().filter_map(is_root).skip(1).collect(),
+                roots: before.bundle().roots().skip(1).map(<[u8]>::to_vec).collect(),
                 timestamp: Some(before.chain().timestamp().bytes().to_vec()),
                 snapshot: Some(before.chain().snapshot().bytes().to_vec()),
             };
@@ -205,6 +205,7 @@ impl Anchors {
 pub(super) struct Role {
     pub(super) keys: RoleKeys,
     pub(super) evidence: Evidence,
+    pub(super) bundle: Bundle,
 }
 
 /// Compares who signed with who had to.

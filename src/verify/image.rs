@@ -20,6 +20,7 @@ use crate::seal::statement::{Layout, Predicate, Statement};
 use crate::seal::{Evidence, Sealed};
 use crate::time::Time;
 use crate::tree::{Tree, list};
+use crate::trust::Lineage;
 
 /// What an image is judged by.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +43,11 @@ pub struct Question<'a> {
 
 /// What a verifier remembers of images that it found good (law of the gate 7).
 pub trait Memory: std::fmt::Debug {
-    /// Returns the highest epoch seen of images of `name` under the trust root that the policy calls `root`.
+    /// Returns the highest epoch seen of images of `name` that were sealed under this collection, whatever the policy calls it.
     ///
     /// # Errors
     /// [`Failure`] when the memory cannot be read.
-    fn epoch(&self, root: &str, name: &str) -> Result<Option<u64>, Failure>;
+    fn epoch(&self, collection: &Lineage, name: &str) -> Result<Option<u64>, Failure>;
 }
 
 /// The statement about an image, found good, and the image made again from its evidence.
@@ -95,7 +96,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
     let predicate = &opened.statement.predicate;
     let seen = question
         .memory
-        .map(|memory| memory.epoch(&opened.signers.root, &predicate.name));
+        .map(|memory| memory.epoch(&opened.signers.collection, &predicate.name));
     let seen = seen.transpose()?.flatten().unwrap_or(0);
     let identity = Identity {
         name: &predicate.name,

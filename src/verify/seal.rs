@@ -11,7 +11,7 @@ use crate::key::KeyId;
 use crate::policy::{Policy, Signers};
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::time::Time;
-use crate::trust::{Bundle, Known, Signature};
+use crate::trust::{Bundle, Known, Lineage, Signature};
 
 /// The prefix of the names of trust metadata in the evidence: `trust/ROOT/FILE`.
 pub(super) const TRUST: &str = "trust/";
@@ -36,6 +36,9 @@ pub(super) struct Opened {
 pub struct SealSigners {
     /// The policy's name of the trust root.
     pub root: String,
+    /// The collection that it stands for, by its root files.
+    #[serde(skip)]
+    pub collection: Lineage,
     /// The role whose keys may seal.
     pub role: String,
     /// How many distinct keys had to sign.
@@ -72,7 +75,14 @@ pub(super) fn open(
     let anchors = anchors(pins, &evidence);
     let signers =
         role(subject, sealed, demand, &anchors).and_then(|role| check_signatures(subject, sealed, demand, role));
-    let signers = signers.map_err(|failure| failure.at(policy.image().place("sealed")))?;
+    let mut signers = signers.map_err(|failure| failure.at(policy.image().place("sealed")))?;
+    let is_root = |(name, bytes): (&str, &[u8])| {
+        (name.starts_with(TRUST) && name.ends_with(".root.json")).then(|| bytes.to_vec())
+    };
+    signers.collection = Lineage::new(
+        signers.collection.roots().to_vec(),
+        evidence.iter().filter_map(is_root).collect(),
+    );
     let statement = Statement::decode(sealed.envelope.payload()).map_err(|error| malformed(subject, error))?;
     let recorded = &statement.predicate.evidence;
     let stored = Digest::sha256(&sealed.evidence);
@@ -139,7 +149,7 @@ pub(super) fn check_signatures(
     subject: &str,
     sealed: &Sealed,
     demand: &Signers,
-    Role { keys, evidence }: Role,
+    Role { keys, evidence, bundle }: Role,
 ) -> Result<SealSigners, Failure> {
     if sealed.envelope.signatures().is_empty() {
         let expected = format!("a seal signed by role `{}` of root `{}`", demand.role, demand.root);
@@ -165,6 +175,7 @@ pub(super) fn check_signatures(
     }
     Ok(SealSigners {
         root: demand.root.clone(),
+        collection: Lineage::new(bundle.roots().map(<[u8]>::to_vec).collect(), Vec::new()),
         role: demand.role.clone(),
         threshold: keys.threshold().max(demand.threshold),
         keys: valid,
