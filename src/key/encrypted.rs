@@ -44,6 +44,10 @@ impl Passphrase {
         }
         Ok(Self(text))
     }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 impl fmt::Debug for Passphrase {
@@ -90,32 +94,35 @@ impl SigningKey {
     /// [`KeyError::Form`] when the text is no encrypted key, [`KeyError::Cost`] when opening it would take more memory or
     /// time than allowed, [`KeyError::Passphrase`] when the passphrase does not open it.
     pub fn from_encrypted_pem(pem: &str, passphrase: &Passphrase) -> Result<Self, KeyError> {
-        let bad = |found: &dyn fmt::Display| KeyError::Form {
-            expected: "an encrypted private key in PEM (PKCS#8, scrypt or PBKDF2)",
-            found: found.to_string(),
-        };
-        if pem.len() > limit::KEY_FILE_BYTES {
-            return Err(bad(&"it is longer than any supported key"));
-        }
-        let (label, document) = SecretDocument::from_pem(pem.trim()).map_err(|error| bad(&error))?;
-        if label != PEM_LABEL {
-            return Err(bad(&format!("the label `{label}`")));
-        }
-        let info = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| bad(&error))?;
-        let parameters = info
-            .encryption_algorithm
-            .pbes2()
-            .ok_or_else(|| bad(&"another encryption than PBES2"))?;
-        check_cost(parameters)?;
-        let plain = info
-            .decrypt(passphrase.0.as_bytes())
-            .map_err(|_| KeyError::Passphrase)?;
+        let plain = decrypt(pem, passphrase)?;
         // CBC without authentication: a wrong passphrase shows itself here as nonsense.
         Self::from_pkcs8_der(plain.as_bytes()).map_err(|error| match error {
             KeyError::Form { .. } => KeyError::Passphrase,
             other => other,
         })
     }
+}
+
+/// Decrypts an encrypted private key in PEM, within bounds of memory and time; what comes out may be nonsense.
+pub(super) fn decrypt(pem: &str, passphrase: &Passphrase) -> Result<SecretDocument, KeyError> {
+    let bad = |found: &dyn fmt::Display| KeyError::Form {
+        expected: "an encrypted private key in PEM (PKCS#8, scrypt or PBKDF2)",
+        found: found.to_string(),
+    };
+    if pem.len() > limit::KEY_FILE_BYTES {
+        return Err(bad(&"it is longer than any supported key"));
+    }
+    let (label, document) = SecretDocument::from_pem(pem.trim()).map_err(|error| bad(&error))?;
+    if label != PEM_LABEL {
+        return Err(bad(&format!("the label `{label}`")));
+    }
+    let info = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| bad(&error))?;
+    let parameters = info
+        .encryption_algorithm
+        .pbes2()
+        .ok_or_else(|| bad(&"another encryption than PBES2"))?;
+    check_cost(parameters)?;
+    info.decrypt(passphrase.0.as_bytes()).map_err(|_| KeyError::Passphrase)
 }
 
 /// Refuses parameters before they cost anything, and those that the decoder's arithmetic does not expect.

@@ -7,20 +7,20 @@
 mod algorithm;
 pub mod ecdsa;
 mod encrypted;
+mod notary_file;
 mod public;
 mod scheme;
 mod signer;
 mod signing;
-mod spec;
 mod tuf;
 
 pub use algorithm::Algorithm;
 pub use encrypted::Passphrase;
+pub use notary_file::NotaryKeyInfo;
 pub use public::{KeyType, PublicKey};
 pub use scheme::Scheme;
 pub use signer::Signer;
 pub use signing::SigningKey;
-pub use spec::KeySpec;
 pub use tuf::{KeyId, TufKey};
 
 /// Why a key or a signature is not good.
