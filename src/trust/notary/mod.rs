@@ -10,6 +10,7 @@ mod chain;
 mod client;
 mod der;
 mod document;
+pub mod edit;
 mod hashes;
 mod key;
 mod metadata;

@@ -1,0 +1,146 @@
+//! The owner's side of Notary's dialect: whole collections, changed in memory and signed.
+//!
+//! - What is changed was verified as a client verifies it: nobody signs on top of what somebody else put there.
+//! - A change marks roles; [`NotaryCollection::sign`] gives these new versions and expiries, and signs them. The timestamp is
+//!   the server's; so is the snapshot where the server holds its key.
+//! - Root keys are given by the caller, never made here.
+//! - What the real client could not sign again (bugs 1 and 2 of ../shared/reference/notary.md) is refused before it is signed.
+
+mod change;
+mod custom;
+mod sign;
+
+pub use custom::check_custom;
+pub use sign::NotaryPublication;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::chain::{AtTargets, NotaryChain};
+use super::metadata::Snapshot;
+use super::{NotaryKey, Role, Root, Targets};
+use crate::time::{DAY, Time};
+use crate::trust::RoleKeys;
+use crate::trust::edit::EditError;
+
+/// The top-level role that signs names.
+const TARGETS: &str = "targets";
+
+/// How long new metadata of a role count, in seconds, as the real client has it: root 10 years, the others 3.
+pub fn notary_lifetime(role: &str) -> i64 {
+    match role {
+        "root" => 3650 * DAY,
+        _ => 3 * 365 * DAY,
+    }
+}
+
+/// The first keys of a collection, one for each role.
+#[derive(Clone, Debug)]
+pub struct FirstKeys {
+    /// The root's, in a certificate for the collection.
+    pub root: NotaryKey,
+    /// The targets'.
+    pub targets: NotaryKey,
+    /// The snapshot's: the owner's or the server's.
+    pub snapshot: NotaryKey,
+    /// The server's.
+    pub timestamp: NotaryKey,
+}
+
+/// A whole collection in the hands of somebody who may sign for some of its roles.
+#[derive(Clone, Debug)]
+pub struct NotaryCollection {
+    gun: String,
+    root: Root,
+    /// The root as it is published, if one is.
+    published: Option<Root>,
+    /// Metadata by role: `targets`, and delegated roles that have some.
+    targets: BTreeMap<String, Targets>,
+    snapshot: Snapshot,
+    /// Roles to be signed anew.
+    changed: BTreeSet<String>,
+}
+
+impl NotaryCollection {
+    /// Makes a new collection that signs nothing yet.
+    pub fn new(gun: &str, keys: FirstKeys, now: Time) -> Self {
+        let mut root = Root::new(now);
+        for (role, key) in [
+            ("root", keys.root),
+            (TARGETS, keys.targets),
+            ("snapshot", keys.snapshot),
+            ("timestamp", keys.timestamp),
+        ] {
+            root.roles.insert(role.to_owned(), Role::of([key.id().clone()], 1));
+            root.keys.insert(key);
+        }
+        Self {
+            gun: gun.to_owned(),
+            root,
+            published: None,
+            targets: BTreeMap::from([(TARGETS.to_owned(), Targets::new(now))]),
+            snapshot: Snapshot::new(now, BTreeMap::new()),
+            changed: ["root", TARGETS].map(str::to_owned).into(),
+        }
+    }
+
+    /// Takes over what a client verified: the top level, and the delegated roles whose metadata it has.
+    pub fn of(chain: &NotaryChain<AtTargets>) -> Self {
+        let mut targets: BTreeMap<_, _> = chain
+            .roles()
+            .map(|(role, signed)| (role.to_owned(), signed.body().clone()))
+            .collect();
+        targets.insert(TARGETS.to_owned(), chain.targets().body().clone());
+        let root = chain.newest_root().body().clone();
+        Self {
+            gun: chain.gun().to_owned(),
+            published: Some(root.clone()),
+            root,
+            targets,
+            snapshot: chain.snapshot().body().clone(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Returns the collection's name.
+    pub fn gun(&self) -> &str {
+        &self.gun
+    }
+
+    /// Returns the roles that have targets metadata, with them.
+    pub fn roles(&self) -> impl Iterator<Item = (&str, &Targets)> {
+        self.targets.iter().map(|(role, targets)| (role.as_str(), targets))
+    }
+
+    /// Returns the roles that are to be signed anew, the snapshot left out.
+    pub fn to_sign(&self) -> &BTreeSet<String> {
+        &self.changed
+    }
+
+    /// Returns a role's keys, whether the role has metadata yet or not.
+    ///
+    /// # Errors
+    /// [`EditError::NoRole`].
+    pub fn role_keys(&self, role: &str) -> Result<RoleKeys<NotaryKey>, EditError> {
+        if self.root.roles.contains_key(role) {
+            return Ok(self.root.role_keys(role));
+        }
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        let delegations = &self
+            .targets
+            .get(above(role).ok_or_else(no_role)?)
+            .ok_or_else(no_role)?
+            .delegations;
+        let delegation = delegations.role(role).ok_or_else(no_role)?;
+        Ok(delegations.role_keys(delegation))
+    }
+
+    /// Returns the keys with which the next root has to be signed besides its own: those of the published one.
+    pub fn published_root_keys(&self) -> Option<RoleKeys<NotaryKey>> {
+        self.published.as_ref().map(|root| root.role_keys("root"))
+    }
+}
+
+/// Returns the role that delegates to a delegated role.
+fn above(role: &str) -> Option<&str> {
+    role.rsplit_once('/').map(|(above, _)| above)
+}

@@ -1,0 +1,119 @@
+//! Signing what changed.
+
+use std::collections::BTreeSet;
+
+use super::{NotaryCollection, notary_lifetime};
+use crate::key::{KeyError, KeyType, Scheme, Signer};
+use crate::time::Time;
+use crate::trust::RoleKeys;
+use crate::trust::edit::EditError;
+use crate::trust::notary::metadata::Body;
+use crate::trust::notary::{Draft, FileMeta, NotaryKey};
+
+/// New files of a collection, by role, to be posted together.
+///
+/// Only [`NotaryCollection::sign`] makes one.
+#[derive(Clone, Debug)]
+pub struct NotaryPublication {
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl NotaryPublication {
+    /// Returns the files by role.
+    pub fn files(&self) -> &[(String, Vec<u8>)] {
+        &self.files
+    }
+
+    /// Returns the roles that signed.
+    pub fn roles(&self) -> BTreeSet<String> {
+        self.files.iter().map(|(role, _)| role.clone()).collect()
+    }
+}
+
+impl NotaryCollection {
+    /// Signs every role that changed, with those of `keys` that are the role's; all new expiries count from `now`.
+    ///
+    /// The snapshot is signed as well where `keys` has its keys; otherwise it is left to the server.
+    ///
+    /// # Errors
+    /// [`EditError::Keys`] when too few of a role's keys are there, [`EditError`] when what comes of it cannot be written.
+    pub fn sign(mut self, keys: &[&dyn Signer], now: Time) -> Result<NotaryPublication, EditError> {
+        let mut files = Vec::new();
+        if self.changed.contains("root") {
+            let own = self.root.role_keys("root");
+            let old = self.published.as_ref().map(|root| root.role_keys("root"));
+            let mut draft = next(self.root.clone(), "root", self.published.is_some(), now)?;
+            // The keys of the published root vouch for the new one, and the new one's own keys for themselves.
+            for role in old.iter().chain([&own]) {
+                sign(&mut draft, role, keys)?;
+            }
+            files.push(("root".to_owned(), draft.write()?));
+        }
+        for role in self.changed.iter().filter(|role| *role != "root") {
+            let no_role = || EditError::NoRole { role: role.clone() };
+            let body = self.targets.get(role).ok_or_else(no_role)?.clone();
+            let mut draft = next(body, role, self.snapshot.meta.contains_key(role), now)?;
+            sign(&mut draft, &self.role_keys(role)?, keys)?;
+            files.push((role.clone(), draft.write()?));
+        }
+        for (role, bytes) in &files {
+            self.snapshot.meta.insert(role.clone(), FileMeta::describe(bytes));
+        }
+        let snapshot = self.root.role_keys("snapshot");
+        if own_keys(&snapshot, keys).next().is_some() {
+            let mut draft = next(self.snapshot, "snapshot", self.published.is_some(), now)?;
+            sign(&mut draft, &snapshot, keys)?;
+            files.push(("snapshot".to_owned(), draft.write()?));
+        }
+        Ok(NotaryPublication { files })
+    }
+}
+
+/// Begins the next version of a document, or its first.
+fn next<T: Body>(mut body: T, role: &str, published: bool, now: Time) -> Result<Draft<T>, EditError> {
+    let header = body.header_mut();
+    header.version = match published {
+        true => header.version + 1,
+        false => 1,
+    };
+    header.expires = now.plus(notary_lifetime(role));
+    Ok(Draft::new(body)?)
+}
+
+/// Signs with every one of a role's keys that is at hand.
+fn sign<T: Body>(draft: &mut Draft<T>, role: &RoleKeys<NotaryKey>, keys: &[&dyn Signer]) -> Result<(), EditError> {
+    let mut have = 0;
+    for (key, signer) in own_keys(role, keys) {
+        let signed = draft.sign(key, |message| sign_with(signer, message));
+        signed.map_err(|error| EditError::from(crate::trust::TrustError::malformed(role.role(), error.to_string())))?;
+        have += 1;
+    }
+    if u32::try_from(have).is_ok_and(|have: u32| have < role.threshold()) {
+        return Err(EditError::Keys {
+            role: role.role().to_owned(),
+            needed: role.threshold(),
+            have,
+            keys: role.keyids().to_vec(),
+        });
+    }
+    Ok(())
+}
+
+/// Returns those of a role's keys that can be signed with.
+fn own_keys<'a>(
+    role: &'a RoleKeys<NotaryKey>,
+    keys: &'a [&'a dyn Signer],
+) -> impl Iterator<Item = (&'a NotaryKey, &'a dyn Signer)> {
+    role.keys().values().filter_map(|key| {
+        let signer = keys.iter().find(|signer| signer.public() == key.public())?;
+        Some((key, *signer))
+    })
+}
+
+/// Signs as Notary has it: ECDSA over SHA-256 on every curve.
+fn sign_with(signer: &dyn Signer, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    match signer.public().key_type() {
+        KeyType::EcdsaP384 => signer.sign_with(Scheme::EcdsaP384Sha256, message),
+        _ => signer.sign(message),
+    }
+}
