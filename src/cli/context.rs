@@ -61,6 +61,28 @@ impl Context {
         std::env::var("IMGKIT_PASSPHRASE").ok().map(Zeroizing::new)
     }
 
+    /// Returns the first secret that one of these variables holds.
+    pub fn first_secret(&self, variables: &[&str]) -> Option<Zeroizing<String>> {
+        let set = variables.iter().find_map(|variable| std::env::var(variable).ok());
+        set.map(Zeroizing::new)
+    }
+
+    /// Returns the directory in which docker and notary keep keys and what they trusted.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when neither `DOCKER_CONFIG` nor `HOME` is set.
+    pub fn docker_trust_dir(&self) -> Result<PathBuf, Failure> {
+        let at = |variable: &str, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
+        at("DOCKER_CONFIG", "trust")
+            .or_else(|| at("HOME", ".docker/trust"))
+            .ok_or_else(|| {
+                Failure::malformed(
+                    "DOCKER_CONFIG",
+                    "neither it nor HOME is set; set one, or name --trust-dir",
+                )
+            })
+    }
+
     /// Returns the directory of the running program, where its sisters are.
     ///
     /// # Errors

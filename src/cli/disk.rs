@@ -106,8 +106,7 @@ impl DiskArg {
         let suffixes: &[&str] = if is_tar {
             &[".tar"]
         } else {
-            // imgkit writes no microcode of its own beside an initrd; tools that boot LinuxKit's sets would load one that is there.
-            &["-kernel", "-initrd.img", "-cmdline", "-ucode.cpio"]
+            &["-kernel", "-initrd.img", "-cmdline"]
         };
         for suffix in suffixes {
             let name = format!("{stem}{suffix}");

@@ -1,20 +1,19 @@
 //! Where collections and their keys are, and the one way to change a collection.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::cli::Context;
-use crate::cli::passphrase::{Asked, PassphraseOptions};
+use crate::cli::passphrase::PassphraseOptions;
 use crate::cli::place::{CollectionName, StateOption, remember};
 use crate::failure::Failure;
-use crate::key::Signer;
+use crate::key::{Passphrase, Signer, SigningKey};
 use crate::limit;
 use crate::store::file::read_limited;
-use crate::store::key_store::Secrets;
 use crate::store::trust_place::Outcome;
 use crate::store::{KeyStore, TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
@@ -107,6 +106,16 @@ impl TrustOptions {
         self.at.map_or_else(|| context.now(), Ok)
     }
 
+    /// Returns the directory of collections that was named.
+    pub(super) fn given_trust_dir(&self) -> Option<&Path> {
+        self.trust_dir.as_deref()
+    }
+
+    /// Returns the pin that was named: a root.json, or whatever else the collection's dialect pins.
+    pub(super) fn given_pin(&self) -> Option<&Path> {
+        self.pin.as_deref()
+    }
+
     /// Returns the key store.
     pub(super) fn keys(&self, context: &Context) -> Result<KeyStore, Failure> {
         let dir = match &self.key_dir {
@@ -116,9 +125,9 @@ impl TrustOptions {
         Ok(KeyStore::at(dir))
     }
 
-    /// Returns who is asked for the keys' secrets.
-    pub(super) fn secrets<'a>(&'a self, context: &'a Context) -> Asked<'a> {
-        self.passphrase.asked(context)
+    /// Returns the passphrase options.
+    pub(super) fn passphrase(&self) -> &PassphraseOptions {
+        &self.passphrase
     }
 
     /// Returns the place of a collection that may not exist, and the name under which its keys are kept.
@@ -167,24 +176,18 @@ impl TrustOptions {
         let now = self.now(context)?;
         let place = self.place(context)?;
         let subject = place.subject();
-        let secrets = self.passphrase.asked(context);
+        // Asked for before a lock is taken: others should not wait for a person.
+        let passphrase = self.passphrase.existing(context)?;
         let mut keys = BTreeMap::new();
-        if self.passphrase.asks(context) {
-            // Keys are opened before a lock is taken: others should not wait for a person.
-            let mut collection = place.load()?;
-            work(&mut collection, now).map_err(|error| error.about(&subject))?;
-            let files = self.key_files(context, &place.keys, &collection, &collection.to_sign())?;
-            open_all(&files, &secrets, &mut keys)?;
-        }
         for attempt in 0..limit::PUBLISH_ATTEMPTS {
             let publisher = place.at.publisher()?;
             let mut collection = place.load()?;
             work(&mut collection, now).map_err(|error| error.about(&subject))?;
             let roles = collection.to_sign();
             let files = self.key_files(context, &place.keys, &collection, &roles)?;
-            open_all(&files, &secrets, &mut keys)?;
+            open_all(&files, &passphrase, &mut keys)?;
             let signers = files.iter().filter_map(|file| keys.get(file));
-            let signers: Vec<_> = signers.map(AsRef::as_ref).collect();
+            let signers: Vec<_> = signers.map(|key| key as &dyn Signer).collect();
             let publication = collection.sign(&signers, now).map_err(|error| error.about(&subject))?;
             match publisher.publish(&publication)? {
                 Outcome::Published => return Ok(roles),
@@ -254,11 +257,11 @@ impl TrustOptions {
 /// Opens keys that are not open yet, which takes a quarter of a second each, side by side.
 fn open_all(
     files: &BTreeSet<PathBuf>,
-    secrets: &dyn Secrets,
-    keys: &mut BTreeMap<PathBuf, Box<dyn Signer>>,
+    passphrase: &Passphrase,
+    keys: &mut BTreeMap<PathBuf, SigningKey>,
 ) -> Result<(), Failure> {
     let files: Vec<_> = files.iter().filter(|file| !keys.contains_key(*file)).collect();
-    let open = |file: &&PathBuf| Ok(((*file).clone(), KeyStore::open(file, secrets)?));
+    let open = |file: &&PathBuf| Ok(((*file).clone(), KeyStore::open(file, passphrase)?));
     let opened: Result<Vec<_>, Failure> = files.par_iter().map(open).collect();
     keys.extend(opened?);
     Ok(())

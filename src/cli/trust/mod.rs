@@ -3,6 +3,7 @@
 mod collections;
 mod init;
 mod list;
+mod notary;
 mod sign;
 mod status;
 mod verify;
@@ -12,6 +13,7 @@ use clap::{Args, Subcommand};
 use super::{Context, Report};
 use crate::failure::Failure;
 use collections::TrustOptions;
+pub(super) use notary::respell;
 
 /// Signs images and files, and looks after collections.
 #[derive(Debug, Args)]
@@ -30,6 +32,8 @@ enum Action {
     Inspect(list::Inspect),
     /// List what a collection signs
     Ls(list::Ls),
+    /// Change collections on a Notary server; also spelled by --server behind these commands
+    Notary(notary::Notary),
     /// Sign again, with later expiries, what is due: also metadata that have expired
     Renew(status::Renew),
     /// Sign images, or a file
@@ -47,6 +51,7 @@ impl Trust {
             Action::Init(command) => command.run(context, options),
             Action::Inspect(command) => command.run(context, options),
             Action::Ls(command) => command.run(context, options),
+            Action::Notary(command) => command.run(context, options),
             Action::Renew(command) => command.run(context, options),
             Action::Sign(command) => command.run(context, options),
             Action::Status(command) => command.run(context, options),

@@ -132,7 +132,6 @@ impl Fixture {
             pins: &self.pins,
             now: self.now,
             files: true,
-            fresh: None,
             memory: None,
         };
         check(&question, Arc::new(disk), checks)
