@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use crate::limit;
@@ -215,10 +216,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let deeper = self.deeper().ok_or_else(|| self.too_deep())?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if object.contains_key(&name) {
-                return Err(self.refuse(JsonError::Duplicate(name)));
+            match object.entry(name) {
+                Entry::Occupied(other) => return Err(self.refuse(JsonError::Duplicate(other.key().clone()))),
+                Entry::Vacant(place) => drop(place.insert(members.next_value_seed(deeper)?)),
             }
-            object.insert(name, members.next_value_seed(deeper)?);
         }
         Ok(Value::Object(object))
     }

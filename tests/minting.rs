@@ -50,11 +50,15 @@ fn check(package: &Path, what: &[&str]) -> Result<(), String> {
 
 /// Appends `line` inside a function to the file at `path` of a copy, and checks the library.
 fn with_line(package: &Path, path: &str, line: &str) -> Result<(), String> {
+    let function = format!("fn attempt(source: crate::verify::Verified<u8>) -> u8 {{\n    {line}\n    *source\n}}\n");
+    with_function(package, path, &function)
+}
+
+/// Appends `function` to the file at `path` of a copy, and checks the library.
+fn with_function(package: &Path, path: &str, function: &str) -> Result<(), String> {
     let file = package.join(path);
     let original = fs::read_to_string(&file).unwrap();
-    let attempt = format!(
-        "{original}\n#[allow(dead_code, unused_qualifications, missing_docs)]\nfn attempt(source: crate::verify::Verified<u8>) -> u8 {{\n    {line}\n    *source\n}}\n"
-    );
+    let attempt = format!("{original}\n#[allow(unused, unused_qualifications, missing_docs)]\n{function}");
     fs::write(&file, attempt).unwrap();
     let result = check(package, &["--lib"]);
     fs::write(&file, original).unwrap();
@@ -95,4 +99,57 @@ fn nothing_outside_the_crate_can_mint() {
         let error = outside(attempt).unwrap_err();
         assert!(error.contains(reason), "{attempt}: {error}");
     }
+}
+
+/// Each function of the builder that takes components: a call with verified ones, and the same with bare ones.
+const TAKERS: [(&str, &str); 3] = [
+    (
+        "drop(make(request.spec, verified, BTreeMap::new()));",
+        "drop(make(request.spec, bare, BTreeMap::new()));",
+    ),
+    (
+        "drop(Draft::new(request, verified, image, Vec::new(), &[]));",
+        "drop(Draft::new(request, bare, image, Vec::new(), &[]));",
+    ),
+    (
+        "drop(workshop.file(one, one.tree_digest()));",
+        "let one: Component = (**one).clone(); drop(workshop.file(&one, one.tree_digest()));",
+    ),
+];
+
+#[test]
+fn a_bare_component_does_not_go_into_a_build_from_inside() {
+    let package = copy_of_the_package();
+    let inside = |line: &str| {
+        let function = format!(
+            "fn attempt(request: &Request<'_>, workshop: &Workshop<'_>, image: &assemble::Image, one: &Verified<Component>, \
+             verified: &BTreeMap<Reference, Verified<Component>>, bare: &BTreeMap<Reference, Component>) {{\n    {line}\n}}\n"
+        );
+        with_function(package.path(), "src/build/mod.rs", &function)
+    };
+    for (twin, attempt) in TAKERS {
+        inside(twin).unwrap();
+        let error = inside(attempt).unwrap_err();
+        assert!(error.contains("E0308"), "{attempt}: {error}");
+        assert!(error.contains("Verified<"), "{attempt}: {error}");
+    }
+}
+
+#[test]
+fn a_bare_component_does_not_go_into_an_image_from_outside() {
+    let package = copy_of_the_package();
+    let outside = |given: &str| {
+        let program = format!(
+            "//! An outsider.\n#![allow(dead_code, unused_imports)]\nuse std::collections::BTreeMap;\nuse imgkit::config::spec::Spec;\n\
+             use imgkit::reference::Reference;\nuse imgkit::verify::image::make;\nuse imgkit::verify::{{Component, Verified}};\n\
+             fn attempt(spec: &Spec, given: &BTreeMap<Reference, {given}>) {{\n    drop(make(spec, given, BTreeMap::new()));\n}}\n\
+             fn main() {{}}\n"
+        );
+        fs::write(package.path().join("examples/outsider.rs"), program).unwrap();
+        check(package.path(), &["--example", "outsider"])
+    };
+    outside("Verified<Component>").unwrap();
+    let error = outside("Component").unwrap_err();
+    assert!(error.contains("E0308"), "{error}");
+    assert!(error.contains("Verified<imgkit::verify::Component>"), "{error}");
 }

@@ -95,6 +95,14 @@ fn a_set_of_files_is_whole_or_refused_by_the_files_name() {
 }
 
 #[test]
+fn a_file_of_a_set_that_its_seal_does_not_name_is_refused() {
+    let node = sealed();
+    assert_eq!(node.verify(SET).code, 0);
+    fs::write(node.path("out/node-ucode.cpio"), b"microcode").unwrap();
+    refused(&node, SET, "node-ucode.cpio");
+}
+
+#[test]
 fn a_seal_that_names_more_or_fewer_files_is_refused_by_the_file() {
     let node = sealed();
     let good = fs::read(node.path(SET)).unwrap();

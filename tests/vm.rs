@@ -54,7 +54,10 @@ fn vm_quickstart_does_the_whole_main_job() {
     assert!(text(&evidence("sshd:")["fingerprint"]).starts_with("SHA256:"));
     assert!(text(&evidence("sysctl:")["value"]).ends_with(nonce));
     assert!(text(&evidence("dhcpcd:")["address"]).contains("10.0.2.15"));
-    assert!(text(&evidence("rngd:")["process"]).contains("/dev/hwrng"));
+    let rngd = text(&evidence("rngd:")["process"]);
+    assert!(rngd.contains("/dev/hwrng") && rngd.contains("/dev/random"), "{rngd}");
+    assert!(text(&evidence("onboot: an optional")["line"]).contains("onboot optional: FAILED"));
+    assert!(text(&evidence("power off")["onshutdown"]).contains(&format!("farewell {nonce}")));
     let tasks = evidence("containerd:");
     assert_ne!(tasks["pidBefore"], tasks["pidAfter"]);
     let tls = evidence("ca-certificates:");

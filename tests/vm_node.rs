@@ -92,6 +92,10 @@ fn vm_a_components_file_capability_arrives_in_its_container() {
     workshop.build("node", SPEC, "kernel+initrd");
     let console = boot_kernel(&workshop, "node");
     assert!(console.contains("root file system: done"), "{console}");
+    // The container that cannot start stops the boot, and the console says which.
+    let failed = console.lines().find(|line| line.contains("boot: FAILED: ")).unwrap();
+    assert!(failed.contains("onboot end"), "{failed}");
+    assert!(!console.contains("all services up"), "{console}");
     let digest = Digest::sha256(b"ping");
     let line = format!(
         "tree: f 0755 0 0 4 {} bin/ping security.capability={}",

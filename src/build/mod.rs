@@ -132,6 +132,8 @@ impl Request<'_> {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Built {
+    /// The one time at which everything was judged; the image's age and today's metadata are for verification.
+    pub evaluated_at: Time,
     /// The files.
     pub outputs: Vec<Output>,
     /// The subjects of the statements: the `content` digest of disks, each file's of sets.
@@ -313,6 +315,7 @@ impl Work<'_> {
             .first()
             .map(|(statement, _)| statement.predicate.components.clone());
         Ok(Built {
+            evaluated_at: self.request.at,
             outputs,
             subjects: statements
                 .iter()
@@ -424,6 +427,7 @@ impl Work<'_> {
             // An evaluation may lie ahead of the clock.
             now: self.request.now.max(self.request.at),
             files: true,
+            fresh: None,
             memory: None,
         })
     }

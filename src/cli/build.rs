@@ -329,5 +329,10 @@ fn report(built: &Built) -> Report {
     for output in &built.outputs {
         let _ = writeln!(text, "{} {} bytes {}", output.path.display(), output.size, output.image);
     }
+    let _ = writeln!(
+        text,
+        "judged at {}, the evaluation time; the image's age and today's metadata are for `imgkit verify` to judge",
+        built.evaluated_at
+    );
     Report::new(text, json!(built))
 }

@@ -106,7 +106,8 @@ impl DiskArg {
         let suffixes: &[&str] = if is_tar {
             &[".tar"]
         } else {
-            &["-kernel", "-initrd.img", "-cmdline"]
+            // imgkit writes no microcode of its own beside an initrd; tools that boot LinuxKit's sets would load one that is there.
+            &["-kernel", "-initrd.img", "-cmdline", "-ucode.cpio"]
         };
         for suffix in suffixes {
             let name = format!("{stem}{suffix}");

@@ -19,6 +19,7 @@ mod run;
 mod seal;
 mod store;
 mod trust;
+mod tuf;
 mod verify;
 
 pub use context::Context;
@@ -70,6 +71,8 @@ enum Command {
     Show(verify::Show),
     /// Sign images and files, and look after the collections of signatures
     Trust(trust::Trust),
+    /// Refresh metadata of any TUF repository, and download what they sign
+    Tuf(tuf::Tuf),
     /// Verify a finished image, offline
     Verify(verify::Verify),
 }
@@ -78,7 +81,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse_from(trust::respell(std::env::args_os().collect())) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => return tuf::usage(&error).unwrap_or_else(|| error.exit()),
     };
     let context = Context::new(cli.output);
     let (name, result): (&str, Result<Report, Failure>) = match &cli.command {
@@ -94,7 +97,12 @@ pub fn run() -> ExitCode {
         Command::Seal(command) => ("seal", command.run(&context)),
         Command::Show(command) => ("show", command.run()),
         Command::Trust(command) => ("trust", command.run(&context)),
+        Command::Tuf(command) => ("tuf", command.run(&context)),
         Command::Verify(command) => ("verify", command.run(&context)),
     };
-    report::print(&context, name, result)
+    let code = report::print(&context, name, result);
+    match &cli.command {
+        Command::Tuf(_) => tuf::exit_code(code),
+        _ => code,
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
+use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
 use zeroize::Zeroizing;
@@ -10,6 +11,7 @@ use super::Context;
 use crate::failure::Failure;
 use crate::key::Passphrase;
 use crate::limit;
+use crate::store::key_store::Secrets;
 
 /// How the passphrase of private keys is given.
 #[derive(Clone, Debug, Args)]
@@ -43,6 +45,21 @@ impl PassphraseOptions {
         }
     }
 
+    /// Returns who is asked for the secrets of keys, each once and only when it is needed.
+    pub(super) fn asked<'a>(&'a self, context: &'a Context) -> Asked<'a> {
+        Asked {
+            options: self,
+            context,
+            existing: Mutex::default(),
+            new: Mutex::default(),
+        }
+    }
+
+    /// Tells whether a person will have to be asked.
+    pub(super) fn asks(&self, context: &Context) -> bool {
+        self.passphrase_fd.is_none() && context.passphrase().is_none()
+    }
+
     /// Tells whether the passphrase comes from a descriptor, which was named for this command alone.
     pub(super) fn is_given_by_descriptor(&self) -> bool {
         self.passphrase_fd.is_some()
@@ -54,6 +71,37 @@ impl PassphraseOptions {
             None => context.passphrase(),
         };
         text.map(make).transpose()
+    }
+}
+
+/// The person at the terminal, or what was given instead; asked once for each secret.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    options: &'a PassphraseOptions,
+    context: &'a Context,
+    existing: Mutex<Option<Passphrase>>,
+    new: Mutex<Option<Passphrase>>,
+}
+
+impl Secrets for Asked<'_> {
+    fn passphrase(&self) -> Result<Passphrase, Failure> {
+        once(&self.existing, || self.options.existing(self.context))
+    }
+
+    fn new_passphrase(&self) -> Result<Passphrase, Failure> {
+        once(&self.new, || self.options.new_one(self.context))
+    }
+}
+
+/// Returns what is remembered, or asks; whoever comes meanwhile waits for the answer.
+fn once(
+    memory: &Mutex<Option<Passphrase>>,
+    ask: impl FnOnce() -> Result<Passphrase, Failure>,
+) -> Result<Passphrase, Failure> {
+    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    match memory.as_ref() {
+        Some(known) => Ok(known.clone()),
+        None => Ok(memory.insert(ask()?).clone()),
     }
 }
 

@@ -68,8 +68,9 @@ impl Run {
         )?;
         let verified = self.verify.verify(context, &subject, Opened::Disk(opened), false)?;
         context.say(&format!(
-            "{subject}: verified, {} components",
-            verified.report().components.len()
+            "{subject}: verified, {} components; {}",
+            verified.report().components.len(),
+            verified.report().times
         ));
         let machine = Machine {
             accelerator: self.accel.clone(),
@@ -97,7 +98,10 @@ impl Run {
                 } else {
                     "powerOff"
                 };
-                Ok(Report::new("", json!({ "disk": self.disk.path, "ending": ending })))
+                Ok(Report::new(
+                    "",
+                    json!({ "disk": self.disk.path, "ending": ending, "times": verified.report().times }),
+                ))
             }
         }
     }

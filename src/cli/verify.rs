@@ -7,12 +7,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::disk::{DiskArg, Opened};
-use super::{Context, Report, judge};
+use super::judge::{self, TrustDirOption};
+use super::{Context, Report};
 use crate::failure::Failure;
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::store::file::write_named;
 use crate::store::memory::Epochs;
 use crate::tree::{Node, list};
+use crate::trust::Lineage;
 use crate::verify::disk::{disk, read_seal};
 use crate::verify::files::files;
 use crate::verify::image::tree_name;
@@ -36,14 +38,20 @@ pub(super) struct VerifyOptions {
     /// The policy
     #[arg(long, value_name = "FILE", env = "IMGKIT_POLICY")]
     policy: PathBuf,
-    /// Remember the highest epoch of each image here, and refuse lower ones
+    /// Remember the highest epoch of each image here, by its name and its collection's root files, and refuse lower ones
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Judge seal, inputs and components at this moment as well, by the collections' metadata of today: refuses what was revoked
+    /// or replaced since the image was built
+    #[arg(long)]
+    fresh: bool,
+    #[command(flatten)]
+    trust: TrustDirOption,
 }
 
 impl Memory for Epochs {
-    fn epoch(&self, root: &str, name: &str) -> Result<Option<u64>, Failure> {
-        self.highest(root, name)
+    fn epoch(&self, collection: &Lineage, name: &str) -> Result<Option<u64>, Failure> {
+        self.highest(collection, name)
     }
 }
 
@@ -68,21 +76,30 @@ impl VerifyOptions {
     ) -> Result<Verified<Disk>, Failure> {
         let (policy, pins) = judge::read(&self.policy)?;
         let epochs = self.state.as_ref().map(Epochs::at);
+        let now = context.now()?;
+        let fresh = match self.fresh {
+            true => Some(self.trust.anchors(context, &pins)?),
+            false => None,
+        };
         let question = Question {
             subject,
             policy: &policy,
             pins: &pins,
-            now: context.now()?,
+            now,
             files: files_too,
+            fresh: fresh.as_ref(),
             memory: epochs.as_ref().map(|epochs| epochs as &dyn Memory),
         };
         let verified = match opened {
             Opened::Disk(guest) => disk(&question, guest)?,
             Opened::Files(sealed, members) => files(&question, &sealed, &members)?,
         };
+        if let Some(anchors) = &fresh {
+            self.trust.remember(context, anchors, now)?;
+        }
         if let Some(epochs) = &epochs {
             let report = verified.report();
-            epochs.remember(&report.seal.root, &report.name, report.epoch)?;
+            epochs.remember(&report.seal.collection, &report.name, report.epoch)?;
         }
         Ok(verified)
     }

@@ -12,6 +12,7 @@ mod public;
 mod scheme;
 mod signer;
 mod signing;
+mod spec;
 mod tuf;
 
 pub use algorithm::Algorithm;
@@ -21,6 +22,7 @@ pub use public::{KeyType, PublicKey};
 pub use scheme::Scheme;
 pub use signer::Signer;
 pub use signing::SigningKey;
+pub use spec::KeySpec;
 pub use tuf::{KeyId, TufKey};
 
 /// Why a key or a signature is not good.

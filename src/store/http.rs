@@ -422,6 +422,19 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_drip_is_given_up_at_the_first_span_without_enough() {
+        let server = Scripted::writing(|_, mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n");
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(limit::RATE_WINDOW / 4);
+            }
+        });
+        let why = why(&server);
+        assert!(why.contains("too slow"), "{why}");
+        assert_eq!(server.paths().len(), 1);
+    }
+
+    #[test]
     fn a_packed_answer_is_not_unpacked() {
         let server = Scripted::start(|_| reply("200 OK", "content-encoding: gzip\r\n", b"bomb"));
         assert!(why(&server).contains("gzip"), "{}", why(&server));

@@ -4,7 +4,7 @@
 //! - [`registry`]: registries over the network.
 //! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`trust_oci`]: one in a registry;
 //!   [`Trusted`]: those last trusted; [`key_store`]: private keys, encrypted.
-//! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there.
+//! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there; [`tuf_dir`]: what a generic client keeps.
 //! - [`mod@file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
@@ -29,6 +29,7 @@ pub mod trust_http;
 pub mod trust_oci;
 pub mod trust_place;
 mod trusted;
+pub mod tuf_dir;
 
 pub use docker_trust::DockerTrust;
 pub use kept::Kept;

@@ -31,8 +31,11 @@ impl TrustHttp {
 
 impl Source for &TrustHttp {
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
-        // Names of files are percent-encoded, as URLs want it.
-        let mut answer = self.web.read(name, max)?;
+        // Names of files are percent-encoded, as URLs want it; a point is encoded in files' names alone.
+        let path = name
+            .strip_prefix("%2E")
+            .map_or_else(|| name.to_owned(), |rest| format!(".{rest}"));
+        let mut answer = self.web.read(&path, max)?;
         if answer == Answer::Missing && name.contains('%') {
             // Where a directory is served as it is, its files have the encoded name themselves.
             answer = self.web.read(&name.replace('%', "%25"), max)?;
@@ -75,10 +78,12 @@ mod tests {
         let server = Scripted::start(|path| match path {
             "/c/1.a%2Fb.json" => reply("200 OK", "", b"a"),
             "/c/1.c%252Fd.json" => reply("200 OK", "", b"b"),
+            "/c/..%2Fe.json" => reply("200 OK", "", b"c"),
             _ => reply("404 Not Found", "", b""),
         });
         assert_eq!(file(&server, "1.a%2Fb.json").unwrap().unwrap(), b"a");
         assert_eq!(file(&server, "1.c%2Fd.json").unwrap().unwrap(), b"b");
-        assert_eq!(server.paths().len(), 3);
+        assert_eq!(file(&server, "%2E.%2Fe.json").unwrap().unwrap(), b"c");
+        assert_eq!(server.paths().len(), 4);
     }
 }

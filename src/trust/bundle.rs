@@ -33,6 +33,12 @@ impl Bundle {
         found.map(|(_, bytes)| bytes.as_slice())
     }
 
+    /// Returns the root files, in order.
+    pub fn roots(&self) -> impl Iterator<Item = &[u8]> {
+        let roots = self.files().filter(|(name, _)| name.ends_with(".root.json"));
+        roots.map(|(_, bytes)| bytes)
+    }
+
     /// Returns all files in order.
     pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))

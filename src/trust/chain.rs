@@ -4,6 +4,8 @@
 //! [`AtRoot`] → [`AtTimestamp`] → [`AtSnapshot`] → [`AtTargets`]. Bytes and `now` come in; what to fetch next is said by
 //! [`Wanted`].
 
+use std::sync::Arc;
+
 use super::bundle::Bundle;
 use super::document::{Signed, Unverified};
 use super::metadata::{MetaFile, Root, Snapshot, Targets, Timestamp};
@@ -53,22 +55,22 @@ pub struct AtRoot {
 /// The newest root, and a timestamp, are trusted.
 #[derive(Clone, Debug)]
 pub struct AtTimestamp {
-    timestamp: Signed<Timestamp>,
+    timestamp: Arc<Signed<Timestamp>>,
 }
 
 /// The snapshot is trusted as well.
 #[derive(Clone, Debug)]
 pub struct AtSnapshot {
-    timestamp: Signed<Timestamp>,
-    snapshot: Signed<Snapshot>,
+    timestamp: Arc<Signed<Timestamp>>,
+    snapshot: Arc<Signed<Snapshot>>,
 }
 
 /// The top-level targets are trusted as well: names can be looked up.
 #[derive(Clone, Debug)]
 pub struct AtTargets {
-    pub(super) timestamp: Signed<Timestamp>,
-    pub(super) snapshot: Signed<Snapshot>,
-    pub(super) targets: Signed<Targets>,
+    pub(super) timestamp: Arc<Signed<Timestamp>>,
+    pub(super) snapshot: Arc<Signed<Snapshot>>,
+    pub(super) targets: Arc<Signed<Targets>>,
     pub(super) delegated: Vec<super::search::Delegated>,
 }
 
@@ -162,6 +164,7 @@ impl Chain<AtRoot> {
         // 5.4.2: arbitrary software attack.
         let timestamp = timestamp.verify(&keys)?;
         // 5.3.11: fast-forward recovery: what was trusted before counts only if today's keys signed it.
+        let known = known.filter(|known| *known != bytes);
         let known = known.and_then(|known| Unverified::<Timestamp>::parse(&file, known, max).ok());
         if let Some(known) = known.and_then(|known| known.verify(&keys).ok()) {
             // 5.4.3.1: rollback of the timestamp; one version has one content.
@@ -177,7 +180,28 @@ impl Chain<AtRoot> {
         // 5.4.4: freeze attack. 5.4.5: persisting is the store's part.
         timestamp.check_not_expired(self.now)?;
         self.files.add(file, bytes);
-        Ok(self.at(AtTimestamp { timestamp }))
+        Ok(self.at(AtTimestamp {
+            timestamp: Arc::new(timestamp),
+        }))
+    }
+
+    /// Refuses to go on from a root that has expired (step 5.3.10).
+    ///
+    /// # Errors
+    /// [`TrustError::Expired`].
+    pub fn check_not_expired(&self) -> Result<(), TrustError> {
+        self.root.check_not_expired(self.now)
+    }
+
+    /// Tells whether the newest root's keys signed both timestamps, and both have the same version (step 5.4.3.1).
+    pub fn same_timestamp(&self, known: &[u8], new: &[u8]) -> bool {
+        let Wanted { file, max } = self.timestamp_wanted();
+        let keys = self.top_level_keys("timestamp");
+        let version = |bytes: &[u8]| {
+            let parsed = Unverified::<Timestamp>::parse(&file, bytes, max).ok()?;
+            Some(parsed.verify(&keys).ok()?.version())
+        };
+        version(known).is_some_and(|known| version(new) == Some(known))
     }
 
     /// Returns the timestamp's file.
@@ -215,6 +239,7 @@ impl Chain<AtTimestamp> {
         // 5.5.4: the version that the timestamp names.
         check_version("snapshot", meta.version, snapshot.version())?;
         // 5.5.5: rollback of targets metadata: no version goes down, no file disappears. (5.3.11 as for the timestamp.)
+        let known = known.filter(|known| *known != bytes);
         let known = known.and_then(|known| Unverified::<Snapshot>::parse(&file, known, limit::SNAPSHOT_BYTES).ok());
         if let Some(known) = known.and_then(|known| known.verify(&keys).ok()) {
             check_not_older("snapshot", known.version(), snapshot.version())?;
@@ -227,8 +252,11 @@ impl Chain<AtTimestamp> {
         // 5.5.6: freeze attack. 5.5.7: persisting is the store's part.
         snapshot.check_not_expired(self.now)?;
         self.files.add(file, bytes);
-        let timestamp = self.state.timestamp.clone();
-        Ok(self.at(AtSnapshot { timestamp, snapshot }))
+        let timestamp = Arc::clone(&self.state.timestamp);
+        Ok(self.at(AtSnapshot {
+            timestamp,
+            snapshot: Arc::new(snapshot),
+        }))
     }
 }
 
@@ -257,7 +285,7 @@ impl Chain<AtSnapshot> {
         Ok(self.at(AtTargets {
             timestamp,
             snapshot,
-            targets,
+            targets: Arc::new(targets),
             delegated: Vec::new(),
         }))
     }

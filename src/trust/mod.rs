@@ -18,6 +18,7 @@ mod document;
 pub mod edit;
 mod error;
 mod hashes;
+mod lineage;
 pub mod metadata;
 mod names;
 pub mod notary;
@@ -25,6 +26,7 @@ mod pattern;
 mod role_keys;
 mod search;
 mod target;
+mod updater;
 
 pub use bundle::{Bundle, Source};
 pub use chain::{AtRoot, AtSnapshot, AtTargets, AtTimestamp, Chain, Known, Wanted};
@@ -32,10 +34,12 @@ pub use client::{Client, lookup};
 pub use document::{Signed, Unverified};
 pub use error::TrustError;
 pub use hashes::Hashes;
-pub use names::{check_target_name, file_name};
+pub use lineage::Lineage;
+pub use names::{check_target_name, encoded, file_name};
 pub use role_keys::{RoleKey, RoleKeys, Signature, Since};
 pub use search::{Search, WantedRole};
 pub use target::{Evidence, ImageTarget, Mark, PlatformTarget, RoleMark, Target, plain_file};
+pub use updater::{Cache, Updater};
 
 #[cfg(test)]
 mod tests;

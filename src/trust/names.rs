@@ -21,15 +21,31 @@ pub(super) fn is_role(name: &str) -> bool {
 /// Characters other than letters, digits, `-`, `.`, `_` and `~` of the role are percent-encoded, so that the name is one
 /// path component; a role's name never begins with what would make the file hidden or a parent.
 pub fn file_name(role: &str, version: Option<u64>) -> String {
-    let mut name = version.map(|version| format!("{version}.")).unwrap_or_default();
-    for byte in role.bytes() {
+    match version {
+        // After the version a point hides nothing.
+        Some(version) => format!("{version}.{}.json", percent_encoded(role)),
+        None => format!("{}.json", encoded(role)),
+    }
+}
+
+/// Encodes a name so that it is one visible component of a path, and never a parent.
+pub fn encoded(name: &str) -> String {
+    let name = percent_encoded(name);
+    match name.strip_prefix('.') {
+        Some(rest) => format!("%2E{rest}"),
+        None => name,
+    }
+}
+
+fn percent_encoded(name: &str) -> String {
+    let mut encoded = String::with_capacity(name.len());
+    for byte in name.bytes() {
         match byte {
-            b'.' if name.is_empty() => name.push_str("%2E"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => name.push(byte.into()),
-            _ => name.push_str(&format!("%{byte:02X}")),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
-    name + ".json"
+    encoded
 }
 
 /// Refuses names that could mean another place or hide something when they are shown or written.

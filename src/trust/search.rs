@@ -39,6 +39,11 @@ pub struct WantedRole {
 }
 
 impl WantedRole {
+    /// Returns the role.
+    pub fn role(&self) -> &str {
+        self.keys.role()
+    }
+
     /// Returns the file.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted

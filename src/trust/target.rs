@@ -39,7 +39,7 @@ impl Target {
         self.file.length
     }
 
-    /// Returns the digests that the signer saw; there is at least one.
+    /// Returns the digests that the signer saw and imgkit knows; where there is none, no content is the target's.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         self.file.hashes.digests()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::image::collect;
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::policy::Signers;
@@ -140,27 +141,71 @@ impl Anchors {
         Ok(self.client(subject, demand, at)?.bundle().clone())
     }
 
-    /// Returns the keys of the role that `demand` names.
-    pub(super) fn role_keys(&self, subject: &str, demand: &Signers, at: Time) -> Result<(RoleKeys, Evidence), Failure> {
+    /// Returns the keys of the role that `demand` names, and what they rest on.
+    pub(super) fn role(&self, subject: &str, demand: &Signers, at: Time) -> Result<Role, Failure> {
         let client = self.client(subject, demand, at)?;
         let keys = client.role_keys(&demand.role).map_err(|error| error.about(subject))?;
-        Ok((keys, client.evidence()))
+        Ok(Role {
+            keys,
+            evidence: client.evidence(),
+            bundle: client.bundle().clone(),
+        })
+    }
+
+    /// Refuses metadata that are older than those of `sealed`, which were good at `then`, or than what was trusted before.
+    pub(super) fn check_not_older(&self, sealed: &Self, then: Time, now: Time) -> Result<(), Failure> {
+        let mut refusals = Vec::new();
+        for (name, before) in &sealed.0 {
+            // Metadata of a root that nothing rests on need not be good.
+            let Ok(before) = Client::refresh(&before.pin, &Known::default(), &before.metadata, then) else {
+                continue;
+            };
+            let in_seal = Known {
+                roots: before.bundle().roots().skip(1).map(<[u8]>::to_vec).collect(),
+                timestamp: Some(before.chain().timestamp().bytes().to_vec()),
+                snapshot: Some(before.chain().snapshot().bytes().to_vec()),
+            };
+            let subject = format!("today's metadata of trust root `{name}`");
+            let anchor = self.anchor(&subject, name)?;
+            for known in [&anchor.known, &in_seal] {
+                let client = Client::refresh(&anchor.pin, known, &anchor.metadata, now);
+                let client = client.map_err(|error| error.about(&subject));
+                collect(&mut refusals, client.map(drop))?;
+            }
+        }
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Refused(refusals)),
+        }
     }
 
     fn client<'a>(&'a self, subject: &str, demand: &Signers, at: Time) -> Result<Client<&'a Metadata>, Failure> {
+        let anchor = self.anchor(subject, &demand.root)?;
+        Client::refresh(&anchor.pin, &anchor.known, &anchor.metadata, at).map_err(|error| error.about(subject))
+    }
+
+    /// Finds a root's anchor, if its metadata are at hand.
+    fn anchor(&self, subject: &str, root: &str) -> Result<&Anchor, Failure> {
         let anchor = self
             .0
-            .get(&demand.root)
-            .ok_or_else(|| Failure::malformed(subject, format!("trust root `{}` was not read", demand.root)))?;
+            .get(root)
+            .ok_or_else(|| Failure::malformed(subject, format!("trust root `{root}` was not read")))?;
         if matches!(anchor.metadata, Metadata::Nowhere) {
             let problem = format!(
-                "no metadata of trust root `{}` are at hand; name its place with --collection or --trust-dir",
-                demand.root
+                "no metadata of trust root `{root}` are at hand; name its place with --collection or --trust-dir"
             );
             return Err(Failure::unavailable(subject, problem));
         }
-        Client::refresh(&anchor.pin, &anchor.known, &anchor.metadata, at).map_err(|error| error.about(subject))
+        Ok(anchor)
     }
+}
+
+/// A role's keys, and what they rest on.
+#[derive(Clone, Debug)]
+pub(super) struct Role {
+    pub(super) keys: RoleKeys,
+    pub(super) evidence: Evidence,
+    pub(super) bundle: Bundle,
 }
 
 /// Compares who signed with who had to.

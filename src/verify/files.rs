@@ -71,7 +71,7 @@ pub fn files(
             ));
         }
     };
-    Ok(Verified(Disk::of(DiskReport::new(&judged, &extents, proof))))
+    Ok(Verified(Disk::of(DiskReport::new(question, &judged, &extents, proof))))
 }
 
 /// Names the seal of a set.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Verified;
+use super::anchors::Anchors;
 use super::component::{Component, Gate, Supply};
 use super::input::{InputVerdict, admit_inputs};
 use super::records::check_records;
@@ -19,6 +20,7 @@ use crate::seal::statement::{Layout, Predicate, Statement};
 use crate::seal::{Evidence, Sealed};
 use crate::time::Time;
 use crate::tree::{Tree, list};
+use crate::trust::Lineage;
 
 /// What an image is judged by.
 #[derive(Clone, Copy, Debug)]
@@ -33,17 +35,19 @@ pub struct Question<'a> {
     pub now: Time,
     /// Whether to unpack segments and prove every component, even where the policy does not demand it.
     pub files: bool,
+    /// The collections' metadata of today, where they are asked as well (law of the gate 5).
+    pub fresh: Option<&'a Anchors>,
     /// What was seen before, if anything is remembered.
     pub memory: Option<&'a dyn Memory>,
 }
 
 /// What a verifier remembers of images that it found good (law of the gate 7).
 pub trait Memory: std::fmt::Debug {
-    /// Returns the highest epoch seen of images of `name` under the trust root that the policy calls `root`.
+    /// Returns the highest epoch seen of images of `name` that were sealed under this collection, whatever the policy calls it.
     ///
     /// # Errors
     /// [`Failure`] when the memory cannot be read.
-    fn epoch(&self, root: &str, name: &str) -> Result<Option<u64>, Failure>;
+    fn epoch(&self, collection: &Lineage, name: &str) -> Result<Option<u64>, Failure>;
 }
 
 /// The statement about an image, found good, and the image made again from its evidence.
@@ -92,7 +96,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
     let predicate = &opened.statement.predicate;
     let seen = question
         .memory
-        .map(|memory| memory.epoch(&opened.signers.root, &predicate.name));
+        .map(|memory| memory.epoch(&opened.signers.collection, &predicate.name));
     let seen = seen.transpose()?.flatten().unwrap_or(0);
     let identity = Identity {
         name: &predicate.name,
@@ -148,6 +152,9 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
     }
     if !refusals.is_empty() {
         return Err(Failure::Refused(refusals));
+    }
+    if let Some(fresh) = question.fresh {
+        super::fresh::check(question, fresh, sealed, &opened, &spec)?;
     }
     let sources = predicate.sources.iter().map(|source| {
         let file = rootfs::Source {
@@ -337,7 +344,7 @@ pub fn check_overrides(
 }
 
 /// Components out of a seal's evidence.
-struct Offline<'a>(&'a Statement, &'a Evidence);
+pub(super) struct Offline<'a>(pub(super) &'a Statement, pub(super) &'a Evidence);
 
 impl Offline<'_> {
     fn document(&self, subject: &str, name: String) -> Result<Vec<u8>, Failure> {

@@ -7,6 +7,7 @@ pub mod anchors;
 pub mod component;
 pub mod disk;
 pub mod files;
+mod fresh;
 pub mod image;
 mod input;
 mod records;
@@ -18,7 +19,7 @@ pub use component::{Component, Gate, Supply, tree_mismatch, unsafe_accept_unsign
 pub use disk::Disk;
 pub use image::{Memory, Question};
 pub use input::{InputState, InputVerdict, admit_inputs, unjudged_inputs};
-pub use report::{ComponentReport, DiskReport, ExtentReport, State};
+pub use report::{ComponentReport, DiskReport, ExtentReport, State, Times};
 pub use seal::{SealSigners, trust_name};
 
 use std::ops::Deref;

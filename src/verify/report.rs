@@ -1,11 +1,11 @@
 //! What a verification found, for people and machines: evidence, not a bool.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use super::image::Judged;
+use super::image::{Judged, Question};
 use super::input::{InputState, InputVerdict};
 use super::seal::SealSigners;
 use crate::assemble::{GENERATED, Override, grub};
@@ -49,6 +49,42 @@ pub struct ComponentReport {
     pub rules: BTreeMap<String, usize>,
 }
 
+/// At which times an image was judged (law of the gate 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Times {
+    /// The embedded metadata: at the build's evaluation time.
+    pub embedded_metadata_at: Time,
+    /// The image's age: at this moment.
+    pub age_at: Time,
+    /// How old the image was then, in seconds.
+    pub age: i64,
+    /// How old the policy lets it be, in seconds; `None` where it demands nothing.
+    pub max_age: Option<i64>,
+    /// Today's metadata: at this moment; `None` where they were not asked.
+    pub todays_metadata_at: Option<Time>,
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hours = |seconds: i64| format!("{} hours", seconds / 3600);
+        write!(
+            f,
+            "embedded metadata judged at {}, the evaluation time; ",
+            self.embedded_metadata_at
+        )?;
+        write!(f, "age of {} at {} ", hours(self.age), self.age_at)?;
+        match self.max_age {
+            Some(max) => write!(f, "within maxAge of {}; ", hours(max))?,
+            None => f.write_str("not judged, no maxAge is demanded; ")?,
+        }
+        match self.todays_metadata_at {
+            Some(at) => write!(f, "today's metadata judged at {at}"),
+            None => f.write_str("today's metadata not judged (--fresh does)"),
+        }
+    }
+}
+
 /// An extent, and what reports call its owner.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,8 +106,10 @@ pub struct DiskReport {
     pub arch: String,
     /// Its epoch.
     pub epoch: u64,
-    /// When the build judged its inputs; embedded metadata were judged at this instant.
+    /// When the build judged its inputs.
     pub evaluated_at: Time,
+    /// At which times the image was judged.
+    pub times: Times,
     /// Who sealed it.
     pub seal: SealSigners,
     /// Its content digest, or the digests of its files.
@@ -95,7 +133,7 @@ pub struct DiskReport {
 }
 
 impl DiskReport {
-    pub(super) fn new(judged: &Judged, extents: &Extents, files: bool) -> Self {
+    pub(super) fn new(question: &Question<'_>, judged: &Judged, extents: &Extents, files: bool) -> Self {
         let predicate = judged.predicate();
         let components: Vec<ComponentReport> = judged
             .components
@@ -103,9 +141,12 @@ impl DiskReport {
             .map(|component| component_report(judged, component, files))
             .collect();
         let count = |state| components.iter().filter(|component| component.state == state).count();
-        let mut not_checked = vec![
-            "whether newer trust metadata exist: embedded ones were judged at the build's evaluation time".to_owned(),
-        ];
+        let mut not_checked = Vec::new();
+        if question.fresh.is_none() {
+            let what =
+                "whether today's trust metadata say the same: embedded ones were judged at the build's evaluation time";
+            not_checked.push(format!("{what} (--fresh does)"));
+        }
         if !files {
             not_checked.push(format!("{} (--files does)", unpacked_only(&predicate.layout)));
         }
@@ -114,6 +155,13 @@ impl DiskReport {
             arch: predicate.arch.clone(),
             epoch: predicate.epoch,
             evaluated_at: predicate.evaluated_at,
+            times: Times {
+                embedded_metadata_at: predicate.evaluated_at,
+                age_at: question.now,
+                age: question.now.unix() - predicate.evaluated_at.unix(),
+                max_age: question.policy.image().max_age,
+                todays_metadata_at: question.fresh.map(|_| question.now),
+            },
             seal: judged.opened.signers.clone(),
             subject: judged.opened.statement.subject.clone(),
             cmdline: predicate.cmdline.clone(),
@@ -156,6 +204,7 @@ impl DiskReport {
             seal.role,
             keys.join(", ")
         );
+        let _ = writeln!(text, "  {}", self.times);
         let _ = writeln!(text, "  command line: {}", self.cmdline);
         for component in &self.components {
             let by = match &component.admitted {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::anchors::{Anchor, Anchors, Metadata};
+use super::anchors::{Anchor, Anchors, Metadata, Role};
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::key::KeyId;
 use crate::policy::{Policy, Signers};
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::time::Time;
-use crate::trust::{Bundle, Known, Signature};
+use crate::trust::{Bundle, Known, Lineage, Signature};
 
 /// The prefix of the names of trust metadata in the evidence: `trust/ROOT/FILE`.
 pub(super) const TRUST: &str = "trust/";
@@ -36,6 +36,9 @@ pub(super) struct Opened {
 pub struct SealSigners {
     /// The policy's name of the trust root.
     pub root: String,
+    /// The collection that it stands for, by its root files.
+    #[serde(skip)]
+    pub collection: Lineage,
     /// The role whose keys may seal.
     pub role: String,
     /// How many distinct keys had to sign.
@@ -70,8 +73,16 @@ pub(super) fn open(
     }
     let evidence = Evidence::decode(&sealed.evidence).map_err(|error| malformed(subject, error))?;
     let anchors = anchors(pins, &evidence);
-    let signers = check_signatures(subject, sealed, demand, &anchors);
-    let signers = signers.map_err(|failure| failure.at(policy.image().place("sealed")))?;
+    let signers =
+        role(subject, sealed, demand, &anchors).and_then(|role| check_signatures(subject, sealed, demand, role));
+    let mut signers = signers.map_err(|failure| failure.at(policy.image().place("sealed")))?;
+    let is_root = |(name, bytes): (&str, &[u8])| {
+        (name.starts_with(TRUST) && name.ends_with(".root.json")).then(|| bytes.to_vec())
+    };
+    signers.collection = Lineage::new(
+        signers.collection.roots().to_vec(),
+        evidence.iter().filter_map(is_root).collect(),
+    );
     let statement = Statement::decode(sealed.envelope.payload()).map_err(|error| malformed(subject, error))?;
     let recorded = &statement.predicate.evidence;
     let stored = Digest::sha256(&sealed.evidence);
@@ -114,12 +125,8 @@ fn anchors(pins: &BTreeMap<String, Vec<u8>>, evidence: &Evidence) -> Anchors {
     pins.iter().map(anchor).collect()
 }
 
-fn check_signatures(
-    subject: &str,
-    sealed: &Sealed,
-    demand: &Signers,
-    anchors: &Anchors,
-) -> Result<SealSigners, Failure> {
+/// Finds the role that may seal in the seal's own metadata.
+fn role(subject: &str, sealed: &Sealed, demand: &Signers, anchors: &Anchors) -> Result<Role, Failure> {
     if !anchors.has_metadata(&demand.root) {
         let expected = format!(
             "a seal by role `{}` of root `{}`, with that root's metadata in it",
@@ -129,12 +136,21 @@ fn check_signatures(
         let found = "nothing of that root";
         return Err(Refusal::new(Code::WrongKey, subject, expected, found, advice).into());
     }
-    let keys = anchors.role_keys(subject, demand, sealed.evaluated_at);
-    let (keys, evidence) = keys.map_err(|failure| match failure {
+    let role = anchors.role(subject, demand, sealed.evaluated_at);
+    role.map_err(|failure| match failure {
         // The one wrong input here that is the user's: the pinned root.
         Failure::Malformed { .. } => failure,
         failure => nonsense(failure),
-    })?;
+    })
+}
+
+/// Checks that enough keys of the role signed the statement.
+pub(super) fn check_signatures(
+    subject: &str,
+    sealed: &Sealed,
+    demand: &Signers,
+    Role { keys, evidence, bundle }: Role,
+) -> Result<SealSigners, Failure> {
     if sealed.envelope.signatures().is_empty() {
         let expected = format!("a seal signed by role `{}` of root `{}`", demand.role, demand.root);
         let advice = "have it sealed: `imgkit seal sign` on the seal request, then `imgkit seal attach`";
@@ -159,6 +175,7 @@ fn check_signatures(
     }
     Ok(SealSigners {
         root: demand.root.clone(),
+        collection: Lineage::new(bundle.roots().map(<[u8]>::to_vec).collect(), Vec::new()),
         role: demand.role.clone(),
         threshold: keys.threshold().max(demand.threshold),
         keys: valid,

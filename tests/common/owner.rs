@@ -129,3 +129,9 @@ impl Owner {
         json!({ "version": version, "length": bytes.len(), "hashes": hashes })
     }
 }
+
+/// The present, by the clock.
+pub fn clock() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Time::from_unix(since.unwrap().as_secs().try_into().unwrap()).unwrap()
+}

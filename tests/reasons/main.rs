@@ -10,7 +10,11 @@ mod common;
 mod build;
 mod exits;
 mod image;
+mod memory;
+mod release;
+mod sealing;
 mod signed;
+mod times;
 mod trust;
 
 use common::images::noise;

@@ -16,7 +16,7 @@ use super::{EVERY_COMPONENT, accepted, all_refused, refused};
 const RAW: [&str; 2] = ["--format", "raw-bios"];
 
 /// Publishes new keys for a delegated role: of those before, none counts any longer.
-fn rotate(owner: &Owner, role: &str, number: u8) {
+pub(super) fn rotate(owner: &Owner, role: &str, number: u8) {
     let new = key(number);
     let spec = RoleSpec {
         keys: vec![new.tuf_key()],
@@ -90,7 +90,7 @@ fn later_seals_by_a_rotated_key_are_revoked_and_earlier_ones_stay() {
     );
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(super) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -38,6 +38,8 @@ pub(super) struct Node {
     pub(super) hostname: String,
     /// The value of `kernel.core_pattern` that sysctl sets.
     pub(super) core_pattern: String,
+    /// What the container that runs at power off says on the console.
+    pub(super) farewell: String,
 }
 
 impl Node {
@@ -46,11 +48,18 @@ impl Node {
         let node = Self {
             hostname: format!("node-{nonce}"),
             core_pattern: format!("/var/log/core.{nonce}"),
+            farewell: format!("farewell {nonce}"),
         };
         let yaml = DEFAULT.replace("/var/log/core.%e", &node.core_pattern);
         // `debug` has what proves TLS; a node for production has neither.
-        let debug = "services:\n  - name: debug\n    image: imgkit.local/components/debug\n";
-        write(dir, "node.yml", &yaml.replacen("services:\n", debug, 1))?;
+        let image = "image: imgkit.local/components/debug";
+        let debug = format!(
+            "  - name: optional\n    {image}\n    command: [/bin/busybox, \"false\"]\n    optional: true\n\
+             onshutdown:\n  - name: farewell\n    {image}\n    command: [/bin/busybox, echo, {}]\n\
+             services:\n  - name: debug\n    {image}\n",
+            node.farewell
+        );
+        write(dir, "node.yml", &yaml.replacen("services:\n", &debug, 1))?;
         write(dir, "policy.yml", POLICY)?;
         Ok(node)
     }

@@ -8,12 +8,13 @@ use clap::Args;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::cli::Context;
-use crate::cli::passphrase::PassphraseOptions;
+use crate::cli::passphrase::{Asked, PassphraseOptions};
 use crate::cli::place::{CollectionName, StateOption, remember};
 use crate::failure::Failure;
-use crate::key::{Passphrase, Signer, SigningKey};
+use crate::key::Signer;
 use crate::limit;
 use crate::store::file::read_limited;
+use crate::store::key_store::Secrets;
 use crate::store::trust_place::Outcome;
 use crate::store::{KeyStore, TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
@@ -106,6 +107,11 @@ impl TrustOptions {
         self.at.map_or_else(|| context.now(), Ok)
     }
 
+    /// Returns how the passphrase is given.
+    pub(super) fn passphrase(&self) -> &PassphraseOptions {
+        &self.passphrase
+    }
+
     /// Returns the directory of collections that was named.
     pub(super) fn given_trust_dir(&self) -> Option<&Path> {
         self.trust_dir.as_deref()
@@ -125,9 +131,9 @@ impl TrustOptions {
         Ok(KeyStore::at(dir))
     }
 
-    /// Returns the passphrase options.
-    pub(super) fn passphrase(&self) -> &PassphraseOptions {
-        &self.passphrase
+    /// Returns who is asked for the keys' secrets.
+    pub(super) fn secrets<'a>(&'a self, context: &'a Context) -> Asked<'a> {
+        self.passphrase.asked(context)
     }
 
     /// Returns the place of a collection that may not exist, and the name under which its keys are kept.
@@ -176,18 +182,24 @@ impl TrustOptions {
         let now = self.now(context)?;
         let place = self.place(context)?;
         let subject = place.subject();
-        // Asked for before a lock is taken: others should not wait for a person.
-        let passphrase = self.passphrase.existing(context)?;
+        let secrets = self.passphrase.asked(context);
         let mut keys = BTreeMap::new();
+        if self.passphrase.asks(context) {
+            // Keys are opened before a lock is taken: others should not wait for a person.
+            let mut collection = place.load()?;
+            work(&mut collection, now).map_err(|error| error.about(&subject))?;
+            let files = self.key_files(context, &place.keys, &collection, &collection.to_sign())?;
+            open_all(&files, &secrets, &mut keys)?;
+        }
         for attempt in 0..limit::PUBLISH_ATTEMPTS {
             let publisher = place.at.publisher()?;
             let mut collection = place.load()?;
             work(&mut collection, now).map_err(|error| error.about(&subject))?;
             let roles = collection.to_sign();
             let files = self.key_files(context, &place.keys, &collection, &roles)?;
-            open_all(&files, &passphrase, &mut keys)?;
+            open_all(&files, &secrets, &mut keys)?;
             let signers = files.iter().filter_map(|file| keys.get(file));
-            let signers: Vec<_> = signers.map(|key| key as &dyn Signer).collect();
+            let signers: Vec<_> = signers.map(AsRef::as_ref).collect();
             let publication = collection.sign(&signers, now).map_err(|error| error.about(&subject))?;
             match publisher.publish(&publication)? {
                 Outcome::Published => return Ok(roles),
@@ -257,11 +269,11 @@ impl TrustOptions {
 /// Opens keys that are not open yet, which takes a quarter of a second each, side by side.
 fn open_all(
     files: &BTreeSet<PathBuf>,
-    passphrase: &Passphrase,
-    keys: &mut BTreeMap<PathBuf, SigningKey>,
+    secrets: &dyn Secrets,
+    keys: &mut BTreeMap<PathBuf, Box<dyn Signer>>,
 ) -> Result<(), Failure> {
     let files: Vec<_> = files.iter().filter(|file| !keys.contains_key(*file)).collect();
-    let open = |file: &&PathBuf| Ok(((*file).clone(), KeyStore::open(file, passphrase)?));
+    let open = |file: &&PathBuf| Ok(((*file).clone(), KeyStore::open(file, secrets)?));
     let opened: Result<Vec<_>, Failure> = files.par_iter().map(open).collect();
     keys.extend(opened?);
     Ok(())

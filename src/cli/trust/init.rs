@@ -12,8 +12,9 @@ use super::TrustOptions;
 use crate::cli::place::CollectionName;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::key::{Signer, SigningKey};
+use crate::key::{Algorithm, KeySpec};
 use crate::store::TrustPlace;
+use crate::store::key_store::NewKey;
 use crate::store::trust_place::Outcome;
 use crate::trust::edit::{Collection, RoleSpec};
 
@@ -38,6 +39,13 @@ pub(super) struct Init {
     /// Another role that may sign images: all, or those whose names match a pattern (`*` does not cross `/`)
     #[arg(long, value_name = "ROLE[=PATTERN,…]")]
     role: Vec<NewRole>,
+    /// The algorithm of new keys: ed25519, p256, p384, rsa3072 or rsa4096
+    #[arg(long, value_name = "NAME", default_value_t)]
+    algorithm: Algorithm,
+    /// Keys that a role gets instead of new ones: FILE.pem (a private key, which is copied into the key directory; or a public
+    /// key, whose owner signs elsewhere) or generate:ALGORITHM
+    #[arg(long, value_name = "ROLE=KEY[,KEY…]")]
+    key: Vec<RoleKeySpecs>,
 }
 
 /// A role with a threshold and a number of keys.
@@ -89,6 +97,28 @@ impl FromStr for NewRole {
     }
 }
 
+/// Keys for a role.
+#[derive(Clone, Debug)]
+struct RoleKeySpecs {
+    role: String,
+    specs: Vec<KeySpec>,
+}
+
+impl FromStr for RoleKeySpecs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (role, specs) = text
+            .split_once('=')
+            .ok_or("expected ROLE=KEY[,KEY…], for example root=generate:p384")?;
+        let specs: Result<_, _> = specs.split(',').map(str::parse).collect();
+        Ok(Self {
+            role: role.to_owned(),
+            specs: specs.map_err(|error: crate::key::KeyError| error.to_string())?,
+        })
+    }
+}
+
 impl Init {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let now = options.now(context)?;
@@ -118,14 +148,25 @@ impl Init {
             return Err(Failure::malformed("--threshold", problem));
         }
 
-        let mut keys: BTreeMap<&str, Vec<SigningKey>> = BTreeMap::new();
+        let unknown = self.key.iter().find(|keys| !roles.contains(&keys.role.as_str()));
+        if let Some(RoleKeySpecs { role, .. }) = unknown {
+            let problem = format!("there is no role `{role}`; the roles are {}", roles.join(", "));
+            return Err(Failure::malformed("--key", problem));
+        }
+        let secrets = options.secrets(context);
+        let mut keys: BTreeMap<&str, Vec<NewKey>> = BTreeMap::new();
         for role in &roles {
-            let new = (0..self.threshold_of(role).1).map(|_| SigningKey::generate());
-            let new: Result<Vec<_>, _> = new.collect();
-            keys.insert(role, new.map_err(|error| Failure::unavailable("new keys", error))?);
+            let new = self.specs_of(role)?;
+            let new = new.iter().map(|spec| NewKey::of(spec, &secrets));
+            keys.insert(role, new.collect::<Result<_, _>>()?);
         }
         let spec = |role: &str| RoleSpec {
-            keys: keys.get(role).into_iter().flatten().map(SigningKey::tuf_key).collect(),
+            keys: keys
+                .get(role)
+                .into_iter()
+                .flatten()
+                .map(|key| key.tuf_key().clone())
+                .collect(),
             threshold: self.threshold_of(role).0,
         };
         let about = |error: crate::trust::edit::EditError| error.about(&format!("collection {}", self.name));
@@ -145,16 +186,15 @@ impl Init {
             collection.delegate(&role.name, &spec, &role.patterns).map_err(about)?;
             collection.begin(&role.name, now).map_err(about)?;
         }
-        let signers: Vec<_> = keys.values().flatten().map(|key| key as &dyn Signer).collect();
+        let signers: Vec<_> = keys.values().flatten().filter_map(NewKey::signer).collect();
         let publication = collection.sign(&signers, now).map_err(about)?;
 
         // Keys come first: a collection whose keys could not be written must not be published.
-        let passphrase = options.passphrase().new_one(context)?;
         let mut saved: Vec<(&str, Vec<PathBuf>)> = Vec::new();
         for role in &roles {
             let files = keys.get(role).into_iter().flatten();
-            let files = files.map(|key| store.save(&name, role, key, &passphrase));
-            saved.push((role, files.collect::<Result<_, _>>()?));
+            let files = files.map(|key| store.keep(&name, role, key, &secrets).transpose());
+            saved.push((role, files.flatten().collect::<Result<_, _>>()?));
         }
         let root = publication.files().files().next().map_or(&[][..], |(_, bytes)| bytes);
         let pin = store.save_pin(&name, root)?;
@@ -208,5 +248,23 @@ impl Init {
     fn threshold_of(&self, role: &str) -> (u32, u32) {
         let found = self.threshold.iter().rfind(|threshold| threshold.role == role);
         found.map_or((1, 1), |threshold| (threshold.needed, threshold.keys))
+    }
+
+    /// Returns which keys a role gets: those named for it, and new ones up to the number that it has.
+    fn specs_of(&self, role: &str) -> Result<Vec<KeySpec>, Failure> {
+        let named = self.key.iter().filter(|keys| keys.role == role);
+        let mut specs: Vec<_> = named.flat_map(|keys| keys.specs.iter().cloned()).collect();
+        let (_, count) = self.threshold_of(role);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let chosen = self.threshold.iter().any(|threshold| threshold.role == role);
+        if chosen && specs.len() > count {
+            let problem = format!(
+                "the role `{role}` gets {} keys, and --threshold says {count}; name as many",
+                specs.len()
+            );
+            return Err(Failure::malformed("--key", problem));
+        }
+        specs.resize(specs.len().max(count), KeySpec::Generate(self.algorithm));
+        Ok(specs)
     }
 }

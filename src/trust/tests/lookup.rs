@@ -401,10 +401,10 @@ fn an_image_is_read_as_it_was_signed() {
 }
 
 /// Makes `targets` delegate to bins of `bits`, with `names` in theirs, and describes them in the snapshot by version alone.
-fn binned(bits: u32, names: &[&str]) -> Repository {
+fn binned(bits: u32, prefix: &str, names: &[&str]) -> Repository {
     let mut repository = Repository::new();
     let bins: SuccinctRoles = serde_json::from_value(json!({
-        "keyids": [key(TEAM).id()], "threshold": 1, "bit_length": bits, "name_prefix": "bin",
+        "keyids": [key(TEAM).id()], "threshold": 1, "bit_length": bits, "name_prefix": prefix,
     }))
     .unwrap();
     repository.forge("targets", &[TARGETS], |signed| {
@@ -439,7 +439,7 @@ fn binned(bits: u32, names: &[&str]) -> Repository {
 #[test]
 fn a_name_is_looked_up_in_its_bin_and_in_no_other() {
     // SHA-256 of "a" begins with ca, of "b" with 3e.
-    let repository = binned(8, &["a", "b"]);
+    let repository = binned(8, "bin", &["a", "b"]);
     let found = repository.find("a").unwrap();
     assert!(found.check(b"a").is_ok());
     assert_eq!(found.evidence().role, "bin-ca");
@@ -450,7 +450,7 @@ fn a_name_is_looked_up_in_its_bin_and_in_no_other() {
 
 #[test]
 fn a_bin_signs_only_what_belongs_in_it() {
-    let mut repository = binned(8, &["a", "b"]);
+    let mut repository = binned(8, "bin", &["a", "b"]);
     repository.forge("bin-3e", &[TEAM], |signed| {
         signed["targets"]["a"] = serde_json::to_value(file(b"other")).unwrap();
     });
@@ -464,11 +464,55 @@ fn a_bin_signs_only_what_belongs_in_it() {
 
 #[test]
 fn a_list_reads_the_bins_that_are_published_and_their_keys_are_known() {
-    let repository = binned(32, &["a", "b"]);
+    let repository = binned(32, "bin", &["a", "b"]);
     let mut client = repository.client();
     client.fetch_roles().unwrap();
     let roles: Vec<_> = client.chain().roles().map(|(role, _)| role.to_owned()).collect();
     assert_eq!(roles, ["bin-3e23e816", "bin-ca978112"]);
     assert_eq!(client.role_keys("bin-00000000").unwrap().keyids(), [key(TEAM).id()]);
     assert!(matches!(client.role_keys("bin-0"), Err(TrustError::NoRole { .. })));
+}
+
+#[test]
+fn a_look_up_among_a_million_targets_in_bins_moves_no_more_than_one_among_few() {
+    let (bits, wanted) = (12, "docker.io/library/alpine:3.22");
+    let mut repository = binned(bits, "b", &[wanted]);
+    let bins: SuccinctRoles = serde_json::from_value(json!({
+        "keyids": [key(TEAM).id()], "threshold": 1, "bit_length": bits, "name_prefix": "b",
+    }))
+    .unwrap();
+    let bin = bins.bin_of(wanted);
+    // What of a million names falls into the bin, each an image for one platform.
+    let names = (0..1_000_000_u32).map(|number| format!("registry.example/team/image-{number:06}:1.0"));
+    let image = ImageTarget {
+        document: Digest::sha256(b"document"),
+        length: 1234,
+        platforms: vec![PlatformTarget {
+            platform: "linux/amd64".into(),
+            manifest: Digest::sha256(b"manifest"),
+            tree: Digest::sha256(b"tree"),
+        }],
+    };
+    let image = serde_json::to_value(image.to_file()).unwrap();
+    let mine: Vec<_> = names.filter(|name| bins.bin_of(name) == bin).collect();
+    assert!(mine.len() > 150, "{}", mine.len());
+    repository.forge(&bin, &[TEAM], |signed| {
+        signed["targets"]
+            .as_object_mut()
+            .unwrap()
+            .extend(mine.into_iter().map(|name| (name, image.clone())));
+    });
+    // Names alone: a snapshot may leave out lengths and hashes (4.4).
+    repository.forge("snapshot", &[SNAPSHOT], |signed| {
+        let meta = signed["meta"].as_object_mut().unwrap();
+        meta.extend((0..bins.bins()).map(|number| (format!("{}.json", bins.bin(number)), json!({ "version": 1 }))));
+    });
+    let snapshot = repository.describe("snapshot");
+    repository.forge("timestamp", &[TIMESTAMP], |signed| {
+        signed["meta"]["snapshot.json"] = snapshot
+    });
+    let found = repository.find(wanted).unwrap();
+    assert!(found.check(wanted.as_bytes()).is_ok());
+    let moved: usize = found.bundle().files().map(|(_, bytes)| bytes.len()).sum();
+    assert!(moved < 220_000, "{moved} bytes");
 }

@@ -507,3 +507,22 @@ fn names_without_versions_serve_a_repository_without_consistent_snapshots() {
     assert!(repository.find("a").is_ok());
     assert!(repository.find("team/b").is_ok());
 }
+
+// 4.2: keys in PEM hold line feeds, which canonical JSON leaves as they are and a file's JSON may not.
+#[test]
+fn keys_of_every_kind_sign_a_collection_that_is_read_again() {
+    use crate::key::Algorithm;
+    let kinds = [Algorithm::P384, Algorithm::P256, Algorithm::Ed25519, Algorithm::Rsa3072];
+    let keys = kinds.map(|kind| SigningKey::generate_as(kind).unwrap());
+    let [root, targets, snapshot, timestamp] = keys.each_ref().map(|key| RoleSpec {
+        keys: vec![key.tuf_key()],
+        threshold: 1,
+    });
+    let mut made = Collection::new(&root, &targets, &snapshot, &timestamp, start()).unwrap();
+    made.put_target("targets", "a", file(b"a"), start()).unwrap();
+    let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
+    let files = made.sign(&signers, start()).unwrap().files().clone();
+    let pin = files.get("1.root.json").unwrap();
+    let found = lookup(pin, &files, &Known::default(), "a", start()).unwrap();
+    assert!(found.check(b"a").is_ok());
+}

@@ -94,7 +94,7 @@ pub(super) fn check(question: &Question<'_>, guest: Arc<dyn ReadAt>, checks: Che
     // Both name owner and byte; what is made again also says what should stand there.
     by_parts?;
     tree.map_or(Ok(()), |tree| bytes.check_root(&tree?))?;
-    Ok(DiskReport::new(&judged, &extents, files))
+    Ok(DiskReport::new(question, &judged, &extents, files))
 }
 
 /// Name of a small file's content in the evidence.

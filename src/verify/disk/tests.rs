@@ -132,6 +132,7 @@ impl Fixture {
             pins: &self.pins,
             now: self.now,
             files: true,
+            fresh: None,
             memory: None,
         };
         check(&question, Arc::new(disk), checks)

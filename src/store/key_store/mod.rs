@@ -3,15 +3,21 @@
 //! - Files are 0600 in directories of 0700; a key is never on the disk unencrypted.
 //! - A file's name is its key's id; a file that holds another key is refused.
 
+mod new_key;
+mod secrets;
+
+pub use new_key::NewKey;
+pub use secrets::Secrets;
+
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::file::{NewFile, cannot, read_limited};
 use crate::failure::Failure;
-use crate::key::{KeyId, Passphrase, SigningKey};
+use crate::key::{KeyId, Passphrase, Signer, SigningKey};
 use crate::limit;
+use crate::store::file::{NewFile, cannot, read_limited};
 
 const EXTENSION: &str = "pem";
 const PIN: &str = "root.json";
@@ -62,11 +68,11 @@ impl KeyStore {
     ///
     /// # Errors
     /// As [`open_key`], and [`Failure::Malformed`] when the file holds another key.
-    pub fn open(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
-        let key = open_key(path, passphrase)?;
+    pub fn open(path: &Path, secrets: &dyn Secrets) -> Result<Box<dyn Signer>, Failure> {
+        let key = open_key(path, &secrets.passphrase()?)?;
         let id = key.id();
         match path.file_stem().and_then(|name| name.to_str()) == Some(id.as_str()) {
-            true => Ok(key),
+            true => Ok(Box::new(key)),
             false => Err(Failure::malformed(
                 path.display(),
                 format!("it holds the key {id}, not the one it is named after"),
