@@ -135,7 +135,7 @@ fn as_version_1(der: &[u8]) -> Zeroizing<Vec<u8>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::key::{Algorithm, Signer as _};
+    use crate::key::Algorithm;
 
     #[test]
     fn opens_what_notary_wrote() {
