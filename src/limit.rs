@@ -205,6 +205,9 @@ pub const TAG_SETTLE: Duration = Duration::from_millis(500);
 /// Most states by which a collection in a registry may have gone on while one look at it was taken.
 pub const STATES_AHEAD: usize = 1000;
 
+/// Most blobs in a file that is carried over an air gap: a collection of 100,000 names and the layers of 10,000 images fit.
+pub const PARCEL_BLOBS: usize = 1_000_000;
+
 /// How often a request to a registry is made before it counts as failed, resumed downloads included.
 pub const ATTEMPTS: u32 = 6;
 

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::file::{Lock, NewFile, cannot, make_dir};
 use crate::failure::Failure;
-use crate::trust::Source;
 use crate::trust::edit::Publication;
+use crate::trust::{Bundle, Source};
 
 const LOCK: &str = ".imgkit-publish.lock";
 
@@ -85,9 +85,23 @@ impl Publisher<'_> {
     /// [`Failure::Unavailable`] when a file cannot be written; then the collection is as it was, but that a root that came
     /// with the publication may be there already, which clients take as well.
     pub fn publish(&self, publication: &Publication) -> Result<(), Failure> {
-        let dir = &self.collection.dir;
         // What a killed publisher left under the name of a version that no timestamp came to name is replaced.
-        for (name, bytes) in publication.files().files() {
+        self.write(publication.files().files())
+    }
+
+    /// Takes files over that were published elsewhere, and were judged by their keys and against what is here.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub fn take_over(&self, files: &Bundle) -> Result<(), Failure> {
+        let is_last = |name: &str| name == TIMESTAMP;
+        self.write(files.files().filter(|(name, _)| !is_last(name)))?;
+        self.write(files.files().filter(|(name, _)| is_last(name)))
+    }
+
+    fn write<'b>(&self, files: impl Iterator<Item = (&'b str, &'b [u8])>) -> Result<(), Failure> {
+        let dir = &self.collection.dir;
+        for (name, bytes) in files {
             let path = dir.join(name);
             let mut file = NewFile::beside(&path)?;
             file.write_all(bytes).map_err(|error| cannot("write", &path, &error))?;

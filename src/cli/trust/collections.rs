@@ -131,6 +131,11 @@ impl TrustOptions {
         Ok(KeyStore::at(dir))
     }
 
+    /// Returns the memory of what was last trusted.
+    pub(super) fn trusted(&self, context: &Context) -> Result<Trusted, Failure> {
+        self.state.trusted(context)
+    }
+
     /// Returns who is asked for the keys' secrets.
     pub(super) fn secrets<'a>(&'a self, context: &'a Context) -> Asked<'a> {
         self.passphrase.asked(context)

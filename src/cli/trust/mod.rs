@@ -1,5 +1,6 @@
 //! `imgkit trust …`: collections of signed names, their keys, and what they say of an image.
 
+mod airgap;
 mod collections;
 mod init;
 mod list;
@@ -26,6 +27,10 @@ pub(super) struct Trust {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Write what look-ups need into one file, to be carried over an air gap
+    Export(airgap::Export),
+    /// Check such a file against the pin, and take it over
+    Import(airgap::Import),
     /// Make a collection with new keys
     Init(init::Init),
     /// Show a collection's roles, keys, versions and expiries
@@ -48,6 +53,8 @@ impl Trust {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
         let options = &self.options;
         match &self.action {
+            Action::Export(command) => command.run(context, options),
+            Action::Import(command) => command.run(context, options),
             Action::Init(command) => command.run(context, options),
             Action::Inspect(command) => command.run(context, options),
             Action::Ls(command) => command.run(context, options),

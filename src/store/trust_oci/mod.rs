@@ -3,12 +3,14 @@
 //! - A tag names the present state, an index from which everything is fetched by digest. Whoever reads sees one state for as
 //!   long as he holds the place; nothing read here is believed: [`crate::trust`] checks it.
 //! - Each state also has a tag with its number, `TAG.7`, which never moves: old states stay, and publishers who meet notice.
-//!   How they take turns, and what window remains, is in [`publish`](self) and docs/decisions.
+//!   How they take turns, and what window remains, is in docs/decisions/0007-registry-publishing.md.
 //! - What is fetched is kept in memory, so that a build that asks a hundred times fetches once.
 
+mod files;
 mod publish;
 mod state;
 
+pub use files::TrustFiles;
 pub use publish::OciPublisher;
 pub use state::{COLLECTION, METADATA, PAGE};
 

@@ -1,4 +1,4 @@
-//! How publishers take turns in a registry, which knows no conditional writes (docs/decisions/0006).
+//! How publishers take turns in a registry, which knows no conditional writes (docs/decisions/0007-registry-publishing.md).
 //!
 //! 1. Read the present state, number N, and see whether `TAG.N+1` is claimed; one whose publisher did not live to make it
 //!    present is made present first.

@@ -1,0 +1,350 @@
+//! `imgkit trust export` and `imgkit trust import`: what a look-up needs, in one file, over an air gap.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::TrustOptions;
+use super::collections::Place;
+use super::sign::resolver;
+use crate::cli::place::remember;
+use crate::cli::store::StoreOptions;
+use crate::cli::{Context, Report};
+use crate::digest::Digest;
+use crate::failure::{Code, Failure, Refusal};
+use crate::limit;
+use crate::oci::{Descriptor, Document};
+use crate::reference::Reference;
+use crate::store::file::NewFile;
+use crate::store::layout::Layout;
+use crate::store::parcel::{Opened, Parcel};
+use crate::store::{Source as Images, TrustDir, TrustPlace};
+use crate::time::{DAY, Time};
+use crate::trust::{Bundle, Chain, Client, Known, Source, Target, TrustError, file_name};
+
+/// Tags under which cosign keeps what it signed and attested of a digest: `sha256-HEX.sig`.
+const COSIGN: [&str; 3] = [".sig", ".att", ".sbom"];
+
+/// Writes what look-ups need into one file: metadata, roots, images' documents and signatures.
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// The file to write
+    file: PathBuf,
+    /// The images, or names of signed files
+    #[arg(value_name = "REF", required_unless_present = "all")]
+    names: Vec<String>,
+    /// Everything that the collection signs
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// Also the images' layers
+    #[arg(long)]
+    with_images: bool,
+    /// Refuse if any of it would expire within so many days
+    #[arg(long, value_name = "DAYS")]
+    expires_days: Option<u16>,
+    #[command(flatten)]
+    store: StoreOptions,
+}
+
+impl Export {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let (place, now) = (options.place(context)?, options.now(context)?);
+        let mut client = place.client(now)?;
+        let about = |error: TrustError| error.about(&place.subject());
+        let mut metadata = older_roots(&place)?;
+        let names = match self.all {
+            true => {
+                client.fetch_roles().map_err(about)?;
+                for (_, signed) in client.chain().roles() {
+                    metadata.add(signed.file(), signed.bytes());
+                }
+                all_names(&client)
+            }
+            false => self.names.iter().cloned().collect(),
+        };
+        let mut expires = client.evidence().expires();
+        let mut targets = Vec::new();
+        for name in names {
+            let target = find(&mut client, &name)?;
+            expires = expires.min(target.evidence().expires());
+            add_all(&mut metadata, target.bundle());
+            targets.push(target);
+        }
+        add_all(&mut metadata, client.bundle());
+        if self.all {
+            let roles = client.chain().roles();
+            expires = roles.fold(expires, |first, (_, signed)| first.min(signed.body().header.expires));
+        }
+        self.check_expiry(&place, expires, now)?;
+
+        let names = targets.iter().map(|target| target.name().to_owned()).collect();
+        let mut parcel = Parcel::new(&metadata, &names, self.all)?;
+        let images = resolver(context, &self.store)?;
+        let mut packed = 0;
+        for target in &targets {
+            packed += usize::from(self.image(target, &images, &self.store.open(context)?, &mut parcel)?);
+        }
+        let mut file = NewFile::beside(&self.file)?;
+        parcel.write(&self.file, &images, &mut file)?;
+        file.finish(&self.file)?;
+        let text = format!(
+            "wrote {}: {} names and {packed} images of {}, good until {expires}\n",
+            self.file.display(),
+            targets.len(),
+            place.subject()
+        );
+        let json = json!({
+            "file": self.file, "collection": place.name, "targets": names, "images": packed, "expires": expires,
+            "withImages": self.with_images,
+        });
+        Ok(Report::new(text, json))
+    }
+
+    fn check_expiry(&self, place: &Place, expires: Time, now: Time) -> Result<(), Failure> {
+        let Some(days) = self.expires_days else { return Ok(()) };
+        let wanted = now.plus(i64::from(days) * DAY);
+        if expires >= wanted {
+            return Ok(());
+        }
+        let expected = format!("metadata that are good until {wanted}, {days} days from now");
+        let advice = "run `imgkit trust renew`, with a larger --margin, or carry the file more often";
+        let found = format!("the first of them expires at {expires}");
+        Err(Refusal::new(Code::Expired, place.subject(), expected, found, advice).into())
+    }
+
+    /// Packs the image that a target names, if it names one; tells whether it does.
+    fn image(
+        &self,
+        target: &Target,
+        images: &dyn Images,
+        layout: &Layout,
+        parcel: &mut Parcel,
+    ) -> Result<bool, Failure> {
+        let named: Option<Reference> = target.name().parse().ok();
+        let named = named.filter(|reference| reference.target_name().as_deref() == Some(target.name()));
+        let (Some(reference), Ok(signed)) = (named, target.image()) else {
+            return Ok(false);
+        };
+        let pinned = reference
+            .pin(signed.document)
+            .map_err(|other| Failure::malformed(&reference, other))?;
+        let mut digests = BTreeSet::from([signed.document]);
+        let mut document = None;
+        for platform in &signed.platforms {
+            let wanted = platform.platform.parse();
+            let wanted = wanted.map_err(|error| Failure::malformed(target.name(), error))?;
+            let image = images.image(pinned.reference(), &wanted)?;
+            digests.insert(*image.manifest_digest());
+            let put = |parcel: &mut Parcel, digest: &Digest, bytes: &[u8]| {
+                let parsed = Document::parse(target.name(), bytes, None)?;
+                Ok::<_, Failure>(parcel.document(digest, parsed.media_type(), bytes))
+            };
+            let manifest = put(parcel, image.manifest_digest(), image.manifest())?;
+            document = Some(match image.index() {
+                Some(index) => put(parcel, image.digest(), index)?,
+                None => manifest,
+            });
+            let parsed = Document::parse(target.name(), image.manifest(), None)?;
+            // The config comes first.
+            let count = if self.with_images { usize::MAX } else { 1 };
+            parsed.children().take(count).for_each(|blob| parcel.blob(blob));
+        }
+        if let Some(document) = document {
+            parcel.name(target.name(), &document);
+        }
+        for (name, _) in layout.list()? {
+            if name.repository() == reference.repository() && is_about(&name, &digests) {
+                pack_whole(layout, &name, parcel)?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Checks what a file brings against the pin, and takes it over into the collection's directory and the store.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The file that `imgkit trust export` wrote
+    file: PathBuf,
+    #[command(flatten)]
+    store: StoreOptions,
+}
+
+impl Import {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let (place, now) = (options.place(context)?, options.now(context)?);
+        let TrustPlace::Directory(dir) = &place.at else {
+            let problem = "a file is imported into a directory; name the collection, or dir:PATH, with --collection";
+            return Err(Failure::malformed(&place.name, problem));
+        };
+        let subject = self.file.display().to_string();
+        let opened = Opened::read(&self.file)?;
+        let trusted = options.trusted(context)?;
+        let checked = Checked::check(&opened, &subject, &place.pin, &trusted.known(&place.pin)?, now)?;
+        // Nothing has a name yet. Who publishes or imports at once waits.
+        let publisher = dir.publisher()?;
+        if dir.is_published() {
+            let known = present(dir, &place)?;
+            let again = Client::refresh(&place.pin, &known, &opened, now);
+            again.map_err(|error| error.about(&subject))?;
+        }
+        let layout = self.store.open(context)?;
+        let writer = layout.writer()?;
+        for (_, blobs, _) in &checked.images {
+            for blob in blobs.iter().filter(|blob| !layout.is_intact(blob)) {
+                writer.put_exactly(blob, &mut opened.reader(blob)?)?;
+            }
+        }
+        publisher.take_over(&checked.files)?;
+        drop(publisher);
+        remember(context, &trusted, &place.pin, dir, now);
+        let mut lacking = Vec::new();
+        for (name, blobs, whole) in &checked.images {
+            if let Some(document) = blobs.last() {
+                writer.tag(name, document)?;
+            }
+            lacking.extend((!whole).then(|| name.to_string()));
+        }
+        let mut text = format!(
+            "imported {}: {} names and {} images, good until {}\n",
+            place.subject(),
+            opened.targets().len(),
+            checked.images.len(),
+            checked.expires
+        );
+        for name in &lacking {
+            let _ = writeln!(text, "  without its layers: {name}");
+        }
+        let images: Vec<_> = checked.images.iter().map(|(name, ..)| name).collect();
+        let json = json!({
+            "collection": place.name, "place": place.at.to_string(), "targets": opened.targets(), "images": images,
+            "withoutLayers": lacking, "expires": checked.expires, "judgedAt": now,
+        });
+        Ok(Report::new(text, json))
+    }
+}
+
+/// What of a file proved itself.
+struct Checked {
+    files: Bundle,
+    /// Names with their blobs, the document last, and whether all blobs are there.
+    images: Vec<(Reference, Vec<Descriptor>, bool)>,
+    expires: Time,
+}
+
+impl Checked {
+    fn check(opened: &Opened, subject: &str, pin: &[u8], known: &Known, now: Time) -> Result<Self, Failure> {
+        let about = |error: TrustError| error.about(subject);
+        let mut client = Client::refresh(pin, known, opened, now).map_err(about)?;
+        let mut files = client.bundle().clone();
+        let mut expires = client.evidence().expires();
+        let mut digests = BTreeSet::new();
+        let mut documents = BTreeSet::new();
+        for name in opened.targets() {
+            let target = client.target(name).map_err(|error| error.about(name))?;
+            expires = expires.min(target.evidence().expires());
+            add_all(&mut files, target.bundle());
+            if let Ok(image) = target.image() {
+                digests.insert(image.document);
+                digests.extend(image.platforms.iter().map(|platform| platform.manifest));
+                documents.insert((name.clone(), image.document));
+            }
+        }
+        if opened.is_whole() {
+            client.fetch_roles().map_err(about)?;
+            for (_, signed) in client.chain().roles() {
+                files.add(signed.file(), signed.bytes());
+            }
+        }
+        let mut images = Vec::new();
+        for (name, document) in opened.images() {
+            let signed = name
+                .target_name()
+                .is_some_and(|name| documents.contains(&(name, document.digest)));
+            if !signed && !is_about(name, &digests) {
+                let expected = "images whose digests the collection signs, and signatures of these";
+                let advice = "have the file written and carried again; if it stays so, somebody changed it on the way";
+                let found = format!("{name} with the digest {}", document.digest);
+                return Err(Refusal::new(Code::Unsigned, subject, expected, found, advice).into());
+            }
+            let (blobs, whole) = opened.image_blobs(name, document)?;
+            images.push((name.clone(), blobs, whole));
+        }
+        Ok(Self { files, images, expires })
+    }
+}
+
+/// Returns what a client remembers that saw the collection as it is in a directory.
+fn present(dir: &TrustDir, place: &Place) -> Result<Known, Failure> {
+    let client = Client::refresh(&place.pin, &Known::default(), dir, Time::EPOCH);
+    let client = client.map_err(|error| error.about(&place.subject()))?;
+    let roots = client.bundle().files().filter(|(name, _)| name.ends_with(".root.json"));
+    let chain = client.chain();
+    Ok(Known {
+        roots: roots.skip(1).map(|(_, bytes)| bytes.to_vec()).collect(),
+        timestamp: Some(chain.timestamp().bytes().to_vec()),
+        snapshot: Some(chain.snapshot().bytes().to_vec()),
+    })
+}
+
+/// Reads the roots before the pinned one, for those who pinned an older one.
+fn older_roots(place: &Place) -> Result<Bundle, Failure> {
+    let pinned = Chain::pinned(&place.pin, Time::EPOCH).map_err(|error| error.about(&place.subject()))?;
+    let mut roots = Bundle::default();
+    for version in 1..pinned.version() {
+        let name = file_name("root", Some(version));
+        if let Some(bytes) = (&place.at).file(&name, limit::ROOT_BYTES)? {
+            roots.add(name, bytes);
+        }
+    }
+    Ok(roots)
+}
+
+/// Finds a target by its name as it is signed, or by an image's name as people write it.
+fn find<S: Source>(client: &mut Client<S>, name: &str) -> Result<Target, Failure> {
+    let normal = name
+        .parse::<Reference>()
+        .ok()
+        .and_then(|reference| reference.target_name());
+    match (client.target(name), normal) {
+        (Err(TrustError::Absent { .. }), Some(normal)) => client.target(&normal),
+        (found, _) => found,
+    }
+    .map_err(|error| error.about(name))
+}
+
+fn all_names<S: Source>(client: &Client<S>) -> BTreeSet<String> {
+    let chain = client.chain();
+    let roles = chain.roles().map(|(_, signed)| signed.body());
+    let all = std::iter::once(chain.targets().body()).chain(roles);
+    all.flat_map(|targets| targets.targets.keys().cloned()).collect()
+}
+
+fn add_all(to: &mut Bundle, from: &Bundle) {
+    for (name, bytes) in from.files() {
+        to.add(name, bytes);
+    }
+}
+
+/// Tells whether a tag is one of cosign's for one of these digests.
+fn is_about(name: &Reference, digests: &BTreeSet<Digest>) -> bool {
+    let tag = name.tag().unwrap_or_default();
+    let stem = COSIGN.iter().find_map(|suffix| tag.strip_suffix(suffix));
+    let digest = stem.and_then(|stem| stem.replacen('-', ":", 1).parse().ok());
+    digest.is_some_and(|digest| digests.contains(&digest))
+}
+
+/// Packs what cosign keeps under a tag.
+fn pack_whole(layout: &Layout, name: &Reference, parcel: &mut Parcel) -> Result<(), Failure> {
+    let Some((document, bytes)) = layout.document(name)? else {
+        return Ok(());
+    };
+    let parsed = Document::parse(&name.to_string(), &bytes, Some(&document.media_type))?;
+    parsed.children().for_each(|blob| parcel.blob(blob));
+    parcel.document(&document.digest, &document.media_type, &bytes);
+    parcel.name(&name.to_string(), &document);
+    Ok(())
+}
