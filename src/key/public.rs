@@ -89,6 +89,27 @@ impl PublicKey {
         })
     }
 
+    /// Makes an ECDSA key of an uncompressed point (SEC 1, 2.3.3), as older TUF metadata write it in hexadecimal.
+    ///
+    /// # Errors
+    /// [`KeyError::Form`] when the bytes are no such point, or `key_type` has none.
+    pub fn from_ecdsa_point(key_type: KeyType, point: &[u8]) -> Result<Self, KeyError> {
+        let bad = |found: &str| form("an uncompressed point", found);
+        let curve = match key_type {
+            KeyType::EcdsaP256 => &P256,
+            KeyType::EcdsaP384 => &P384,
+            KeyType::Ed25519 | KeyType::Rsa => return Err(bad("a key of another type")),
+        };
+        let spki = SubjectPublicKeyInfoRef {
+            algorithm: AlgorithmIdentifierRef {
+                oid: EC,
+                parameters: Some(AnyRef::from(curve)),
+            },
+            subject_public_key: BitStringRef::from_bytes(point).map_err(|error| bad(&error.to_string()))?,
+        };
+        Self::from_spki_der(&spki.to_der().map_err(|error| bad(&error.to_string()))?)
+    }
+
     /// Reads a SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) in DER.
     ///
     /// # Errors

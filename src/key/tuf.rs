@@ -89,7 +89,7 @@ impl TufKey {
         Self { public, scheme, object }
     }
 
-    /// Reads a key object: hexadecimal or PEM for Ed25519, PEM for the others.
+    /// Reads a key object: hexadecimal or PEM for Ed25519 and ECDSA, PEM for RSA.
     ///
     /// # Errors
     /// [`KeyError`] when members are missing, the key is not of its type, or type or scheme are not supported.
@@ -115,6 +115,10 @@ impl TufKey {
         let value = text("/keyval/public")?;
         let public = match (scheme, hex::decode(value)) {
             (Scheme::Ed25519, Ok(bytes)) => PublicKey::from_ed25519(&bytes)?,
+            // Older metadata have the point itself.
+            (Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha384, Ok(bytes)) => {
+                PublicKey::from_ecdsa_point(scheme.key_type(), &bytes)?
+            }
             _ => PublicKey::from_pem(value)?,
         };
         if public.key_type() != scheme.key_type() {
@@ -198,6 +202,31 @@ mod tests {
         for text in [p256, include_str!("testdata/rsa.pem")] {
             let made = TufKey::new(PublicKey::from_pem(text).unwrap());
             assert_eq!(TufKey::from_json(made.to_json()).unwrap(), made);
+        }
+    }
+
+    #[test]
+    fn a_point_in_hexadecimal_is_the_key_that_pem_has() {
+        for (scheme, pem, length) in [
+            ("ecdsa-sha2-nistp256", include_str!("testdata/p256.pem"), 65),
+            ("ecdsa-sha2-nistp384", include_str!("testdata/p384.pem"), 97),
+        ] {
+            let expected = PublicKey::from_pem(pem).unwrap();
+            let der = expected.spki_der();
+            let point = hex::encode(der.get(der.len() - length..).unwrap());
+            let read = |text: &str| {
+                TufKey::from_json(&json!({"keytype": scheme, "scheme": scheme, "keyval": {"public": text}}))
+            };
+            assert_eq!(read(&point).unwrap().public(), &expected);
+            for bad in [
+                "",
+                "04",
+                point.get(2..).unwrap(),
+                &format!("{point}00"),
+                &point.replacen("04", "02", 1),
+            ] {
+                assert!(read(bad).is_err(), "{bad}");
+            }
         }
     }
 

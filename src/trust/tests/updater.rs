@@ -354,3 +354,61 @@ fn bad_signatures_beside_enough_good_ones_do_not_matter_and_doubled_ones_do() {
         Err(TrustError::Malformed { .. })
     ));
 }
+
+/// A repository's files, and how many bytes of each were asked for at most.
+struct Measured<'a>(&'a Bundle, Vec<(String, usize)>);
+
+impl Source for &mut Measured<'_> {
+    fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
+        self.1.push((name.to_owned(), max));
+        let bytes = (&mut &*self.0).file(name, max)?;
+        // As a server's reader does.
+        Ok(bytes.map(|bytes| bytes.into_iter().take(max + 1).collect()))
+    }
+}
+
+// 5.3.3, 5.4.1, 5.5.1, 5.6.1
+#[test]
+fn no_more_is_asked_for_than_the_metadata_above_say_or_the_house_allows() {
+    use crate::limit;
+    let measure = |repository: &Repository| {
+        let mut kept = Kept::default();
+        kept.0.insert("root".into(), repository.pin());
+        let mut measured = Measured(&repository.files, Vec::new());
+        let outcome = Updater::refresh(&mut measured, &mut kept, start()).map(|_| ());
+        (outcome, measured.1.into_iter().map(|(_, max)| max).collect::<Vec<_>>())
+    };
+    let described = Repository::new();
+    let length = |name: &str| described.files.get(name).unwrap().len();
+    let (outcome, asked) = measure(&described);
+    outcome.unwrap();
+    let (snapshot, targets) = (length("1.snapshot.json"), length("1.targets.json"));
+    assert_eq!(asked, [limit::ROOT_BYTES, limit::TIMESTAMP_BYTES, snapshot, targets]);
+    // Without lengths (4.4) the house's bounds count.
+    let mut bare = described.clone();
+    bare.forge("snapshot", &[SNAPSHOT], |signed| {
+        signed["meta"]["targets.json"] = json!({ "version": 1 });
+    });
+    bare.forge("timestamp", &[TIMESTAMP], |signed| {
+        signed["meta"]["snapshot.json"] = json!({ "version": 1 });
+    });
+    let (outcome, asked) = measure(&bare);
+    outcome.unwrap();
+    let bounds = [
+        limit::ROOT_BYTES,
+        limit::TIMESTAMP_BYTES,
+        limit::SNAPSHOT_BYTES,
+        limit::TARGETS_BYTES,
+    ];
+    assert_eq!(asked, bounds);
+    // What goes on beyond that is refused.
+    let mut endless = bare.clone();
+    endless
+        .files
+        .add("timestamp.json", vec![b' '; limit::TIMESTAMP_BYTES + 1]);
+    assert!(matches!(measure(&endless).0, Err(TrustError::Malformed { .. })));
+    let mut longer = described.clone();
+    let bytes = [described.files.get("1.snapshot.json").unwrap(), b" "].concat();
+    longer.files.add("1.snapshot.json", bytes);
+    assert!(matches!(measure(&longer).0, Err(TrustError::Digest { .. })));
+}
