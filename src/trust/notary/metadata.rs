@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::hashes::NotaryHashes;
@@ -14,6 +14,7 @@ use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
 use crate::trust::RoleKeys;
+use crate::trust::TrustError;
 use crate::trust::names;
 
 /// The signed part of one kind of metadata.
@@ -273,6 +274,7 @@ pub struct Targets {
     #[serde(default)]
     pub delegations: Delegations,
     /// What the role signs, by name.
+    #[serde(deserialize_with = "null_is_empty")]
     pub targets: BTreeMap<String, FileMeta>,
     /// Members that imgkit does not know.
     #[serde(flatten)]
@@ -304,10 +306,7 @@ impl Body for Targets {
 
     fn problem(&self) -> Option<String> {
         // A name that could lead elsewhere spoils the document: whoever signed it cannot be trusted with the others.
-        let mut bad = self
-            .targets
-            .keys()
-            .filter_map(|name| names::check_target_name(name).err());
+        let mut bad = self.targets.keys().filter_map(|name| check_name(name).err());
         if let Some(problem) = bad.next() {
             return Some(problem.to_string());
         }
@@ -326,8 +325,10 @@ impl Body for Targets {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delegations {
     /// Key objects by id.
+    #[serde(deserialize_with = "null_is_empty")]
     pub keys: Keys,
     /// The roles, in the order in which they are asked.
+    #[serde(deserialize_with = "null_is_empty")]
     pub roles: Vec<DelegatedRole>,
     /// Members that imgkit does not know.
     #[serde(flatten)]
@@ -358,7 +359,7 @@ pub struct DelegatedRole {
     /// How many distinct ones must sign, from 1.
     pub threshold: u32,
     /// Beginnings of the names it is trusted with; the empty one is all names, none at all is no name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub paths: Vec<String>,
     /// Members that imgkit does not know.
     #[serde(flatten)]
@@ -378,6 +379,32 @@ impl DelegatedRole {
         }
         role_problem(&self.name, &self.keyids, self.threshold)
     }
+}
+
+/// Reads a list or map; Go writes an empty one as `null` where nothing was ever put into it.
+fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Refuses a target's name that could mean another place or hide something when it is shown or written.
+///
+/// Backslashes are legal, as the real client publishes them; but no part between slashes of either kind is `..`.
+///
+/// # Errors
+/// [`TrustError::Malformed`].
+pub(super) fn check_name(name: &str) -> Result<(), TrustError> {
+    let leads_up = name.split(['/', '\\']).any(|part| part == "..");
+    match leads_up {
+        true => names::check_target_name(".."),
+        false => names::check_target_name(&name.replace('\\', "_")),
+    }
+    .map_err(|error| match error {
+        TrustError::Malformed { problem, .. } => {
+            let shown: String = name.chars().take(80).collect();
+            TrustError::malformed(format!("the target `{}`", shown.escape_debug()), problem)
+        }
+        other => other,
+    })
 }
 
 /// Tells whether a text can name a delegated role: `targets/` and words of `a-z`, `0-9`, `-`, `_` between slashes.

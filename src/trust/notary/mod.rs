@@ -15,6 +15,7 @@ mod hashes;
 mod key;
 mod metadata;
 mod search;
+mod upload;
 mod wire;
 
 pub use certificate::{Certificate, NewCertificate};
@@ -27,6 +28,7 @@ pub use metadata::{
     Body, DelegatedRole, Delegations, FileMeta, Header, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role,
 };
 pub use search::{ContentCheck, NotaryEvidence, NotarySearch, NotaryTarget, NotaryWanted, RELEASES};
+pub use upload::{Files, NewFile, Plan, SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, UploadError};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,563 @@
+//! What a Notary server checks of an upload, and what it signs for it (reference: notary, `server/handlers/validation.go`).
+//!
+//! - Nothing is published that does not verify as a whole: root, targets and snapshot, by the keys of the new root, none of them expired.
+//! - A root follows the published one by one version and is signed by the keys of both. Targets and snapshot may skip versions; no
+//!   file goes back, or comes twice.
+//! - A snapshot names the files that will be there and no others. The server makes it when the upload has none and it holds the
+//!   role's key; the timestamp is always its own.
+//! - What was published before and is not part of the upload has been judged: a delegation's old file stays as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::document::{Draft, Signed, Unverified};
+use super::key::NotaryKey;
+use super::metadata::{Body, FileMeta, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role};
+use crate::key::KeyError;
+use crate::key::KeyId;
+use crate::limit;
+use crate::time::{DAY, Time};
+use crate::trust::RoleKeys;
+use crate::trust::TrustError;
+
+/// How long a timestamp that the server makes is good.
+pub const TIMESTAMP_LIFETIME: i64 = 14 * DAY;
+
+/// How long a snapshot that the server makes is good.
+pub const SNAPSHOT_LIFETIME: i64 = 3 * 365 * DAY;
+
+/// How many roles may lie between a delegated one and targets.
+const DEEPEST_ROLE: usize = limit::NOTARY_ROLE_BYTES;
+
+/// Files by role.
+pub type Files<'a> = BTreeMap<&'a str, &'a [u8]>;
+
+/// Why an upload is refused, as the original names it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// A part that others need is missing.
+    #[error("{problem}")]
+    Hierarchy {
+        /// The missing role.
+        missing: &'static str,
+        /// What was expected.
+        problem: String,
+    },
+    /// The root is not good.
+    #[error("{0}")]
+    Root(String),
+    /// The snapshot is not good.
+    #[error("{0}")]
+    Snapshot(String),
+    /// The targets, or a delegation, are not good.
+    #[error("{0}")]
+    Targets(String),
+    /// The upload as a whole is not good.
+    #[error("{0}")]
+    Whole(String),
+    /// A file's version is not above the published one.
+    #[error("a newer version of {role} is published already: {published}; the upload has {uploaded}")]
+    Version {
+        /// The role.
+        role: String,
+        /// The version that is published.
+        published: u64,
+        /// The version that was uploaded.
+        uploaded: u64,
+    },
+}
+
+/// A file that an upload publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFile {
+    /// Its role.
+    pub role: String,
+    /// Its version.
+    pub version: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What is to be published once the server has signed its part.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    files: Vec<NewFile>,
+    snapshot: SnapshotPart,
+    timestamp: Own<Timestamp>,
+    held: BTreeSet<KeyId>,
+}
+
+#[derive(Clone, Debug)]
+enum SnapshotPart {
+    /// These bytes, uploaded or published before.
+    Given(FileMeta),
+    Own(Own<Snapshot>),
+}
+
+/// A document that the server makes, and the keys that it signs with.
+#[derive(Clone, Debug)]
+struct Own<T> {
+    body: T,
+    keys: Vec<NotaryKey>,
+}
+
+impl Plan {
+    /// Judges `uploaded` against what is `published` of the collection `gun`; `held` are the keys that the server has.
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub fn of_upload(
+        gun: &str,
+        uploaded: &Files<'_>,
+        published: &Files<'_>,
+        held: &BTreeSet<KeyId>,
+        now: Time,
+    ) -> Result<Self, UploadError> {
+        let upload = Upload {
+            gun,
+            uploaded,
+            published,
+            held,
+            now,
+        };
+        upload.plan()
+    }
+
+    /// Plans new metadata for those of the server that end too soon: a timestamp before the first of `until`, a snapshot before
+    /// the second. `None` when there are none.
+    ///
+    /// # Errors
+    /// [`UploadError`] when what is published is not good, or the server does not have the timestamp's key.
+    pub fn of_renewal(
+        gun: &str,
+        published: &Files<'_>,
+        held: &BTreeSet<KeyId>,
+        now: Time,
+        until: (Time, Time),
+    ) -> Result<Option<Self>, UploadError> {
+        let upload = Upload {
+            gun,
+            uploaded: &Files::new(),
+            published,
+            held,
+            now,
+        };
+        upload.renewal(until)
+    }
+
+    /// Returns the keys of the server that the collection's root names.
+    pub fn held(&self) -> &BTreeSet<KeyId> {
+        &self.held
+    }
+
+    /// Signs the server's part and returns everything that is to be published, the timestamp last.
+    ///
+    /// `sign` gives what [`Draft::sign`] takes.
+    ///
+    /// # Errors
+    /// Those of `sign`, and [`KeyError::Form`] when a document could not be written, which none that was planned is known to give.
+    pub fn sign(
+        self,
+        mut sign: impl FnMut(&NotaryKey, &[u8]) -> Result<Vec<u8>, KeyError>,
+    ) -> Result<Vec<NewFile>, KeyError> {
+        let mut files = self.files;
+        let mut timestamp = self.timestamp;
+        let snapshot = match self.snapshot {
+            SnapshotPart::Given(meta) => meta,
+            SnapshotPart::Own(own) => {
+                let file = own.sign("snapshot", &mut sign)?;
+                let meta = FileMeta::describe(&file.bytes);
+                files.push(file);
+                meta
+            }
+        };
+        timestamp.body.meta.insert("snapshot".to_owned(), snapshot);
+        files.push(timestamp.sign("timestamp", &mut sign)?);
+        Ok(files)
+    }
+}
+
+impl<T: Body> Own<T> {
+    fn sign(
+        self,
+        role: &str,
+        sign: &mut impl FnMut(&NotaryKey, &[u8]) -> Result<Vec<u8>, KeyError>,
+    ) -> Result<NewFile, KeyError> {
+        let bad = |error: TrustError| KeyError::Form {
+            expected: "metadata that can be written",
+            found: error.to_string(),
+        };
+        let version = self.body.header().version;
+        let mut draft = Draft::new(self.body).map_err(bad)?;
+        for key in &self.keys {
+            draft.sign(key, |message| sign(key, message))?;
+        }
+        Ok(NewFile {
+            role: role.to_owned(),
+            version,
+            bytes: draft.write().map_err(bad)?,
+        })
+    }
+}
+
+/// An upload under judgement.
+struct Upload<'a> {
+    gun: &'a str,
+    uploaded: &'a Files<'a>,
+    published: &'a Files<'a>,
+    held: &'a BTreeSet<KeyId>,
+    now: Time,
+}
+
+impl Upload<'_> {
+    fn plan(&self) -> Result<Plan, UploadError> {
+        let root = self.root()?;
+        let mut targets = BTreeMap::new();
+        // Shallow roles first: each is judged by what its delegator says after the upload.
+        let mut roles: Vec<_> = self.uploaded.keys().copied().filter(|role| is_targets(role)).collect();
+        roles.sort_by_key(|role| (role.split('/').count(), *role));
+        for role in roles {
+            self.load_targets(role, &root, &mut targets)?;
+        }
+        if !targets.contains_key("targets") {
+            // Where only the root changes, its targets must be good by its keys all the same.
+            self.load_targets("targets", &root, &mut targets)?;
+        }
+        let mut files = Vec::new();
+        for (role, bytes) in self.uploaded {
+            let version = match *role {
+                "root" => root.header.version,
+                "snapshot" | "timestamp" => continue,
+                role => targets.get(role).map_or(0, |body| body.header.version),
+            };
+            files.push(self.newer_file(role, version, bytes)?);
+        }
+        let snapshot = match self.uploaded.get("snapshot") {
+            Some(bytes) => {
+                let snapshot = self.uploaded_snapshot(bytes, &root)?;
+                files.push(self.newer_file("snapshot", snapshot.header.version, bytes)?);
+                SnapshotPart::Given(FileMeta::describe(bytes))
+            }
+            None => SnapshotPart::Own(self.own_snapshot(&root, &targets)?),
+        };
+        Ok(Plan {
+            files,
+            snapshot,
+            timestamp: self.own_timestamp(&root)?,
+            held: self.held_of(&root),
+        })
+    }
+
+    fn renewal(&self, until: (Time, Time)) -> Result<Option<Plan>, UploadError> {
+        let read = |role: &'static str, max| {
+            let bytes = self.published.get(role).copied();
+            bytes
+                .ok_or(UploadError::Hierarchy {
+                    missing: role,
+                    problem: format!("{role} is not published"),
+                })
+                .map(|bytes| (bytes, max))
+        };
+        let (bytes, max) = read("timestamp", limit::TIMESTAMP_BYTES)?;
+        let timestamp = Unverified::<Timestamp>::parse("timestamp", bytes, max).map_err(whole)?;
+        let (snapshot_bytes, max) = read("snapshot", limit::SNAPSHOT_BYTES)?;
+        let snapshot = Unverified::<Snapshot>::parse("snapshot", snapshot_bytes, max).map_err(whole)?;
+        let (bytes, max) = read("root", limit::ROOT_BYTES)?;
+        let root = Unverified::<Root>::parse("root", bytes, max).map_err(whole)?;
+        let root = root.unverified_body();
+        let snapshot = snapshot.unverified_body();
+        let renewed = (snapshot.header.expires <= until.1)
+            .then(|| self.server_keys(root, "snapshot"))
+            .flatten()
+            .map(|keys| {
+                let mut body = snapshot.clone();
+                body.header.version = snapshot.header.version.saturating_add(1);
+                body.header.expires = self.now.plus(SNAPSHOT_LIFETIME);
+                Own { body, keys }
+            });
+        if renewed.is_none() && timestamp.unverified_body().header.expires > until.0 {
+            return Ok(None);
+        }
+        Ok(Some(Plan {
+            files: Vec::new(),
+            snapshot: renewed.map_or_else(
+                || SnapshotPart::Given(FileMeta::describe(snapshot_bytes)),
+                SnapshotPart::Own,
+            ),
+            timestamp: self.own_timestamp(root)?,
+            held: self.held_of(root),
+        }))
+    }
+
+    /// Judges the root that will be there: the uploaded one, or the published one.
+    fn root(&self) -> Result<Root, UploadError> {
+        let bad = |error: TrustError| UploadError::Root(error.to_string());
+        let published = self.published.get("root");
+        let published = published.map(|bytes| Unverified::<Root>::parse("root", bytes, limit::ROOT_BYTES));
+        let published = published.transpose().map_err(whole)?;
+        let published = published.as_ref().map(Unverified::unverified_body);
+        let Some(bytes) = self.uploaded.get("root") else {
+            return published
+                .cloned()
+                .ok_or_else(|| UploadError::Whole("no pre-existing root and no root provided in update.".to_owned()));
+        };
+        let document = Unverified::<Root>::parse("root", bytes, limit::ROOT_BYTES).map_err(bad)?;
+        let root = document.unverified_body().clone();
+        let (current, new) = (published.map_or(0, |root| root.header.version), root.header.version);
+        if new != current && new != current.saturating_add(1) {
+            return Err(UploadError::Root(format!(
+                "Root modifications must increment the version. Current {current}, new {new}"
+            )));
+        }
+        let mut problem = None;
+        let keys = role_keys(&root, "root", |key| match self.root_key_problem(key) {
+            None => true,
+            Some(error) => {
+                problem.get_or_insert(error);
+                false
+            }
+        });
+        let signed = document.verify(&keys).map_err(|error| problem.take().unwrap_or(error));
+        let mut signed: Signed<Root> = signed.map_err(bad)?;
+        if let Some(published) = published {
+            // Whether the old certificates are over does not matter: their keys hand over.
+            signed = signed
+                .verify_also(&role_keys(published, "root", |_| true))
+                .map_err(bad)?;
+        }
+        signed.check_not_expired(self.now).map_err(bad)?;
+        Ok(root)
+    }
+
+    fn root_key_problem(&self, key: &NotaryKey) -> Option<TrustError> {
+        let Some(certificate) = key.certificate() else {
+            return Some(TrustError::Certificate {
+                role: "root".to_owned(),
+                expected: format!("a certificate for {}", self.gun),
+                found: format!("a key of type {}", key.key_type()),
+            });
+        };
+        certificate
+            .check_name(self.gun)
+            .and_then(|()| certificate.check_dates(self.now))
+            .err()
+    }
+
+    /// Reads a targets role as it will be, after its delegators; judges it when it is uploaded.
+    fn load_targets(&self, role: &str, root: &Root, loaded: &mut BTreeMap<String, Targets>) -> Result<(), UploadError> {
+        let bad = |error: TrustError| UploadError::Targets(error.to_string());
+        if role.split('/').count() > DEEPEST_ROLE {
+            return Err(UploadError::Targets(format!("the role {role} lies too deep")));
+        }
+        let parent = role.rsplit_once('/').map(|(parent, _)| parent);
+        if let Some(parent) = parent
+            && !loaded.contains_key(parent)
+        {
+            self.load_targets(parent, root, loaded)?;
+        }
+        let uploaded = self.uploaded.get(role);
+        let Some(bytes) = uploaded.or_else(|| self.published.get(role)) else {
+            return Err(match parent {
+                None => UploadError::Hierarchy {
+                    missing: "targets",
+                    problem: "no targets were included in the update, and none are published".to_owned(),
+                },
+                Some(_) => UploadError::Targets(format!("the delegation {role} is neither uploaded nor published")),
+            });
+        };
+        let document = Unverified::<Targets>::parse(role, bytes, limit::TARGETS_BYTES).map_err(bad)?;
+        let body = document.unverified_body().clone();
+        // What was published before has been judged, but that the root may have other keys now.
+        if uploaded.is_some() || (parent.is_none() && self.uploaded.contains_key("root")) {
+            let keys = match parent {
+                None => role_keys(root, "targets", |_| true),
+                Some(parent) => delegated_keys(loaded.get(parent), role)?,
+            };
+            let signed = document.verify(&keys).map_err(bad)?;
+            signed.check_not_expired(self.now).map_err(bad)?;
+        }
+        loaded.insert(role.to_owned(), body);
+        Ok(())
+    }
+
+    /// Judges a snapshot that came with the upload: it names what will be there.
+    fn uploaded_snapshot(&self, bytes: &[u8], root: &Root) -> Result<Snapshot, UploadError> {
+        let bad = |error: TrustError| UploadError::Snapshot(error.to_string());
+        let document = Unverified::<Snapshot>::parse("snapshot", bytes, limit::SNAPSHOT_BYTES).map_err(bad)?;
+        let signed = document.verify(&role_keys(root, "snapshot", |_| true)).map_err(bad)?;
+        signed.check_not_expired(self.now).map_err(bad)?;
+        let snapshot = signed.body();
+        for (role, meta) in &snapshot.meta {
+            let named = self.uploaded.get(role.as_str());
+            let Some(bytes) = named.or_else(|| self.published.get(role.as_str())) else {
+                let problem = format!("it names {role}, which is neither uploaded nor published");
+                return Err(UploadError::Snapshot(problem));
+            };
+            meta.hashes.check(role, bytes).map_err(bad)?;
+            if meta.length != bytes.len() as u64 {
+                let problem = format!("it says that {role} has {} bytes; it has {}", meta.length, bytes.len());
+                return Err(UploadError::Snapshot(problem));
+            }
+        }
+        let mut uploaded = self.uploaded.keys().filter(|role| is_targets(role));
+        match uploaded.find(|role| !snapshot.meta.contains_key(**role)) {
+            Some(role) => Err(UploadError::Snapshot(format!(
+                "it does not name {role}, which was uploaded"
+            ))),
+            None => Ok(snapshot.clone()),
+        }
+    }
+
+    /// Plans the snapshot that the server signs.
+    fn own_snapshot(&self, root: &Root, targets: &BTreeMap<String, Targets>) -> Result<Own<Snapshot>, UploadError> {
+        let keys = self
+            .server_keys(root, "snapshot")
+            .ok_or_else(|| UploadError::Hierarchy {
+                missing: "snapshot",
+                problem:
+                    "no snapshot was included in update and server does not hold current snapshot key for repository"
+                        .to_owned(),
+            })?;
+        let published = self.published.get("snapshot");
+        let published = published.map(|bytes| Unverified::<Snapshot>::parse("snapshot", bytes, limit::SNAPSHOT_BYTES));
+        let published = published.transpose().map_err(whole)?;
+        let published = published.as_ref().map(Unverified::unverified_body);
+        let before: BTreeSet<&str> = published.map_or_else(BTreeSet::new, |snapshot| {
+            snapshot.meta.keys().map(String::as_str).collect()
+        });
+        let mut meta = BTreeMap::new();
+        let bytes_of = |role: &str| self.uploaded.get(role).or_else(|| self.published.get(role));
+        let mut roles = vec!["root".to_owned(), "targets".to_owned()];
+        while let Some(role) = roles.pop() {
+            let Some(bytes) = bytes_of(&role) else { continue };
+            if is_targets(&role) {
+                let unread;
+                let body = match targets.get(&role) {
+                    Some(body) => body,
+                    None => {
+                        unread = Unverified::<Targets>::parse(&role, bytes, limit::TARGETS_BYTES).map_err(whole)?;
+                        unread.unverified_body()
+                    }
+                };
+                let below = body.delegations.roles.iter().map(|delegated| &delegated.name);
+                // A file that a role left behind when it was removed does not come back with the role.
+                let there = |name: &&String| {
+                    let named = before.contains(name.as_str()) || self.uploaded.contains_key(name.as_str());
+                    named && is_child(&role, name)
+                };
+                roles.extend(below.filter(there).cloned());
+            }
+            meta.insert(role, FileMeta::describe(bytes));
+        }
+        let mut body = Snapshot::new(self.now.plus(SNAPSHOT_LIFETIME), meta);
+        body.header.version = next_version(published.map(|snapshot| snapshot.header.version));
+        Ok(Own { body, keys })
+    }
+
+    /// Plans the timestamp; what it says of the snapshot is filled in once that is signed.
+    fn own_timestamp(&self, root: &Root) -> Result<Own<Timestamp>, UploadError> {
+        let keys = self.server_keys(root, "timestamp");
+        let keys = keys.ok_or_else(|| UploadError::Root("no timestamp keys exist on the server".to_owned()))?;
+        let published = self.published.get("timestamp");
+        let published =
+            published.map(|bytes| Unverified::<Timestamp>::parse("timestamp", bytes, limit::TIMESTAMP_BYTES));
+        let published = published.transpose().map_err(whole)?;
+        let version = published.map(|timestamp| timestamp.unverified_body().header.version);
+        let mut body = Timestamp::new(self.now.plus(TIMESTAMP_LIFETIME), FileMeta::describe(b""));
+        body.header.version = next_version(version);
+        Ok(Own { body, keys })
+    }
+
+    /// Returns the server's keys for a role, if they are enough for its threshold.
+    fn server_keys(&self, root: &Root, role: &str) -> Option<Vec<NotaryKey>> {
+        let Role { keyids, threshold, .. } = root.roles.get(role)?;
+        let own = keyids.iter().filter(|id| self.held.contains(id));
+        let keys: Vec<_> = own.filter_map(|id| root.keys.get(id).cloned()).collect();
+        (u32::try_from(keys.len()).is_ok_and(|count| count >= *threshold)).then_some(keys)
+    }
+
+    fn held_of(&self, root: &Root) -> BTreeSet<KeyId> {
+        let roles = ["snapshot", "timestamp"].into_iter();
+        let named = roles
+            .filter_map(|role| root.roles.get(role))
+            .flat_map(|role| &role.keyids);
+        named.filter(|id| self.held.contains(id)).cloned().collect()
+    }
+
+    /// Takes an uploaded file whose version is above the published one.
+    fn newer_file(&self, role: &str, version: u64, bytes: &[u8]) -> Result<NewFile, UploadError> {
+        let published = match self.published.get(role) {
+            Some(published) => version_of(role, published)?,
+            None => 0,
+        };
+        if version <= published {
+            return Err(UploadError::Version {
+                role: role.to_owned(),
+                published,
+                uploaded: version,
+            });
+        }
+        Ok(NewFile {
+            role: role.to_owned(),
+            version,
+            bytes: bytes.to_vec(),
+        })
+    }
+}
+
+fn version_of(role: &str, bytes: &[u8]) -> Result<u64, UploadError> {
+    Ok(match role {
+        "root" => version::<Root>(role, bytes, limit::ROOT_BYTES)?,
+        "snapshot" => version::<Snapshot>(role, bytes, limit::SNAPSHOT_BYTES)?,
+        _ => version::<Targets>(role, bytes, limit::TARGETS_BYTES)?,
+    })
+}
+
+fn version<T: Body>(role: &str, bytes: &[u8], max: usize) -> Result<u64, UploadError> {
+    let document = Unverified::<T>::parse(role, bytes, max).map_err(whole)?;
+    Ok(document.unverified_body().header().version)
+}
+
+fn next_version(published: Option<u64>) -> u64 {
+    published.map_or(1, |version| version.saturating_add(1))
+}
+
+fn is_targets(role: &str) -> bool {
+    role == "targets" || is_delegated_role(role)
+}
+
+fn is_child(parent: &str, role: &str) -> bool {
+    role.rsplit_once('/').is_some_and(|(above, _)| above == parent)
+}
+
+/// Collects the keys of a top-level role that `counts`.
+fn role_keys(root: &Root, role: &str, mut counts: impl FnMut(&NotaryKey) -> bool) -> RoleKeys<NotaryKey> {
+    let (keyids, threshold) = match root.roles.get(role) {
+        Some(found) => (found.keyids.as_slice(), found.threshold),
+        None => (&[][..], 1),
+    };
+    let counting: BTreeMap<_, _> = keyids
+        .iter()
+        .filter_map(|id| Some((id, root.keys.get(id)?)))
+        .filter(|(_, key)| counts(key))
+        .collect();
+    RoleKeys::of(role, keyids, threshold, |id| counting.get(id).map(|key| (*key).clone()))
+}
+
+/// Collects the keys of a delegated role from the one that delegates to it.
+fn delegated_keys(parent: Option<&Targets>, role: &str) -> Result<RoleKeys<NotaryKey>, UploadError> {
+    let delegations = parent.map(|parent| &parent.delegations);
+    let found = delegations.and_then(|delegations| {
+        let found = delegations.roles.iter().find(|delegated| delegated.name == role)?;
+        let read = |id: &KeyId| delegations.keys.get(id).cloned();
+        Some(RoleKeys::of(role, &found.keyids, found.threshold, read))
+    });
+    found.ok_or_else(|| UploadError::Targets(format!("tuf: invalid role {role}. delegation does not exist")))
+}
+
+/// What the server itself published cannot be read.
+fn whole(error: TrustError) -> UploadError {
+    UploadError::Whole(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
