@@ -14,6 +14,7 @@ mod signer;
 mod signing;
 mod spec;
 mod tuf;
+mod vault;
 
 pub use algorithm::Algorithm;
 pub use encrypted::Passphrase;
@@ -24,6 +25,7 @@ pub use signer::Signer;
 pub use signing::SigningKey;
 pub use spec::KeySpec;
 pub use tuf::{KeyId, TufKey};
+pub use vault::Vault;
 
 /// Why a key or a signature is not good.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -103,6 +103,14 @@ impl SigningKey {
         }
     }
 
+    /// Returns an Ed25519 key's seed.
+    pub(super) fn seed(&self) -> Option<Zeroizing<[u8; 32]>> {
+        match &self.material {
+            Material::Ed25519(key) => Some(Zeroizing::new(key.to_bytes())),
+            _ => None,
+        }
+    }
+
     /// Writes the key as a `PrivateKeyInfo`, which is wiped when dropped.
     pub(super) fn to_pkcs8_der(&self) -> Result<SecretDocument, KeyError> {
         match &self.material {
