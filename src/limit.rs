@@ -267,3 +267,45 @@ pub const TOKEN_BYTES: usize = 256 << 10;
 
 /// How many bytes a second a Notary server must send at least, on the whole: 64 MiB of targets would take more than four hours.
 pub const SLOWEST_ANSWER: u64 = 4 << 10;
+/// Longest name of a Notary collection, in bytes: a registry's host with its port, and the longest repository name, fit.
+pub const GUN_BYTES: usize = 512;
+
+/// Largest upload to the Notary server, in bytes: the targets of 100,000 images, and everything above them, fit.
+pub const UPLOAD_BYTES: usize = 32 << 20;
+
+/// Most files in one upload: every delegation of a large collection at once.
+pub const UPLOAD_PARTS: usize = 1024;
+
+/// How many uploads the Notary server takes at once: at their largest they take half a gigabyte of memory.
+pub const UPLOADS_AT_ONCE: usize = 16;
+
+/// How slowly an upload may come, in bytes for each second, after [`UPLOAD_GRACE`]: slower ones keep others waiting.
+pub const UPLOAD_RATE: u64 = 64 << 10;
+
+/// How long an upload may be as slow as it likes.
+pub const UPLOAD_GRACE: Duration = Duration::from_secs(10);
+
+/// How many connections the Notary server has open at once; further ones wait to be accepted.
+pub const SERVER_CONNECTIONS: usize = 1024;
+
+/// How long a client of the Notary server may take for a request's head, a TLS handshake, or to take in what it is sent; and how
+/// long a connection stays open between requests.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the Notary server finishes requests under way when it is told to stop.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// Most bytes of collections that the Notary server keeps in memory: about 100,000 small ones.
+pub const SERVER_CACHE_BYTES: usize = 64 << 20;
+
+/// From which size on files are compressed for those who take it: smaller ones are mostly hashes, and fit one packet.
+pub const GZIP_FROM_BYTES: usize = 1024;
+
+/// Most records that one answer of the changefeed has, whatever was asked for.
+pub const CHANGES_AT_ONCE: usize = 10_000;
+
+/// Largest bearer token that the Notary server reads, in bytes: with a chain of three RSA certificates it has about 8 KiB.
+pub const BEARER_BYTES: usize = 32 << 10;
+
+/// How often the Notary server plans a publication anew when other servers publish in between.
+pub const SERVER_ATTEMPTS: u32 = 8;

@@ -19,6 +19,7 @@ pub mod key_store;
 pub mod layout;
 pub mod memory;
 pub mod notary_client;
+pub mod notary_server;
 pub mod parcel;
 mod progress;
 pub mod registry;

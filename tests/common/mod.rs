@@ -14,6 +14,7 @@ pub mod notary;
 pub mod owner;
 pub mod places;
 pub mod registry;
+pub mod serve;
 pub mod server;
 pub mod users;
 

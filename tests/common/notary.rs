@@ -50,7 +50,7 @@ impl NotaryServer {
     pub fn with_tokens() -> Self {
         Self::with_auth(Keys::Local, |dir| {
             let (cert, key) = certificate(dir, "token");
-            let tokens = Server::start(move |_, request| token(&cert, &key, request));
+            let tokens = token_server(&cert, &key);
             let options = json!({
                 "realm": format!("http://{}/token", tokens.host()), "service": "notary.test", "issuer": "tests",
                 "rootcertbundle": dir.join("token.crt"),
@@ -178,6 +178,12 @@ pub fn certificate(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
     succeed(openssl.arg(&key).arg("-out").arg(&cert));
     (cert, key)
+}
+
+/// Starts a token server whose tokens are signed by `key`, in the certificate `cert`: the issuer is `tests`, the service `notary.test`.
+pub fn token_server(cert: &Path, key: &Path) -> Server {
+    let (cert, key) = (cert.to_owned(), key.to_owned());
+    Server::start(move |_, request| token(&cert, &key, request))
 }
 
 /// Answers a request for a token as Docker's token servers do.

@@ -102,6 +102,11 @@ impl Place {
 }
 
 impl TrustOptions {
+    /// Returns the time that was named, if one was.
+    pub(super) fn at(&self) -> Option<Time> {
+        self.at
+    }
+
     /// Returns the time of judgement.
     pub(super) fn now(&self, context: &Context) -> Result<Time, Failure> {
         self.at.map_or_else(|| context.now(), Ok)

@@ -5,6 +5,7 @@ mod collections;
 mod init;
 mod list;
 mod notary;
+mod serve;
 mod sign;
 mod status;
 mod verify;
@@ -41,6 +42,8 @@ enum Action {
     Notary(notary::Notary),
     /// Sign again, with later expiries, what is due: also metadata that have expired
     Renew(status::Renew),
+    /// Serve collections to `notary` and `docker trust`: the Notary server's HTTP API
+    Serve(Box<serve::Serve>),
     /// Sign images, or a file
     Sign(sign::Sign),
     /// Say when a collection's metadata expire; exit 1 when some are due for renewal
@@ -60,6 +63,7 @@ impl Trust {
             Action::Ls(command) => command.run(context, options),
             Action::Notary(command) => command.run(context, options),
             Action::Renew(command) => command.run(context, options),
+            Action::Serve(command) => command.run(context, options),
             Action::Sign(command) => command.run(context, options),
             Action::Status(command) => command.run(context, options),
             Action::Verify(command) => command.run(context, options),

@@ -1,0 +1,224 @@
+//! Publishing, renewing, and the server's keys: everything that signs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::Server;
+use super::answer::Refused;
+use super::record::{HeldKey, Publication, Published, RENEW_SNAPSHOT, RENEW_TIMESTAMP};
+use super::route::{Gun, HeldRole};
+use super::store::off_the_loop;
+use crate::failure::Failure;
+use crate::key::KeyId;
+use crate::key::Signer as _;
+use crate::key::SigningKey;
+use crate::limit;
+use crate::time::Time;
+use crate::trust::notary::{Files, NewFile, NotaryKey, Plan, Root, TIMESTAMP_LIFETIME, Unverified, UploadError};
+
+/// What came of looking whether something is to be published.
+enum Made {
+    Files(Vec<NewFile>, BTreeSet<KeyId>),
+    Nothing,
+    Refused(UploadError),
+}
+
+impl Server {
+    /// Publishes an upload, all of it or nothing.
+    pub(super) async fn publish(self: &Arc<Self>, gun: &Gun, files: BTreeMap<String, Bytes>) -> Result<(), Refused> {
+        let files = Arc::new(files);
+        let plan = move |gun: &str, published: &Files<'_>, held: &BTreeSet<KeyId>, now: Time| {
+            let uploaded = files
+                .iter()
+                .map(|(role, bytes)| (role.as_str(), bytes.as_ref()))
+                .collect();
+            Plan::of_upload(gun, &uploaded, published, held, now).map(Some)
+        };
+        match self.plan_and_publish(gun, plan).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(failure) => {
+                self.own_fault(&failure);
+                Err(Refused::not_stored())
+            }
+        }
+    }
+
+    /// Makes new metadata for those of the server that end soon; tells whether there were any.
+    pub(super) async fn renew(self: &Arc<Self>, gun: &Gun) -> Result<bool, Failure> {
+        let plan = |gun: &str, published: &Files<'_>, held: &BTreeSet<KeyId>, now: Time| {
+            let until = (now.plus(RENEW_TIMESTAMP), now.plus(RENEW_SNAPSHOT));
+            match published.is_empty() {
+                true => Ok(None),
+                false => Plan::of_renewal(gun, published, held, now, until),
+            }
+        };
+        let renewed = self.plan_and_publish(gun, plan).await.and_then(|renewed| {
+            renewed.map_err(|error| Failure::unavailable(gun, format!("its timestamp cannot be renewed: {error}")))
+        });
+        match renewed {
+            Ok(true) => self.metrics.renewals.fetch_add(1, Ordering::Relaxed),
+            Ok(false) => 0,
+            Err(_) => self.metrics.failed_renewals.fetch_add(1, Ordering::Relaxed),
+        };
+        renewed
+    }
+
+    /// Renews whatever ends soon, in all collections.
+    pub(super) async fn renew_all(self: &Arc<Self>) -> Result<(), Failure> {
+        let now = (self.clock.now)()?;
+        // Every timestamp here was made by a server, with this lifetime.
+        let made_before = now.plus(RENEW_TIMESTAMP - TIMESTAMP_LIFETIME);
+        for gun in self.store.older_than(made_before).await? {
+            if let Err(failure) = self.renew(&gun).await {
+                self.own_fault(&failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the key object of a server's key: the one that the root names, or a new one; `rotate` wants one that no root
+    /// has named yet.
+    pub(super) async fn key(self: &Arc<Self>, gun: &Gun, role: HeldRole, rotate: bool) -> Result<String, Refused> {
+        let key = self.find_or_make_key(gun, role, rotate).await;
+        key.map_err(|failure| self.own_fault(&failure))
+    }
+
+    async fn find_or_make_key(self: &Arc<Self>, gun: &Gun, role: HeldRole, rotate: bool) -> Result<String, Failure> {
+        let _turn = self.turn(gun).lock().await;
+        let keys = self.store.keys(gun).await?;
+        let named = match rotate {
+            true => Vec::new(),
+            false => self.named_keys(gun, role).await?,
+        };
+        let of_role = || keys.iter().filter(|key| key.role == role);
+        let found = of_role()
+            .find(|key| named.contains(&key.id))
+            .or_else(|| of_role().find(|key| !key.used));
+        if let Some(key) = found {
+            return self.public_object(gun, key.clone()).await;
+        }
+        let (server, owner) = (Arc::clone(self), gun.clone());
+        let key = off_the_loop(move || server.new_key(&owner, role)).await?;
+        self.store.add_key(gun, key).await?;
+        // Another server may have made one at the same time, which then counts.
+        let keys = self.store.keys(gun).await?;
+        let key = keys.into_iter().find(|key| key.role == role && !key.used);
+        let key = key.ok_or_else(|| Failure::unavailable(gun, "the new key is not there; try again"))?;
+        self.public_object(gun, key).await
+    }
+
+    async fn named_keys(&self, gun: &Gun, role: HeldRole) -> Result<Vec<KeyId>, Failure> {
+        let collection = self.current(gun).await?;
+        let Some(root) = collection.file("root") else {
+            return Ok(Vec::new());
+        };
+        let root = Unverified::<Root>::parse("root", root.body(), limit::ROOT_BYTES);
+        let root = root.map_err(|error| error.about(gun.as_str()))?;
+        let named = root.unverified_body().roles.get(role.name());
+        Ok(named.map(|role| role.keyids.clone()).unwrap_or_default())
+    }
+
+    fn new_key(&self, gun: &Gun, role: HeldRole) -> Result<HeldKey, Failure> {
+        let bad = |error: crate::key::KeyError| Failure::unavailable("a new key", error);
+        let key = SigningKey::generate_as(self.algorithm).map_err(bad)?;
+        let id = NotaryKey::plain(key.public().clone()).map_err(bad)?.id().clone();
+        let sealed = self.vault.seal(&key, &context(gun, role, &id)).map_err(bad)?;
+        Ok(HeldKey {
+            role,
+            id,
+            sealed,
+            used: false,
+        })
+    }
+
+    fn open_key(&self, gun: &Gun, key: &HeldKey) -> Result<SigningKey, Failure> {
+        let opened = self.vault.open(&key.sealed, &context(gun, key.role, &key.id));
+        opened.map_err(|error| Failure::unavailable(gun, format!("the server's {} key: {error}", key.role.name())))
+    }
+
+    async fn public_object(self: &Arc<Self>, gun: &Gun, key: HeldKey) -> Result<String, Failure> {
+        let (server, gun) = (Arc::clone(self), gun.clone());
+        off_the_loop(move || {
+            let key = server.open_key(&gun, &key)?;
+            let key = NotaryKey::plain(key.public().clone()).map_err(|error| Failure::unavailable(&gun, error))?;
+            let text = |pointer: &str| {
+                key.to_json()
+                    .pointer(pointer)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            // The original's order of members; base64 needs no escapes.
+            Ok(format!(
+                "{{\"keytype\":\"{}\",\"keyval\":{{\"public\":\"{}\",\"private\":null}}}}",
+                text("/keytype"),
+                text("/keyval/public")
+            ))
+        })
+        .await
+    }
+
+    /// Plans on what is published now, signs and publishes; plans again when another server was faster.
+    async fn plan_and_publish<P>(self: &Arc<Self>, gun: &Gun, plan: P) -> Result<Result<bool, UploadError>, Failure>
+    where
+        P: Fn(&str, &Files<'_>, &BTreeSet<KeyId>, Time) -> Result<Option<Plan>, UploadError> + Clone + Send + 'static,
+    {
+        let _turn = self.turn(gun).lock().await;
+        for _ in 0..limit::SERVER_ATTEMPTS {
+            let collection = self.store.collection(gun).await?;
+            let keys = self.store.keys(gun).await?;
+            let now = (self.clock.now)()?;
+            let base = collection.revision;
+            let (server, owner, plan) = (Arc::clone(self), gun.clone(), plan.clone());
+            let made = off_the_loop(move || {
+                let held = keys.iter().map(|key| key.id.clone()).collect();
+                match plan(owner.as_str(), &collection.bytes(), &held, now) {
+                    Ok(Some(plan)) => server.sign(&owner, plan, &keys),
+                    Ok(None) => Ok(Made::Nothing),
+                    Err(error) => Ok(Made::Refused(error)),
+                }
+            });
+            let (files, used) = match made.await? {
+                Made::Files(files, used) => (files, used),
+                Made::Nothing => return Ok(Ok(false)),
+                Made::Refused(error) => return Ok(Err(error)),
+            };
+            let publication = Publication {
+                gun: gun.clone(),
+                base,
+                files,
+                used,
+                at: now,
+            };
+            let published = self.store.publish(publication).await;
+            // Whatever came of it, what memory holds may be old now.
+            self.cache.forget(gun);
+            if let Published::Done = published? {
+                return Ok(Ok(true));
+            }
+        }
+        Err(Failure::unavailable(gun, "others keep publishing; try again"))
+    }
+
+    fn sign(&self, gun: &Gun, plan: Plan, keys: &[HeldKey]) -> Result<Made, Failure> {
+        let used = plan.held().clone();
+        let files = plan.sign(|key, message| {
+            let held = keys.iter().find(|held| held.id == *key.id());
+            let held = held.ok_or_else(|| crate::key::KeyError::Signer(format!("there is no key {}", key.id())))?;
+            let key = self.vault.open(&held.sealed, &context(gun, held.role, &held.id))?;
+            key.sign_with(key.public().default_scheme(), message)
+        });
+        let files = files.map_err(|error| Failure::unavailable(gun, format!("cannot sign: {error}")))?;
+        Ok(Made::Files(files, used))
+    }
+}
+
+/// What a sealed key is for: one that is copied elsewhere does not open there.
+fn context(gun: &Gun, role: HeldRole, id: &KeyId) -> String {
+    format!("{}\n{id}\n{gun}", role.name())
+}

@@ -1,0 +1,196 @@
+//! What a server's store keeps of a collection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use serde::Serialize;
+
+use super::ready::Ready;
+use super::route::{Gun, HeldRole};
+use crate::failure::Failure;
+use crate::key::KeyId;
+use crate::limit;
+use crate::time::{DAY, Time};
+use crate::trust::notary::{Body, Files, NewFile, Timestamp, Unverified};
+
+/// How long before a timestamp ends it is made anew: clients find one that is good for two days at least.
+pub(super) const RENEW_TIMESTAMP: i64 = 2 * DAY;
+
+/// How long before a server's snapshot ends it is made anew, with a timestamp: longer than a timestamp lives, so that none is missed.
+pub(super) const RENEW_SNAPSHOT: i64 = 30 * DAY;
+
+/// How long a renewal that failed waits before it is tried again by a request.
+const RETRY: i64 = 60;
+
+/// The published files of a collection, by role.
+#[derive(Debug, Default)]
+pub(super) struct Collection {
+    /// Counts publications and deletions; 0 before the first.
+    pub(super) revision: u64,
+    files: BTreeMap<String, Arc<Ready>>,
+    /// From when on (seconds since 1970) the timestamp is due.
+    due: AtomicI64,
+}
+
+impl Collection {
+    pub(super) fn new(revision: u64, files: BTreeMap<String, Arc<Ready>>) -> Self {
+        let due = files.get("timestamp").and_then(|file| {
+            let timestamp = Unverified::<Timestamp>::parse("timestamp", file.body(), limit::TIMESTAMP_BYTES).ok()?;
+            Some(
+                timestamp
+                    .unverified_body()
+                    .header()
+                    .expires
+                    .plus(-RENEW_TIMESTAMP)
+                    .unix(),
+            )
+        });
+        Self {
+            revision,
+            files,
+            due: AtomicI64::new(due.unwrap_or(i64::MAX)),
+        }
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    pub(super) fn file(&self, role: &str) -> Option<&Arc<Ready>> {
+        self.files.get(role)
+    }
+
+    /// Returns the files' bytes.
+    pub(super) fn bytes(&self) -> Files<'_> {
+        self.files
+            .iter()
+            .map(|(role, file)| (role.as_str(), file.body().as_ref()))
+            .collect()
+    }
+
+    /// Tells whether the timestamp should be made anew at `now`; then it says so to nobody else for a while.
+    pub(super) fn take_due(&self, now: Time) -> bool {
+        let due = self.due.load(Ordering::Relaxed);
+        if now.unix() < due {
+            return false;
+        }
+        let later = now.plus(RETRY).unix();
+        let taken = self
+            .due
+            .compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed);
+        taken.is_ok()
+    }
+
+    /// Returns about how much memory it takes.
+    pub(super) fn cost(&self) -> usize {
+        self.files.iter().map(|(role, file)| role.len() + file.cost()).sum()
+    }
+}
+
+/// A private key of the server, as it is kept.
+#[derive(Clone, Debug)]
+pub(super) struct HeldKey {
+    pub(super) role: HeldRole,
+    pub(super) id: KeyId,
+    pub(super) sealed: Vec<u8>,
+    /// Whether a published root has named it.
+    pub(super) used: bool,
+}
+
+/// What is published at once.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) gun: Gun,
+    /// The revision that it was planned on.
+    pub(super) base: u64,
+    pub(super) files: Vec<NewFile>,
+    /// The server's keys that the root names.
+    pub(super) used: BTreeSet<KeyId>,
+    pub(super) at: Time,
+}
+
+/// How a publication ended.
+#[derive(Debug)]
+pub(super) enum Published {
+    Done,
+    /// Not at all: others published since it was planned.
+    Overtaken,
+}
+
+/// A line of the changefeed, with the member names of the original.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    #[serde(rename = "ID")]
+    pub(super) id: String,
+    #[serde(rename = "CreatedAt")]
+    pub(super) at: Time,
+    #[serde(rename = "GUN")]
+    pub(super) gun: String,
+    /// The timestamp's; 0 for a deletion.
+    #[serde(rename = "Version")]
+    pub(super) version: u64,
+    /// The timestamp's; empty for a deletion.
+    #[serde(rename = "SHA256")]
+    pub(super) sha256: String,
+    #[serde(rename = "Category")]
+    pub(super) category: &'static str,
+}
+
+impl Change {
+    pub(super) const UPDATE: &'static str = "update";
+    pub(super) const DELETION: &'static str = "deletion";
+}
+
+/// Which lines of the changefeed are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ChangeQuery {
+    pub(super) gun: Option<Gun>,
+    /// Lines after this one, or, going back, before it; `None` going back is from the newest.
+    pub(super) from: Option<u64>,
+    pub(super) count: usize,
+    pub(super) back: bool,
+}
+
+impl ChangeQuery {
+    /// Reads the original's parameters: a negative number of records, or a negative id, goes back.
+    pub(super) fn new(gun: Option<Gun>, change_id: i64, records: i64) -> Self {
+        let back = change_id < 0 || records < 0;
+        // 0 is the original's page of 100.
+        let count = if records == 0 { 100 } else { records.unsigned_abs() };
+        let from = u64::try_from(change_id).ok().filter(|id| !back || *id > 0);
+        Self {
+            gun,
+            from,
+            count: usize::try_from(count).unwrap_or(usize::MAX).min(limit::CHANGES_AT_ONCE),
+            back,
+        }
+    }
+}
+
+/// Says that what the store holds is not what it wrote.
+pub(super) fn damaged(gun: &Gun, problem: impl std::fmt::Display) -> Failure {
+    Failure::unavailable(
+        gun,
+        format!("the server's store is damaged: {problem}; restore it from a backup"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_changefeeds_parameters_mean_what_the_originals_do() {
+        let query = |change_id, records| {
+            let ChangeQuery { from, count, back, .. } = ChangeQuery::new(None, change_id, records);
+            (from, count, back)
+        };
+        assert_eq!(query(0, 0), (Some(0), 100, false));
+        assert_eq!(query(5, 3), (Some(5), 3, false));
+        assert_eq!(query(0, -2), (None, 2, true));
+        assert_eq!(query(-1, 4), (None, 4, true));
+        assert_eq!(query(7, -2), (Some(7), 2, true));
+        assert_eq!(query(i64::MIN, i64::MIN), (None, limit::CHANGES_AT_ONCE, true));
+    }
+}

@@ -1,0 +1,319 @@
+//! One request, from its head to its answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+use super::answer::{self, Answer, Lifetime, Refused};
+use super::auth::Access;
+use super::metrics::Operation;
+use super::multipart;
+use super::record::{ChangeQuery, Collection};
+use super::route::{Gun, HeldRole, Route, Which, is_role};
+use super::{Server, http_date};
+use crate::failure::Failure;
+use crate::limit;
+
+/// What the route and method of a request ask for.
+enum Task {
+    Base,
+    Changes(Option<Gun>),
+    Delete(Gun),
+    File(Gun, String, Which),
+    Health,
+    Key(Gun, HeldRole),
+    Metrics,
+    Publish(Gun),
+    Rotate(Gun, HeldRole),
+}
+
+impl Server {
+    /// Answers a request.
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+        let began = (self.clock.elapsed)();
+        let (operation, answer) = match task_of(request.method(), Route::of(request.uri().path())) {
+            Ok(task) => (task.operation(), self.work(task, request).await),
+            Err(allowed) => (Operation::Other, wrong_method(allowed)),
+        };
+        let took = (self.clock.elapsed)().saturating_sub(began);
+        self.metrics.count(operation, answer.status().as_u16(), took);
+        answer
+    }
+
+    async fn work(self: &Arc<Self>, task: Task, request: Request<Incoming>) -> Answer {
+        if let Err(answer) = self.let_in(&task, &request) {
+            return *answer;
+        }
+        let result = match task {
+            Task::Base => Ok(answer::json_text("{}")),
+            Task::Changes(gun) => self.changes(gun, request.uri().query().unwrap_or_default()).await,
+            Task::Delete(gun) => self.delete(&gun).await.map(|()| answer::empty()),
+            Task::File(gun, role, which) => self.file(&gun, &role, &which, &request).await,
+            Task::Health => Ok(self.health().await),
+            Task::Key(gun, role) => self.key(&gun, role, false).await.map(answer::json_text),
+            Task::Metrics => Ok(answer::text(
+                "text/plain; version=0.0.4; charset=utf-8",
+                self.metrics.text(),
+            )),
+            Task::Publish(gun) => self.take_upload(&gun, request).await.map(|()| answer::empty()),
+            Task::Rotate(gun, role) => self.key(&gun, role, true).await.map(answer::json_text),
+        };
+        result.unwrap_or_else(|refused| refused.answer())
+    }
+
+    /// Checks that the collection is one of this server's, and that the client may do what it asks for.
+    fn let_in(&self, task: &Task, request: &Request<Incoming>) -> Result<(), Box<Answer>> {
+        let (gun, access) = match task {
+            Task::Health | Task::Metrics => return Ok(()),
+            Task::Base => (None, None),
+            Task::Changes(None) => (None, Some(Access::catalog())),
+            Task::Changes(Some(gun)) | Task::File(gun, ..) => {
+                (Some(gun), self.auth.as_ref().map(|_| Access::pull(gun)))
+            }
+            Task::Key(gun, _) | Task::Publish(gun) => (Some(gun), Some(Access::push(gun))),
+            Task::Delete(gun) | Task::Rotate(gun, _) => (Some(gun), Some(Access::all(gun))),
+        };
+        let ours = |gun: &Gun| {
+            let mut prefixes = self.prefixes.iter();
+            self.prefixes.is_empty() || prefixes.any(|prefix| gun.as_str().starts_with(prefix.as_str()))
+        };
+        if gun.is_some_and(|gun| !ours(gun)) {
+            let refused = match task {
+                Task::Publish(_) => Refused::invalid_gun(&self.prefixes),
+                _ => Refused::no_such_metadata(),
+            };
+            return Err(Box::new(refused.answer()));
+        }
+        let Some(auth) = &self.auth else { return Ok(()) };
+        let now = (self.clock.now)().map_err(|failure| Box::new(self.own_fault(&failure).answer()))?;
+        auth.check(request.headers(), access.as_ref(), now)
+    }
+
+    async fn file(
+        self: &Arc<Self>,
+        gun: &Gun,
+        role: &str,
+        which: &Which,
+        request: &Request<Incoming>,
+    ) -> Result<Answer, Refused> {
+        let collection = self.fresh(gun, role, which).await?;
+        let current = collection.file(role).filter(|file| match which {
+            Which::Current => true,
+            Which::Hash(hash) => file.sha256() == *hash,
+            Which::Version(version) => file.version() == *version,
+        });
+        let lifetime = match which {
+            Which::Current => Lifetime::Current,
+            Which::Hash(_) | Which::Version(_) => Lifetime::Fixed,
+        };
+        let private = self.auth.is_some();
+        if let Some(file) = current {
+            return Ok(answer::file(file, lifetime, private, request.headers()));
+        }
+        let found = self.store.file(gun, role, which).await;
+        let found = found.map_err(|failure| self.own_fault(&failure))?;
+        let file = found.ok_or_else(Refused::no_such_metadata)?;
+        Ok(answer::file(&file, lifetime, private, request.headers()))
+    }
+
+    /// Returns a collection as it is published, its timestamp renewed when it is due.
+    async fn fresh(self: &Arc<Self>, gun: &Gun, role: &str, which: &Which) -> Result<Arc<Collection>, Refused> {
+        let collection = self.current(gun).await.map_err(|failure| self.own_fault(&failure))?;
+        let signed_here = *which == Which::Current && matches!(role, "timestamp" | "snapshot");
+        if !signed_here || !(self.clock.now)().is_ok_and(|now| collection.take_due(now)) {
+            return Ok(collection);
+        }
+        match self.renew(gun).await {
+            Ok(true) => self.current(gun).await.map_err(|failure| self.own_fault(&failure)),
+            Ok(false) => Ok(collection),
+            Err(failure) => {
+                self.own_fault(&failure);
+                Ok(collection)
+            }
+        }
+    }
+
+    /// Returns a collection as it is published, from memory where possible.
+    pub(super) async fn current(&self, gun: &Gun) -> Result<Arc<Collection>, Failure> {
+        if let Some(collection) = self.cache.find(gun) {
+            self.metrics.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(collection);
+        }
+        self.metrics.misses.fetch_add(1, Ordering::Relaxed);
+        let epoch = self.cache.epoch();
+        let collection = Arc::new(self.store.collection(gun).await?);
+        if collection.is_published() {
+            self.cache.put(gun, &collection, epoch);
+        }
+        Ok(collection)
+    }
+
+    async fn take_upload(self: &Arc<Self>, gun: &Gun, request: Request<Incoming>) -> Result<(), Refused> {
+        let bad = |detail: &str| Refused::malformed_upload(StatusCode::BAD_REQUEST, detail);
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let boundary = kind.and_then(multipart::boundary).map(str::to_owned);
+        let boundary = boundary.ok_or_else(|| bad("expected multipart/form-data with a boundary"))?;
+        let _turn = self.uploads.acquire().await.map_err(|_| Refused::not_stored())?;
+        let body = self.body(request).await?;
+        let parts = multipart::parts(&body, &boundary).ok_or_else(|| bad("the parts are not whole"))?;
+        let mut files: BTreeMap<String, Bytes> = BTreeMap::new();
+        for part in parts {
+            let role = part.filename.strip_suffix(".json").unwrap_or(&part.filename).to_owned();
+            if role.is_empty() {
+                return Err(Refused::no_file_name());
+            }
+            if !is_role(&role) {
+                return Err(Refused::invalid_role(&role));
+            }
+            if serde_json::from_slice::<IgnoredAny>(&part.content).is_err() {
+                return Err(Refused::malformed_json());
+            }
+            if files.insert(role.clone(), part.content).is_some() {
+                return Err(bad(&format!("{role} comes twice")));
+            }
+        }
+        self.publish(gun, files).await
+    }
+
+    /// Reads a body within its bounds of size and time.
+    async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Refused> {
+        let too_large = || {
+            let detail = format!("an upload has at most {} bytes", limit::UPLOAD_BYTES);
+            Refused::malformed_upload(StatusCode::PAYLOAD_TOO_LARGE, &detail)
+        };
+        let too_slow = || Refused::malformed_upload(StatusCode::REQUEST_TIMEOUT, "the upload came too slowly");
+        let length = request
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: usize| length > limit::UPLOAD_BYTES) {
+            return Err(too_large());
+        }
+        let began = (self.clock.elapsed)();
+        let mut body = request.into_body();
+        let mut bytes = BytesMut::new();
+        loop {
+            let earned = Duration::from_secs(bytes.len() as u64 / limit::UPLOAD_RATE);
+            let spent = (self.clock.elapsed)().saturating_sub(began);
+            let left = (limit::UPLOAD_GRACE + earned).checked_sub(spent).ok_or_else(too_slow)?;
+            let frame = tokio::time::timeout(left, body.frame()).await.map_err(|_| too_slow())?;
+            let Some(frame) = frame else { return Ok(bytes.freeze()) };
+            let frame =
+                frame.map_err(|_| Refused::malformed_upload(StatusCode::BAD_REQUEST, "the upload was cut off"))?;
+            if let Some(data) = frame.data_ref() {
+                if bytes.len() + data.len() > limit::UPLOAD_BYTES {
+                    return Err(too_large());
+                }
+                bytes.extend_from_slice(data);
+            }
+        }
+    }
+
+    async fn delete(&self, gun: &Gun) -> Result<(), Refused> {
+        let _turn = self.turn(gun).lock().await;
+        let now = (self.clock.now)().map_err(|failure| self.own_fault(&failure))?;
+        let deleted = self.store.delete(gun, now).await;
+        self.cache.forget(gun);
+        deleted.map_err(|failure| self.own_fault(&failure))
+    }
+
+    async fn changes(&self, gun: Option<Gun>, query: &str) -> Result<Answer, Refused> {
+        let pairs: Vec<(&str, &str)> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let find = |name: &str| pairs.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
+        let records = find("records").and_then(|records| records.parse().ok());
+        let wrong = "invalid records parameter, must be an integer (a negative number of records goes back)";
+        let records = records.ok_or_else(|| Refused::invalid_parameters(wrong))?;
+        let change_id = match find("change_id") {
+            None | Some("") => 0,
+            Some(id) => id
+                .parse()
+                .map_err(|_| Refused::invalid_parameters("invalid change_id parameter, must be an integer"))?,
+        };
+        let changes = self.store.changes(ChangeQuery::new(gun, change_id, records)).await;
+        let changes = changes.map_err(|failure| self.own_fault(&failure))?;
+        let body = json!({ "count": changes.len(), "records": changes }).to_string();
+        let mut answer = answer::json_text(body);
+        answer
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(answer)
+    }
+
+    async fn health(&self) -> Answer {
+        match self.store.check().await {
+            Ok(()) => answer::json_text("{}"),
+            Err(failure) => {
+                self.own_fault(&failure);
+                let mut answer = answer::json_text(json!({ "store": "the store does not answer" }).to_string());
+                *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                answer
+            }
+        }
+    }
+
+    /// Logs what the client is not told, as it is not its fault.
+    pub(super) fn own_fault(&self, failure: &Failure) -> Refused {
+        let at = (self.clock.now)().map(http_date::write).unwrap_or_default();
+        (self.log)(&format!("{at}: {failure}"));
+        Refused::unknown()
+    }
+}
+
+impl Task {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Base => Operation::Base,
+            Self::Changes(_) => Operation::Changefeed,
+            Self::Delete(_) => Operation::DeleteTuf,
+            Self::File(_, _, Which::Current) => Operation::GetRole,
+            Self::File(_, _, Which::Hash(_)) => Operation::GetRoleByHash,
+            Self::File(_, _, Which::Version(_)) => Operation::GetRoleByVersion,
+            Self::Health | Self::Metrics => Operation::Other,
+            Self::Key(..) => Operation::GetKey,
+            Self::Publish(_) => Operation::UpdateTuf,
+            Self::Rotate(..) => Operation::RotateKey,
+        }
+    }
+}
+
+/// Reads what is asked for, or says which methods the path has; none when it names nothing.
+fn task_of(method: &Method, route: Route) -> Result<Task, &'static str> {
+    let read = method == Method::GET || method == Method::HEAD;
+    Ok(match route {
+        Route::Base if read => Task::Base,
+        Route::Changes(gun) if read => Task::Changes(gun),
+        Route::Collection(gun) if method == Method::POST => Task::Publish(gun),
+        Route::Collection(gun) if method == Method::DELETE => Task::Delete(gun),
+        Route::File(gun, role, which) if read => Task::File(gun, role, which),
+        // Asking for a key may make one, so this is no GET that HEAD could stand for.
+        Route::Key(gun, role) if method == Method::GET => Task::Key(gun, role),
+        Route::Key(gun, role) if method == Method::POST => Task::Rotate(gun, role),
+        Route::Health if read => Task::Health,
+        Route::Metrics if read => Task::Metrics,
+        Route::Nothing => return Err(""),
+        Route::Collection(_) => return Err("POST, DELETE"),
+        Route::Key(..) => return Err("GET, POST"),
+        _ => return Err("GET, HEAD"),
+    })
+}
+
+fn wrong_method(allowed: &'static str) -> Answer {
+    let mut answer = match allowed {
+        "" => Refused::no_such_metadata().answer(),
+        _ => Refused::no_such_resource().answer(),
+    };
+    if !allowed.is_empty() {
+        *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    answer
+}
