@@ -199,7 +199,7 @@ pub const BLOB_TIME: Duration = Duration::from_secs(60);
 pub const BLOB_RATE: u64 = 4096;
 
 /// How long a tag that a publisher claimed has to stay before it counts as its own: longer than two requests in a row take
-/// where the line is good; who needed longer notices, and looks once more.
+/// where the line is good; who needed longer finds out at the second look.
 pub const TAG_SETTLE: Duration = Duration::from_millis(500);
 
 /// Most states by which a collection in a registry may have gone on while one look at it was taken.

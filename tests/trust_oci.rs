@@ -275,9 +275,9 @@ fn a_line_that_breaks_leaves_the_old_state_or_the_new_one() {
         user.good(&["ls", "--keys-as", "c", "--collection", &direct]);
     }
     // What passes is tried again.
-    let gate = Gate::to(registry.host(), |number, _| match number % 3 {
+    let gate = Gate::to(registry.host(), |number, _| match number % 5 {
         0 => Deed::Answer(503),
-        1 => Deed::Cut,
+        2 => Deed::Cut,
         _ => Deed::Pass,
     });
     let shaky = format!("oci://{}/{REPOSITORY}", gate.host());

@@ -6,14 +6,13 @@
 //! 3. Claim: where `TAG.N+1` names nothing, put it. Wait [`limit::TAG_SETTLE`], and read it back: whose index it names has won.
 //! 4. The winner moves `TAG`, and reads it back. Everybody else is overtaken: reads again, works again, tries again.
 //!
-//! Two who claim at once both see what stays, as the wait is longer than the time between looking and claiming. Who took longer
-//! knows, and waits and looks once more: at `TAG` too, which a winner has moved by then.
+//! Two who claim at once both see what stays, as the wait is longer than the time between looking and claiming. Whose claim took
+//! longer finds out at a second look: at `TAG` too, which a winner has moved by then.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::Instant;
 
 use super::state::{EMPTY, FileName, Files, METADATA, State, pages_for, put, write_page};
 use super::{Session, TrustOci};
@@ -173,17 +172,13 @@ impl OciPublisher<'_> {
         let place = self.place;
         let tag = place.tag_of(state.generation);
         let reference = place.reference(&tag)?;
-        let looked = Instant::now();
         if place.registry.find_document(&reference)?.is_some()
             || !place.registry.put_new_document(&reference, INDEX, &state.bytes)?
         {
             return Ok(false);
         }
-        let mut looks = match looked.elapsed() < limit::TAG_SETTLE / 2 {
-            true => 1,
-            false => 2,
-        };
-        loop {
+        // Twice: whose claim took longer than the first wait finds at the second that the winner has moved the tag.
+        for _ in 0..2 {
             sleep(limit::TAG_SETTLE);
             let present = place.tagged(&place.name.tag)?;
             let base = self.base.as_ref().map(|base| base.digest);
@@ -193,11 +188,8 @@ impl OciPublisher<'_> {
             if place.tagged(&tag)?.is_none_or(|there| there.digest != state.digest) {
                 return Ok(false);
             }
-            looks -= 1;
-            if looks == 0 {
-                return Ok(true);
-            }
         }
+        Ok(true)
     }
 
     /// Tells whether the present state, which is no longer the one that was read, was made of `state`: somebody may have made
