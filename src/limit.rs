@@ -265,8 +265,6 @@ pub const SERVER_ERROR_BYTES: usize = 64 << 10;
 /// Largest answer of a token server, in bytes: tokens carry certificates, and some hundred scopes.
 pub const TOKEN_BYTES: usize = 256 << 10;
 
-/// How many bytes a second a Notary server must send at least, on the whole: 64 MiB of targets would take more than four hours.
-pub const SLOWEST_ANSWER: u64 = 4 << 10;
 /// Longest name of a Notary collection, in bytes: a registry's host with its port, and the longest repository name, fit.
 pub const GUN_BYTES: usize = 512;
 

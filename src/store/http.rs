@@ -171,7 +171,7 @@ impl Web {
                 format!("the server sends it packed (`{coding}`), which was not asked for; have it sent as it is");
             return Err(Failure::unavailable(url, problem).into());
         }
-        copy(url, &mut response, most, to).await.map(Answer::Found)
+        copy(url.as_str(), &mut response, most, to).await.map(Answer::Found)
     }
 }
 
@@ -184,7 +184,12 @@ pub(super) fn forbidden(url: &impl std::fmt::Display, status: &str) -> Failure {
 }
 
 /// Copies up to `most` bytes of a body, no slower than the minimum rate.
-async fn copy(url: &Url, response: &mut Response, most: u64, to: &mut impl Write) -> Result<(), Trouble> {
+pub(in crate::store) async fn copy(
+    subject: &str,
+    response: &mut Response,
+    most: u64,
+    to: &mut impl Write,
+) -> Result<(), Trouble> {
     let mut left = most;
     loop {
         let window = async {
@@ -195,7 +200,7 @@ async fn copy(url: &Url, response: &mut Response, most: u64, to: &mut impl Write
                 let Some(chunk) = chunk else { return Ok(true) };
                 let taken = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
                 to.write_all(chunk.get(..taken).unwrap_or_default())
-                    .map_err(|error| Failure::unavailable(url, error))?;
+                    .map_err(|error| Failure::unavailable(subject, error))?;
                 left = left.saturating_sub(taken as u64);
                 if left == 0 {
                     return Ok(true);
@@ -211,7 +216,7 @@ async fn copy(url: &Url, response: &mut Response, most: u64, to: &mut impl Write
             Err(_) => {
                 let (bytes, seconds) = (limit::SLOWEST_WINDOW_BYTES, limit::RATE_WINDOW.as_secs());
                 let problem = format!("fewer than {bytes} bytes came within {seconds} seconds; the server is too slow");
-                return Err(Failure::unavailable(url, problem).into());
+                return Err(Failure::unavailable(subject, problem).into());
             }
         }
     }

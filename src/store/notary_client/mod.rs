@@ -8,13 +8,13 @@ mod answer;
 mod auth;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Method, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 
+use super::http;
 use super::registry::Credentials;
 use super::registry::{Trouble, chain, is_loopback, patiently};
 use crate::failure::Failure;
@@ -284,22 +284,16 @@ fn multipart(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     body
 }
 
-/// Reads an answer of at most `max` bytes, which has to come at [`limit::SLOWEST_ANSWER`] bytes a second on the whole.
+/// Reads an answer of at most `max` bytes, no slower than the minimum rate.
 async fn read(subject: &str, mut response: Response, max: usize) -> Result<Vec<u8>, Trouble> {
-    let began = tokio::time::Instant::now();
     let mut bytes = Vec::new();
-    loop {
-        let patience = limit::READ_TIMEOUT + Duration::from_secs(bytes.len() as u64 / limit::SLOWEST_ANSWER);
-        let chunk = tokio::time::timeout_at(began + patience, response.chunk()).await;
-        let chunk = chunk.map_err(|_| Trouble::Passing("the answer comes too slowly".to_owned()))?;
-        let Some(chunk) = chunk.map_err(|error| Trouble::Passing(chain(&error)))? else {
-            return Ok(bytes);
-        };
-        if bytes.len() + chunk.len() > max {
+    http::copy(subject, &mut response, max as u64 + 1, &mut bytes).await?;
+    match bytes.len() <= max {
+        true => Ok(bytes),
+        false => {
             let problem = format!("the answer is longer than {max} bytes, the most that is read of its kind");
-            return Err(Failure::unavailable(subject, problem).into());
+            Err(Failure::unavailable(subject, problem).into())
         }
-        bytes.extend_from_slice(&chunk);
     }
 }
 
