@@ -143,6 +143,18 @@ pub const KEY_FILE_BYTES: usize = 16_384;
 /// Longest passphrase, in bytes.
 pub const PASSPHRASE_BYTES: usize = 1024;
 
+/// Largest backup of keys, in bytes: some hundred keys and a root with hundreds fit.
+pub const KEY_BACKUP_BYTES: usize = 8 << 20;
+
+/// Longest answer of a signer plugin, in bytes: a signature or public key takes 2,000.
+pub const PLUGIN_ANSWER_BYTES: usize = 64 << 10;
+
+/// How long a signer plugin may take: a person may have to touch a device.
+pub const PLUGIN_PATIENCE: Duration = Duration::from_secs(180);
+
+/// How often a signer plugin is looked after.
+pub const PLUGIN_POLL: Duration = Duration::from_millis(5);
+
 /// Most memory that opening a key may take, in bytes: scrypt with N = 2^17, r = 8, the strongest in common use, takes half.
 pub const SCRYPT_MEMORY: u64 = 256 << 20;
 

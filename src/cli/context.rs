@@ -83,6 +83,16 @@ impl Context {
             })
     }
 
+    /// Returns the passphrase for keys that are written, if the environment gives another one than for those that exist.
+    pub fn new_passphrase(&self) -> Option<Zeroizing<String>> {
+        std::env::var("IMGKIT_NEW_PASSPHRASE").ok().map(Zeroizing::new)
+    }
+
+    /// Returns the PIN of a PKCS#11 token that the environment gives, if it does.
+    pub fn pin(&self) -> Option<Zeroizing<String>> {
+        std::env::var("IMGKIT_PKCS11_PIN").ok().map(Zeroizing::new)
+    }
+
     /// Returns the directory of the running program, where its sisters are.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
@@ -19,6 +20,12 @@ pub(super) struct PassphraseOptions {
     /// Read the keys' passphrase from this file descriptor, to its first line end [default: IMGKIT_PASSPHRASE, else ask]
     #[arg(long, global = true, value_name = "N")]
     passphrase_fd: Option<u32>,
+    /// Read the PKCS#11 token's PIN from this file descriptor, to its first line end [default: IMGKIT_PKCS11_PIN, else ask]
+    #[arg(long, global = true, value_name = "N")]
+    pin_fd: Option<u32>,
+    /// The library that speaks to PKCS#11 tokens [default: the one in the key's `?module-path=`]
+    #[arg(long, global = true, value_name = "FILE", env = "IMGKIT_PKCS11_MODULE")]
+    pkcs11_module: Option<PathBuf>,
 }
 
 impl PassphraseOptions {
@@ -32,9 +39,26 @@ impl PassphraseOptions {
 
     /// Returns a passphrase for new keys; at a terminal it is asked for twice.
     pub(super) fn new_one(&self, context: &Context) -> Result<Passphrase, Failure> {
-        if let Some(passphrase) = self.given(context)? {
+        let other = context.new_passphrase().map(make).transpose()?;
+        if let Some(passphrase) = other.map_or_else(|| self.given(context), |other| Ok(Some(other)))? {
             return Ok(passphrase);
         }
+        self.new_from_person()
+    }
+
+    /// Returns the passphrase that keys get instead of their present one.
+    pub(super) fn changed(&self, context: &Context, descriptor: Option<u32>) -> Result<Passphrase, Failure> {
+        let given = match descriptor {
+            Some(number) => Some(read_fd(number)?),
+            None => context.new_passphrase(),
+        };
+        match given {
+            Some(text) => make(text),
+            None => self.new_from_person(),
+        }
+    }
+
+    fn new_from_person(&self) -> Result<Passphrase, Failure> {
         let first = ask("New passphrase for the keys: ")?;
         match first == ask("Again: ")? {
             true => make(first),
@@ -52,6 +76,7 @@ impl PassphraseOptions {
             context,
             existing: Mutex::default(),
             new: Mutex::default(),
+            pin: Mutex::default(),
         }
     }
 
@@ -81,6 +106,7 @@ pub(super) struct Asked<'a> {
     context: &'a Context,
     existing: Mutex<Option<Passphrase>>,
     new: Mutex<Option<Passphrase>>,
+    pin: Mutex<Option<Passphrase>>,
 }
 
 impl Secrets for Asked<'_> {
@@ -90,6 +116,25 @@ impl Secrets for Asked<'_> {
 
     fn new_passphrase(&self) -> Result<Passphrase, Failure> {
         once(&self.new, || self.options.new_one(self.context))
+    }
+
+    fn pin(&self, token: &str) -> Result<Passphrase, Failure> {
+        once(&self.pin, || match (self.options.pin_fd, self.context.pin()) {
+            (Some(number), _) => make(read_fd(number)?),
+            (None, Some(pin)) => make(pin),
+            (None, None) if std::io::stdin().is_terminal() => {
+                let shown: String = token.chars().filter(|letter| !letter.is_control()).collect();
+                make(ask(&format!("PIN of {shown}: "))?)
+            }
+            (None, None) => {
+                let problem = "there is no terminal to ask at; set IMGKIT_PKCS11_PIN, or give --pin-fd N";
+                Err(Failure::malformed("the token's PIN", problem))
+            }
+        })
+    }
+
+    fn module(&self) -> Option<PathBuf> {
+        self.options.pkcs11_module.clone()
     }
 }
 

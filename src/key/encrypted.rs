@@ -48,6 +48,11 @@ impl Passphrase {
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// Returns the text, for what must have it: a key derivation, a token.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Passphrase {
@@ -94,29 +99,38 @@ impl SigningKey {
     /// [`KeyError::Form`] when the text is no encrypted key, [`KeyError::Cost`] when opening it would take more memory or
     /// time than allowed, [`KeyError::Passphrase`] when the passphrase does not open it.
     pub fn from_encrypted_pem(pem: &str, passphrase: &Passphrase) -> Result<Self, KeyError> {
-        let plain = decrypt(pem, passphrase)?;
-        // CBC without authentication: a wrong passphrase shows itself here as nonsense.
-        Self::from_pkcs8_der(plain.as_bytes()).map_err(|error| match error {
-            KeyError::Form { .. } => KeyError::Passphrase,
-            other => other,
-        })
+        open_der(from_pem(pem)?.as_bytes(), passphrase)
     }
 }
 
 /// Decrypts an encrypted private key in PEM, within bounds of memory and time; what comes out may be nonsense.
 pub(super) fn decrypt(pem: &str, passphrase: &Passphrase) -> Result<SecretDocument, KeyError> {
-    let bad = |found: &dyn fmt::Display| KeyError::Form {
-        expected: "an encrypted private key in PEM (PKCS#8, scrypt or PBKDF2)",
-        found: found.to_string(),
-    };
+    decrypt_der(from_pem(pem)?.as_bytes(), passphrase)
+}
+
+/// Opens an `EncryptedPrivateKeyInfo` (RFC 5958, section 3) in DER.
+pub(super) fn open_der(der: &[u8], passphrase: &Passphrase) -> Result<SigningKey, KeyError> {
+    let plain = decrypt_der(der, passphrase)?;
+    // CBC without authentication: a wrong passphrase shows itself here as nonsense.
+    SigningKey::from_pkcs8_der(plain.as_bytes()).map_err(|error| match error {
+        KeyError::Form { .. } => KeyError::Passphrase,
+        other => other,
+    })
+}
+
+fn from_pem(pem: &str) -> Result<SecretDocument, KeyError> {
     if pem.len() > limit::KEY_FILE_BYTES {
         return Err(bad(&"it is longer than any supported key"));
     }
     let (label, document) = SecretDocument::from_pem(pem.trim()).map_err(|error| bad(&error))?;
-    if label != PEM_LABEL {
-        return Err(bad(&format!("the label `{label}`")));
+    match label {
+        PEM_LABEL => Ok(document),
+        label => Err(bad(&format!("the label `{label}`"))),
     }
-    let info = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).map_err(|error| bad(&error))?;
+}
+
+fn decrypt_der(der: &[u8], passphrase: &Passphrase) -> Result<SecretDocument, KeyError> {
+    let info = EncryptedPrivateKeyInfoRef::from_der(der).map_err(|error| bad(&error))?;
     let parameters = info
         .encryption_algorithm
         .pbes2()
@@ -127,19 +141,31 @@ pub(super) fn decrypt(pem: &str, passphrase: &Passphrase) -> Result<SecretDocume
 
 /// Refuses parameters before they cost anything, and those that the decoder's arithmetic does not expect.
 fn check_cost(parameters: &Parameters) -> Result<(), KeyError> {
-    let bound = |what, found, limit| match found {
-        1.. if found <= limit => Ok(()),
-        _ => Err(KeyError::Cost { what, limit, found }),
-    };
     match &parameters.kdf {
-        Kdf::Scrypt(cost) => {
-            let (r, p) = (u64::from(cost.block_size), u64::from(cost.parallelization));
-            let memory = cost.cost_parameter.saturating_mul(r).saturating_mul(128);
-            bound("scrypt memory", memory, limit::SCRYPT_MEMORY)?;
-            bound("scrypt work", memory.saturating_mul(p), limit::SCRYPT_WORK)
-        }
+        Kdf::Scrypt(cost) => check_scrypt(cost.cost_parameter, cost.block_size.into(), cost.parallelization.into()),
         Kdf::Pbkdf2(cost) => bound("iterations", cost.iteration_count.into(), limit::PBKDF2_ITERATIONS),
         other => Err(KeyError::Unsupported(other.oid().to_string())),
+    }
+}
+
+/// Refuses what scrypt would cost with these parameters before it costs anything.
+pub(super) fn check_scrypt(n: u64, r: u64, p: u64) -> Result<(), KeyError> {
+    let memory = n.saturating_mul(r).saturating_mul(128);
+    bound("scrypt memory", memory, limit::SCRYPT_MEMORY)?;
+    bound("scrypt work", memory.saturating_mul(p), limit::SCRYPT_WORK)
+}
+
+fn bound(what: &'static str, found: u64, limit: u64) -> Result<(), KeyError> {
+    match found {
+        1.. if found <= limit => Ok(()),
+        _ => Err(KeyError::Cost { what, limit, found }),
+    }
+}
+
+fn bad(found: &dyn fmt::Display) -> KeyError {
+    KeyError::Form {
+        expected: "an encrypted private key in PEM (PKCS#8, scrypt or PBKDF2)",
+        found: found.to_string(),
     }
 }
 

@@ -7,23 +7,30 @@
 mod algorithm;
 pub mod ecdsa;
 mod encrypted;
+mod file;
 mod notary_file;
+mod plugin_key;
 mod public;
 mod scheme;
+pub mod sealed_box;
 mod signer;
 mod signing;
 mod spec;
+mod token_uri;
 mod tuf;
 mod vault;
 
 pub use algorithm::Algorithm;
 pub use encrypted::Passphrase;
+pub use file::KeyFile;
 pub use notary_file::NotaryKeyInfo;
+pub use plugin_key::PluginKey;
 pub use public::{KeyType, PublicKey};
 pub use scheme::Scheme;
 pub use signer::Signer;
 pub use signing::SigningKey;
 pub use spec::KeySpec;
+pub use token_uri::TokenUri;
 pub use tuf::{KeyId, TufKey};
 pub use vault::Vault;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use ring::signature as ring_signature;
-use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
+use spki::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef, UintRef};
 use spki::der::pem::LineEnding;
 use spki::der::{Decode, Document, Encode, Reader};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
@@ -108,6 +108,45 @@ impl PublicKey {
             subject_public_key: BitStringRef::from_bytes(point).map_err(|error| bad(&error.to_string()))?,
         };
         Self::from_spki_der(&spki.to_der().map_err(|error| bad(&error.to_string()))?)
+    }
+
+    /// Makes an RSA key of its numbers, big-endian.
+    ///
+    /// # Errors
+    /// As [`PublicKey::from_spki_der`].
+    pub fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
+        let bad = |error: spki::der::Error| form("an RSA public key", &error.to_string());
+        let numbers = rsa::pkcs1::RsaPublicKeyRef {
+            modulus: UintRef::new(modulus).map_err(bad)?,
+            public_exponent: UintRef::new(exponent).map_err(bad)?,
+        };
+        let key = numbers.to_der().map_err(bad)?;
+        Self::from_parts(RSA, Some(AnyRef::NULL), &key)
+    }
+
+    /// Makes a key of the point that a PKCS#11 token has for it: a DER OCTET STRING, or bare as some tokens have it. The curve
+    /// is told by the point's length.
+    ///
+    /// # Errors
+    /// As [`PublicKey::from_spki_der`].
+    pub fn from_token_point(edwards: bool, point: &[u8]) -> Result<Self, KeyError> {
+        let inner = <&OctetStringRef>::from_der(point).map(|inner| inner.as_bytes());
+        let bytes = inner.unwrap_or(point);
+        match (edwards, bytes.len()) {
+            (true, 32) => Self::from_ed25519(bytes),
+            (false, 65) => Self::from_parts(EC, Some(AnyRef::from(&P256)), bytes),
+            (false, 97) => Self::from_parts(EC, Some(AnyRef::from(&P384)), bytes),
+            (_, length) => Err(KeyError::Unsupported(format!("with points of {length} bytes"))),
+        }
+    }
+
+    fn from_parts(oid: ObjectIdentifier, parameters: Option<AnyRef<'_>>, key: &[u8]) -> Result<Self, KeyError> {
+        let bad = |error: spki::der::Error| form("a SubjectPublicKeyInfo", &error.to_string());
+        let info = SubjectPublicKeyInfoRef {
+            algorithm: AlgorithmIdentifierRef { oid, parameters },
+            subject_public_key: BitStringRef::from_bytes(key).map_err(bad)?,
+        };
+        Self::from_spki_der(&info.to_der().map_err(bad)?)
     }
 
     /// Reads a SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) in DER.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{Algorithm, KeyError};
+use super::{Algorithm, KeyError, PluginKey, TokenUri};
 
 /// A key that a role shall get: a new one, or where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub enum KeySpec {
     File(PathBuf),
     /// A new key.
     Generate(Algorithm),
+    /// A key that a program signs with.
+    Plugin(PluginKey),
+    /// A key in a PKCS#11 token.
+    Token(TokenUri),
 }
 
 impl fmt::Display for KeySpec {
@@ -20,6 +24,8 @@ impl fmt::Display for KeySpec {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Generate(algorithm) => write!(f, "generate:{algorithm}"),
+            Self::Plugin(key) => key.fmt(f),
+            Self::Token(uri) => uri.fmt(f),
         }
     }
 }
@@ -30,12 +36,14 @@ impl FromStr for KeySpec {
     fn from_str(text: &str) -> Result<Self, KeyError> {
         match text.split_once(':') {
             Some(("generate", algorithm)) => Ok(Self::Generate(algorithm.parse()?)),
+            Some(("pkcs11", _)) => Ok(Self::Token(text.parse()?)),
+            Some(("plugin", _)) => Ok(Self::Plugin(text.parse()?)),
             _ if text.ends_with(".pem") || text.ends_with(".key") || text.ends_with(".pub") || text.contains('/') => {
                 Ok(Self::File(text.into()))
             }
             _ => Err(KeyError::Form {
-                expected: "a key: FILE.pem (with a `/` if it has another ending), or \
-                           generate:ed25519|p256|p384|rsa3072|rsa4096",
+                expected: "a key: FILE.pem (with a `/` if it has another ending), generate:ed25519|p256|p384|rsa3072|rsa4096, \
+                           pkcs11:URI or plugin:COMMAND:KEYNAME",
                 found: format!("`{}`", text.chars().take(80).collect::<String>().escape_debug()),
             }),
         }
@@ -55,7 +63,13 @@ mod tests {
         assert_eq!(parse("./root"), Ok(KeySpec::File("./root".into())));
         assert!(parse("generate:dsa").is_err());
         assert!(parse("root").is_err());
-        for text in ["generate:rsa4096", "/a/b.pem"] {
+        assert!(parse("plugin:sign").is_err());
+        for text in [
+            "generate:rsa4096",
+            "/a/b.pem",
+            "pkcs11:token=t;object=o",
+            "plugin:/bin/sign:arn:aws:kms:1",
+        ] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
     }

@@ -21,6 +21,8 @@ pub mod memory;
 pub mod notary_client;
 pub mod notary_server;
 pub mod parcel;
+pub mod pkcs11;
+pub mod plugin;
 mod progress;
 pub mod registry;
 mod resolver;

@@ -141,6 +141,23 @@ impl TrustOptions {
         self.state.trusted(context)
     }
 
+    /// Returns the name under which the keys of the chosen collection are kept, if one was chosen.
+    pub(super) fn named(&self, _context: &Context) -> Result<Option<String>, Failure> {
+        match (&self.keys_as, &self.collection) {
+            (Some(name), _) => Ok(Some(name.clone())),
+            (None, Some(collection)) => collection.key_name().map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Returns the name under which the collection's keys are kept; the collection itself need not be there.
+    pub(super) fn keys_name(&self, context: &Context) -> Result<String, Failure> {
+        match self.named(context)? {
+            Some(name) => Ok(name),
+            None => CollectionName::Name(self.only(context)?).key_name(),
+        }
+    }
+
     /// Returns who is asked for the keys' secrets.
     pub(super) fn secrets<'a>(&'a self, context: &'a Context) -> Asked<'a> {
         self.passphrase.asked(context)

@@ -43,7 +43,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "NAME", default_value_t)]
     algorithm: Algorithm,
     /// Keys that a role gets instead of new ones: FILE.pem (a private key, which is copied into the key directory; or a public
-    /// key, whose owner signs elsewhere) or generate:ALGORITHM
+    /// key, whose owner signs elsewhere), generate:ALGORITHM, pkcs11:URI or plugin:COMMAND:KEYNAME
     #[arg(long, value_name = "ROLE=KEY[,KEY…]")]
     key: Vec<RoleKeySpecs>,
 }

@@ -3,6 +3,7 @@
 mod airgap;
 mod collections;
 mod init;
+mod key;
 mod list;
 mod notary;
 mod serve;
@@ -32,10 +33,14 @@ enum Action {
     Export(airgap::Export),
     /// Check such a file against the pin, and take it over
     Import(airgap::Import),
+    /// Write all keys of a collection, and its pin, into one encrypted file
+    Backup(key::Backup),
     /// Make a collection with new keys
     Init(init::Init),
     /// Show a collection's roles, keys, versions and expiries
     Inspect(list::Inspect),
+    /// Look after private keys
+    Key(key::Key),
     /// List what a collection signs
     Ls(list::Ls),
     /// Change collections on a Notary server; also spelled by --server behind these commands
@@ -44,6 +49,8 @@ enum Action {
     Renew(status::Renew),
     /// Serve collections to `notary` and `docker trust`: the Notary server's HTTP API
     Serve(Box<serve::Serve>),
+    /// Put the keys of a backup back that are not here
+    Restore(key::Restore),
     /// Sign images, or a file
     Sign(sign::Sign),
     /// Say when a collection's metadata expire; exit 1 when some are due for renewal
@@ -58,7 +65,10 @@ impl Trust {
         match &self.action {
             Action::Export(command) => command.run(context, options),
             Action::Import(command) => command.run(context, options),
+            Action::Backup(command) => command.run(context, options),
             Action::Init(command) => command.run(context, options),
+            Action::Key(command) => command.run(context, options),
+            Action::Restore(command) => command.run(context, options),
             Action::Inspect(command) => command.run(context, options),
             Action::Ls(command) => command.run(context, options),
             Action::Notary(command) => command.run(context, options),

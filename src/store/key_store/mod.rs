@@ -1,9 +1,12 @@
-//! Private keys as encrypted PKCS#8 files: `DIR/COLLECTION/ROLE/KEYID.pem`, beside `DIR/COLLECTION/root.json`, the pin.
+//! Private keys as encrypted PKCS#8 files, `DIR/COLLECTION/ROLE/KEYID.pem`, or as references to tokens and programs that hold
+//! them, `KEYID.json`; beside `DIR/COLLECTION/root.json`, the pin.
 //!
 //! - Files are 0600 in directories of 0700; a key is never on the disk unencrypted.
 //! - A file's name is its key's id; a file that holds another key is refused.
 
+mod backup;
 mod new_key;
+mod reference;
 mod secrets;
 
 pub use new_key::NewKey;
@@ -15,11 +18,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::key::{KeyId, Passphrase, Signer, SigningKey};
+use crate::key::{KeyFile, KeyId, Passphrase, Signer, SigningKey};
 use crate::limit;
 use crate::store::file::{NewFile, cannot, read_limited};
+use reference::Reference;
+use zeroize::Zeroizing;
 
 const EXTENSION: &str = "pem";
+const REFERENCE: &str = "json";
 const PIN: &str = "root.json";
 
 /// A directory of private keys, for any number of collections.
@@ -59,9 +65,51 @@ impl KeyStore {
     /// # Errors
     /// [`Failure::Malformed`] when collection, role or key id cannot be file names.
     pub fn find(&self, collection: &str, role: &str, id: &KeyId) -> Result<Option<PathBuf>, Failure> {
-        let file = format!("{id}.{EXTENSION}");
-        let path = self.path(&[collection, role, &file])?;
-        Ok(path.is_file().then_some(path))
+        for extension in [EXTENSION, REFERENCE] {
+            let path = self.path(&[collection, role, &format!("{id}.{extension}")])?;
+            if path.is_file() {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lists a collection's keys by role and id.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when the collection cannot be a directory name; [`Failure::Unavailable`] when a directory cannot
+    /// be read.
+    pub fn list(&self, collection: &str) -> Result<Vec<Entry>, Failure> {
+        let mut entries = Vec::new();
+        for role in children(&self.path(&[collection])?)? {
+            if !role.is_dir() {
+                continue;
+            }
+            for path in children(&role)? {
+                let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+                let (Some(role), Some(file)) = (name(&role), name(&path)) else {
+                    continue;
+                };
+                if let Some((id, EXTENSION | REFERENCE)) = file.rsplit_once('.')
+                    && let Ok(id) = KeyId::new(id)
+                {
+                    entries.push(Entry { role, id, path });
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Says where an entry's key is.
+    ///
+    /// # Errors
+    /// [`Failure`] when its file cannot be read.
+    pub fn place_of(&self, entry: &Entry) -> Result<String, Failure> {
+        if entry.is_file() {
+            return Ok("encrypted file".to_owned());
+        }
+        let reference = read_reference(&entry.path)?;
+        Ok(reference.spec().map(|spec| spec.to_string()).unwrap_or_default())
     }
 
     /// Opens the key in a file named by its id.
@@ -69,13 +117,16 @@ impl KeyStore {
     /// # Errors
     /// As [`open_key`], and [`Failure::Malformed`] when the file holds another key.
     pub fn open(path: &Path, secrets: &dyn Secrets) -> Result<Box<dyn Signer>, Failure> {
-        let key = open_key(path, &secrets.passphrase()?)?;
+        let key: Box<dyn Signer> = match path.extension().and_then(|extension| extension.to_str()) {
+            Some(REFERENCE) => read_reference(path)?.open(secrets)?,
+            _ => Box::new(open_key(path, &secrets.passphrase()?)?),
+        };
         let id = key.id();
         match path.file_stem().and_then(|name| name.to_str()) == Some(id.as_str()) {
-            true => Ok(Box::new(key)),
+            true => Ok(key),
             false => Err(Failure::malformed(
                 path.display(),
-                format!("it holds the key {id}, not the one it is named after"),
+                format!("it leads to the key {id}, not the one it is named after"),
             )),
         }
     }
@@ -120,6 +171,72 @@ impl KeyStore {
     }
 }
 
+/// A key in the store.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The role.
+    pub role: String,
+    /// The key.
+    pub id: KeyId,
+    /// Its file, or the reference to it.
+    pub path: PathBuf,
+}
+
+impl Entry {
+    /// Tells whether the private key itself is in the file.
+    pub fn is_file(&self) -> bool {
+        self.path.extension().is_some_and(|extension| extension == EXTENSION)
+    }
+}
+
+/// Reads a private key file of any form that is read, without opening it.
+///
+/// # Errors
+/// [`Failure`] when it cannot be read, or holds no private key.
+pub fn read_key_file(path: &Path) -> Result<KeyFile, Failure> {
+    let bad = |error: &dyn std::fmt::Display| Failure::malformed(path.display(), error);
+    let bytes = Zeroizing::new(read_limited(path, limit::KEY_FILE_BYTES)?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| bad(&"it is not a key in PEM"))?;
+    KeyFile::parse(text).map_err(|error| bad(&error))
+}
+
+/// Writes a private file that is not there yet.
+///
+/// # Errors
+/// [`Failure`] when it is there, or cannot be written.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    write(path, bytes)
+}
+
+/// Writes a private key over the file that it was opened from.
+///
+/// # Errors
+/// [`Failure::Unavailable`] when it cannot be written; then the old file is as it was.
+pub fn replace_key(path: &Path, pem: &str) -> Result<(), Failure> {
+    let mut file = NewFile::private_beside(path)?;
+    file.write_all(pem.as_bytes())
+        .map_err(|error| cannot("write", path, &error))?;
+    file.finish(path)
+}
+
+fn read_reference(path: &Path) -> Result<Reference, Failure> {
+    let bytes = read_limited(path, limit::KEY_FILE_BYTES)?;
+    Reference::parse(&bytes).map_err(|error| Failure::malformed(path.display(), error))
+}
+
+/// Lists a directory in order; one that is not there has nothing in it.
+fn children(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(cannot("list", dir, &error)),
+    };
+    let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(|error| cannot("list", dir, &error))?;
+    paths.sort();
+    Ok(paths)
+}
+
 /// Opens an encrypted private key in a file.
 ///
 /// # Errors
@@ -127,9 +244,8 @@ impl KeyStore {
 /// does not open it.
 pub fn open_key(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::malformed(path.display(), error);
-    let bytes = read_limited(path, limit::KEY_FILE_BYTES)?;
-    let pem = String::from_utf8(bytes).map_err(|_| bad(&"it is not a key in PEM"))?;
-    SigningKey::from_encrypted_pem(&pem, passphrase).map_err(|error| bad(&error))
+    let file = read_key_file(path)?;
+    file.open(Some(passphrase)).map_err(|error| bad(&error))
 }
 
 /// Writes a file that is not there yet.

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::{KeyStore, Secrets, open_key};
+use super::reference::Reference;
+use super::{KeyStore, REFERENCE, Secrets, read_key_file, write};
 use crate::failure::Failure;
 use crate::key::{KeySpec, PublicKey, Signer, SigningKey, TufKey};
 use crate::limit;
 use crate::store::file::read_limited;
+use crate::store::pkcs11::TokenSigner;
+use crate::store::plugin::PluginSigner;
 
 const PUBLIC_LABEL: &str = "-----BEGIN PUBLIC KEY-----";
 
@@ -21,6 +24,8 @@ pub struct NewKey {
 #[derive(Debug)]
 enum Kept {
     Private(Box<SigningKey>),
+    /// It never leaves where it is.
+    Behind(Box<dyn Signer>, Reference),
     /// It is in somebody else's hands.
     Elsewhere,
 }
@@ -47,8 +52,31 @@ impl NewKey {
                             kept: Kept::Elsewhere,
                         })
                     }
-                    false => Ok(open_key(path, &secrets.passphrase()?)?.into()),
+                    false => {
+                        let file = read_key_file(path)?;
+                        let passphrase = file.is_encrypted().then(|| secrets.passphrase()).transpose()?;
+                        let key = file.open(passphrase.as_ref());
+                        Ok(key.map_err(|error| Failure::malformed(path.display(), error))?.into())
+                    }
                 }
+            }
+            KeySpec::Plugin(key) => {
+                let signer = Box::new(PluginSigner::open(key)?);
+                Ok(Self {
+                    key: signer.tuf_key(),
+                    kept: Kept::Behind(signer, Reference::Plugin(key.clone())),
+                })
+            }
+            KeySpec::Token(uri) => {
+                let uri = match (uri.module(), secrets.module()) {
+                    (None, Some(module)) => uri.clone().through(module),
+                    _ => uri.clone(),
+                };
+                let signer = Box::new(TokenSigner::open(&uri, secrets)?);
+                Ok(Self {
+                    key: signer.tuf_key(),
+                    kept: Kept::Behind(signer, Reference::token(&uri)),
+                })
             }
         }
     }
@@ -62,6 +90,7 @@ impl NewKey {
     pub fn signer(&self) -> Option<&dyn Signer> {
         match &self.kept {
             Kept::Private(key) => Some(key.as_ref()),
+            Kept::Behind(signer, _) => Some(signer.as_ref()),
             Kept::Elsewhere => None,
         }
     }
@@ -92,6 +121,12 @@ impl KeyStore {
             Kept::Private(private) => {
                 let passphrase = secrets.new_passphrase()?;
                 self.save(collection, role, private, &passphrase).map(Some)
+            }
+            Kept::Behind(signer, reference) => {
+                let dir = self.private_dir(&[collection, role])?;
+                let path = dir.join(format!("{}.{REFERENCE}", signer.id()));
+                write(&path, &reference.write()?)?;
+                Ok(Some(path))
             }
             Kept::Elsewhere => Ok(None),
         }

@@ -1,5 +1,7 @@
 //! Who is asked for passphrases, and only when one is needed.
 
+use std::path::PathBuf;
+
 use crate::failure::Failure;
 use crate::key::Passphrase;
 
@@ -16,6 +18,15 @@ pub trait Secrets: Sync {
     /// # Errors
     /// [`Failure`] when there is none.
     fn new_passphrase(&self) -> Result<Passphrase, Failure>;
+
+    /// Returns the PIN of a token.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none.
+    fn pin(&self, token: &str) -> Result<Passphrase, Failure>;
+
+    /// Returns the PKCS#11 library to use, if one was named apart from the key's place.
+    fn module(&self) -> Option<PathBuf>;
 }
 
 /// One passphrase for everything.
@@ -26,5 +37,13 @@ impl Secrets for Passphrase {
 
     fn new_passphrase(&self) -> Result<Passphrase, Failure> {
         Ok(self.clone())
+    }
+
+    fn pin(&self, _token: &str) -> Result<Passphrase, Failure> {
+        Ok(self.clone())
+    }
+
+    fn module(&self) -> Option<PathBuf> {
+        None
     }
 }

@@ -1,0 +1,373 @@
+//! Private keys from everywhere: tokens, plugins, files of openssl and Notary; their backups and passphrases.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const PASSPHRASE: &str = "correct horse";
+const PIN: &str = "1234-secret";
+
+/// One user, with whatever tools write keys.
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = common::imgkit(self.dir.path());
+        command.args(["--output", "json", "trust"]).args(arguments);
+        command
+            .env("IMGKIT_TRUST_DIR", self.path("trust"))
+            .env("IMGKIT_KEY_DIR", self.path("keys"))
+            .env("IMGKIT_PASSPHRASE", PASSPHRASE)
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .env("IMGKIT_PKCS11_PIN", PIN)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn good(&self, arguments: &[&str]) -> Value {
+        json(&mut self.command(arguments), 0)
+    }
+
+    /// Runs another program, which must succeed.
+    fn tool(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = common::in_home(Path::new(program), self.dir.path());
+        command.current_dir(self.dir.path()).args(arguments);
+        command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
+        for role in ["ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"] {
+            command.env(format!("NOTARY_{role}_PASSPHRASE"), PASSPHRASE);
+        }
+        let output = command.stdin(Stdio::null()).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}; tests/run installs what is missing"));
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{program} {arguments:?}: {text}");
+        text
+    }
+
+    fn openssl(&self, arguments: &str) -> String {
+        self.tool("openssl", &arguments.split_whitespace().collect::<Vec<_>>())
+    }
+
+    fn public_of(&self, key: &str) -> String {
+        let exported = self.good(&["key", "export-public", key]);
+        exported["public"].as_str().unwrap().to_owned()
+    }
+}
+
+fn json(command: &mut Command, expected: i32) -> Value {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let code = output.status.code();
+    assert_eq!(
+        code,
+        Some(expected),
+        "{command:?}: {text} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let value: Value = serde_json::from_str(&text).unwrap();
+    match expected {
+        0 => value["result"].clone(),
+        _ => value,
+    }
+}
+
+/// Debian's library of SoftHSM; where it lies depends on the architecture.
+fn softhsm() -> PathBuf {
+    let places = ["/usr/lib/softhsm/libsofthsm2.so"].map(PathBuf::from).into_iter();
+    let libraries = fs::read_dir("/usr/lib").unwrap().flatten();
+    let places = places.chain(libraries.map(|dir| dir.path().join("softhsm/libsofthsm2.so")));
+    let found = places.into_iter().find(|path| path.exists());
+    found.expect("SoftHSM is not installed: sudo apt-get install softhsm2")
+}
+
+/// Makes a token with a key of each kind: `p256`, `rsa`, `ed25519`, `p384`.
+fn token(home: &Home) -> impl Fn(&str) -> String + use<> {
+    fs::create_dir(home.path("tokens")).unwrap();
+    let config = format!("directories.tokendir = {}\n", home.text("tokens"));
+    fs::write(home.path("softhsm2.conf"), config).unwrap();
+    let util = |arguments: &[&str]| home.tool("softhsm2-util", arguments);
+    util(&[
+        "--init-token",
+        "--free",
+        "--label",
+        "my token",
+        "--so-pin",
+        "5678",
+        "--pin",
+        PIN,
+    ]);
+    let kinds = [
+        ("p256", "EC -pkeyopt ec_paramgen_curve:P-256"),
+        ("p384", "EC -pkeyopt ec_paramgen_curve:P-384"),
+        ("rsa", "RSA -pkeyopt rsa_keygen_bits:2048"),
+        ("ed25519", "ED25519"),
+    ];
+    for (number, (name, kind)) in kinds.iter().enumerate() {
+        home.openssl(&format!("genpkey -algorithm {kind} -out {name}.p8"));
+        let (file, id) = (format!("{name}.p8"), format!("0{}", number + 1));
+        util(&[
+            "--import", &file, "--token", "my token", "--label", name, "--id", &id, "--pin", PIN,
+        ]);
+    }
+    let module = softhsm();
+    move |name| format!("pkcs11:token=my%20token;object={name}?module-path={}", module.display())
+}
+
+#[test]
+fn a_collection_whose_keys_lie_in_a_token_lives_its_whole_life() {
+    let home = Home::new();
+    let key = token(&home);
+    let spec = |role: &str, name: &str| format!("{role}={}", key(name));
+    let specs = [
+        spec("root", "p256"),
+        spec("targets", "rsa"),
+        spec("snapshot", "ed25519"),
+        spec("timestamp", "p384"),
+    ];
+    let mut arguments = vec!["init", "c"];
+    for spec in &specs {
+        arguments.extend(["--key", spec]);
+    }
+    home.good(&arguments);
+    for role in ["root", "targets", "snapshot", "timestamp"] {
+        let mut files = fs::read_dir(home.path("keys/c").join(role)).unwrap();
+        let file = files.next().unwrap().unwrap().path();
+        assert_eq!(file.extension().unwrap(), "json");
+        let content = fs::read_to_string(&file).unwrap();
+        assert!(
+            content.contains("pkcs11:token=my%20token") && !content.contains(PIN),
+            "{content}"
+        );
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    fs::write(home.path("f"), "content").unwrap();
+    let file = home.text("f");
+    home.good(&["sign", "--file", &file, "--name", "files/f"]);
+    home.good(&["verify", "--file", &file, "files/f"]);
+    home.good(&["status"]);
+    home.good(&["renew", "root", "targets"]);
+    home.good(&["verify", "--file", &file, "files/f"]);
+    // No encrypted file is opened, so no passphrase is asked for; and no PIN without a terminal.
+    let mut renew = home.command(&["renew", "timestamp"]);
+    json(renew.env_remove("IMGKIT_PASSPHRASE"), 0);
+    let refused = json(renew.env_remove("IMGKIT_PKCS11_PIN"), 2);
+    assert!(refused.to_string().contains("--pin-fd"), "{refused}");
+    let refused = json(home.command(&["renew", "root"]).env("IMGKIT_PKCS11_PIN", "wrong"), 2);
+    assert!(refused.to_string().contains("PIN is wrong"), "{refused}");
+    // A PIN on the command line is refused.
+    let with_pin = format!("root={}&pin-value=1", key("p256"));
+    let refused = home.command(&["init", "d", "--key", &with_pin]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--pin-fd"));
+    // A token without the key is "could not find out".
+    let gone = format!("root={}", key("p256").replace("p256", "gone"));
+    json(&mut home.command(&["init", "d", "--key", &gone]), 3);
+}
+
+#[test]
+fn a_pin_comes_from_a_descriptor() {
+    let home = Home::new();
+    let key = token(&home);
+    let mut command = home.command(&["key", "export-public", &key("p256"), "--pin-fd", "3"]);
+    command.env_remove("IMGKIT_PKCS11_PIN");
+    fs::write(home.path("pin"), format!("{PIN}\n")).unwrap();
+    let mut shell = common::behind(
+        &["sh", "-c", &format!("exec \"$@\" 3<{}", home.text("pin")), "sh"],
+        &command,
+    );
+    let exported = json(shell.stdin(Stdio::null()), 0);
+    assert_eq!(
+        exported["public"].as_str().unwrap(),
+        home.openssl("pkey -in p256.p8 -pubout")
+    );
+}
+
+/// A signer plugin of a few lines: it keeps openssl's keys in its own directory.
+const PLUGIN: &str = r#"#!/usr/bin/env python3
+import base64, json, os, subprocess, sys
+q = json.load(sys.stdin)
+assert q["imgkitSigner"] == 1 and "IMGKIT_PASSPHRASE" not in os.environ
+key = os.path.join(os.path.dirname(os.path.abspath(__file__)), q["key"] + ".p8")
+run = lambda a, i=b"": subprocess.run(["openssl"] + a, input=i, stdout=subprocess.PIPE, check=True).stdout
+if not os.path.exists(key):
+    json.dump({"error": "there is no key " + q["key"]}, sys.stdout)
+elif q["operation"] == "public":
+    json.dump({"public": run(["pkey", "-in", key, "-pubout"]).decode()}, sys.stdout)
+else:
+    message = base64.b64decode(q["message"])
+    options = {"ecdsa-sha2-nistp256": ["-sha256"], "ecdsa-sha2-nistp384": ["-sha384"],
+        "rsassa-pss-sha256": ["-sha256", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]}[q["scheme"]]
+    signature = run(["dgst", "-sign", key] + options, message)
+    if os.environ.get("LIE"):
+        signature = run(["dgst", "-sign", key] + options, b"another message")
+    json.dump({"signature": base64.b64encode(signature).decode()}, sys.stdout)
+"#;
+
+#[test]
+fn a_plugin_signs_and_is_not_believed() {
+    let home = Home::new();
+    fs::write(home.path("signer"), PLUGIN).unwrap();
+    fs::set_permissions(home.path("signer"), fs::Permissions::from_mode(0o755)).unwrap();
+    home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out a.p8");
+    home.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out b.p8");
+    let key = |role: &str, name: &str| format!("{role}=plugin:{}:{name}", home.text("signer"));
+    home.good(&["init", "c", "--key", &key("root", "a"), "--key", &key("targets", "b")]);
+    fs::write(home.path("f"), "content").unwrap();
+    let file = home.text("f");
+    home.good(&["sign", "--file", &file, "--name", "files/f"]);
+    home.good(&["verify", "--file", &file, "files/f"]);
+    let refused = json(home.command(&["renew", "targets"]).env("LIE", "1"), 3);
+    assert!(refused.to_string().contains("not good"), "{refused}");
+    let refused = json(&mut home.command(&["init", "d", "--key", &key("root", "none")]), 3);
+    assert!(refused.to_string().contains("there is no key none"), "{refused}");
+}
+
+#[test]
+fn keys_of_openssl_are_read_in_every_form() {
+    let home = Home::new();
+    home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out p256.pem");
+    home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out p384.pem");
+    home.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem");
+    home.openssl("genpkey -algorithm ED25519 -out ed25519.pem");
+    home.openssl("ec -in p256.pem -out sec1-256.pem");
+    home.openssl("ec -in p384.pem -out sec1-384.pem");
+    home.openssl("ecparam -name prime256v1 -genkey -out parameters.pem");
+    home.openssl("rsa -in rsa.pem -traditional -out pkcs1.pem");
+    fs::write(home.path("pass"), PASSPHRASE).unwrap();
+    for cipher in ["aes-128-cbc", "aes-192-cbc", "aes-256-cbc"] {
+        home.openssl(&format!(
+            "pkcs8 -topk8 -in p256.pem -v2 {cipher} -passout file:pass -out {cipher}.pem"
+        ));
+    }
+    home.openssl("pkcs8 -topk8 -in rsa.pem -v2prf hmacWithSHA1 -passout file:pass -out sha1.pem");
+    home.openssl("pkcs8 -topk8 -in p384.pem -scrypt -passout file:pass -out scrypt.pem");
+    let files = [
+        "p256",
+        "p384",
+        "rsa",
+        "ed25519",
+        "sec1-256",
+        "sec1-384",
+        "parameters",
+        "pkcs1",
+        "aes-128-cbc",
+        "aes-192-cbc",
+        "aes-256-cbc",
+        "sha1",
+        "scrypt",
+    ];
+    for name in files {
+        let file = home.text(&format!("{name}.pem"));
+        let public = home.openssl(&format!("pkey -in {file} -passin file:pass -pubout"));
+        assert_eq!(home.public_of(&file), public, "{name}");
+        let imported = home.good(&["--collection", "c", "key", "import", "--role", name, &file]);
+        let kept = imported["imported"][0]["file"].as_str().unwrap().to_owned();
+        // What is kept is encrypted, and openssl opens it.
+        assert_eq!(
+            home.openssl(&format!("pkey -in {kept} -passin file:pass -pubout")),
+            public,
+            "{name}"
+        );
+        assert!(fs::read_to_string(&kept).unwrap().contains("ENCRYPTED"));
+    }
+    home.openssl("ec -in p256.pem -aes256 -passout file:pass -out old.pem");
+    let old = json(&mut home.command(&["key", "export-public", &home.text("old.pem")]), 2);
+    assert!(old.to_string().contains("openssl pkey"), "{old}");
+}
+
+#[test]
+fn keys_of_notary_are_read() {
+    let home = Home::new();
+    for role in ["root", "targets"] {
+        let dir = home.text("notary");
+        home.tool("notary", &["-d", &dir, "key", "generate", "ecdsa", "--role", role]);
+    }
+    let mut roles = Vec::new();
+    for entry in fs::read_dir(home.path("notary/private")).unwrap() {
+        let path = entry.unwrap().path();
+        let imported = home.good(&["--collection", "c", "key", "import", path.to_str().unwrap()]);
+        roles.push(imported["imported"][0]["role"].as_str().unwrap().to_owned());
+    }
+    roles.sort();
+    assert_eq!(roles, ["root", "targets"]);
+    let listed = home.good(&["--collection", "c", "key", "ls"]);
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_backup_brings_every_key_back_and_writes_over_none() {
+    let home = Home::new();
+    home.good(&[
+        "init",
+        "c",
+        "--algorithm",
+        "p256",
+        "--key",
+        "timestamp=generate:ed25519",
+    ]);
+    let backup = home.text("backup");
+    home.good(&["backup", &backup]);
+    assert_eq!(
+        home.path("backup").metadata().unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    json(&mut home.command(&["backup", &backup]), 2);
+    assert_eq!(home.good(&["restore", &backup])["restored"], serde_json::json!([]));
+    fs::rename(home.path("keys"), home.path("lost")).unwrap();
+    json(home.command(&["restore", &backup]).env("IMGKIT_PASSPHRASE", "wrong"), 2);
+    assert!(!home.path("keys/c/root").exists());
+    assert_eq!(
+        home.good(&["restore", &backup])["restored"].as_array().unwrap().len(),
+        6
+    );
+    home.good(&["renew", "root", "targets", "timestamp"]);
+    // Another key under the name of one in the backup stays, and nothing is restored.
+    let key = fs::read_dir(home.path("keys/c/root"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    fs::write(&key, "mine").unwrap();
+    fs::remove_dir_all(home.path("keys/c/seal")).unwrap();
+    json(&mut home.command(&["restore", &backup]), 2);
+    assert_eq!(fs::read_to_string(&key).unwrap(), "mine");
+    assert!(!home.path("keys/c/seal").exists());
+}
+
+#[test]
+fn a_passphrase_is_changed_for_all_keys_or_none() {
+    let home = Home::new();
+    home.good(&["init", "c"]);
+    home.good(&["key", "generate", &home.text("mine.pem"), "--algorithm", "p384"]);
+    assert!(
+        fs::read_to_string(home.path("mine.pub"))
+            .unwrap()
+            .contains("BEGIN PUBLIC KEY")
+    );
+    json(home.command(&["key", "passwd"]).env("IMGKIT_PASSPHRASE", "wrong"), 2);
+    json(home.command(&["key", "passwd"]).env("IMGKIT_NEW_PASSPHRASE", "new"), 0);
+    json(&mut home.command(&["renew", "root"]), 2);
+    json(home.command(&["renew", "root"]).env("IMGKIT_PASSPHRASE", "new"), 0);
+}
