@@ -98,6 +98,21 @@ pub const ROLE_KEYS: usize = 4096;
 /// Largest certificate with its intermediate ones, in bytes of PEM: three of RSA with 4096 bits take 6 KiB.
 pub const CERTIFICATE_BYTES: usize = 64 << 10;
 
+/// Most roles of a collection that its owner goes through, bins included: the snapshot at its bound names no more.
+pub const COLLECTION_ROLES: usize = 100_000;
+
+/// Most bins of a collection that imgkit makes, as a power of two: the snapshot, part of every look-up, takes 500 KB then.
+pub const BIN_BITS: u32 = 14;
+
+/// Most snapshots that a collection's history lists: a change every ten minutes for two years.
+pub const SNAPSHOTS_LISTED: u64 = 100_000;
+
+/// Longest `custom` part that a signer gives a target, in bytes: it is read with every look-up of a name beside it.
+pub const CUSTOM_BYTES: usize = 64 << 10;
+
+/// Largest draft of unpublished metadata, in bytes: one targets file at its bound, written once more.
+pub const DRAFT_BYTES: usize = 96 << 20;
+
 /// Most platforms of one image: the largest official images have about a dozen.
 pub const PLATFORMS: usize = 256;
 

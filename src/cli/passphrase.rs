@@ -29,6 +29,15 @@ pub(super) struct PassphraseOptions {
 }
 
 impl PassphraseOptions {
+    /// Returns these options, and where they say nothing, the others.
+    pub(super) fn or(&self, other: &Self) -> Self {
+        Self {
+            passphrase_fd: self.passphrase_fd.or(other.passphrase_fd),
+            pin_fd: self.pin_fd.or(other.pin_fd),
+            pkcs11_module: self.pkcs11_module.clone().or_else(|| other.pkcs11_module.clone()),
+        }
+    }
+
     /// Returns the passphrase of keys that exist.
     pub(super) fn existing(&self, context: &Context) -> Result<Passphrase, Failure> {
         match self.given(context)? {

@@ -26,6 +26,13 @@ pub(super) struct StateOption {
 }
 
 impl StateOption {
+    /// Returns this option, or where it says nothing, the other.
+    pub(super) fn or(self, other: &Self) -> Self {
+        Self {
+            trust_state: self.trust_state.or_else(|| other.trust_state.clone()),
+        }
+    }
+
     /// Returns the memory.
     pub(super) fn trusted(&self, context: &Context) -> Result<Trusted, Failure> {
         let dir = match &self.trust_state {

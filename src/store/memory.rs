@@ -137,16 +137,17 @@ mod tests {
             keys: vec![key.tuf_key()],
             threshold: 1,
         };
-        let mut collection = Collection::new(&spec, &spec, &spec, &spec, now).unwrap();
-        let mut files = crate::trust::Bundle::default();
-        for version in 1..=count {
+        let new = Collection::new(&spec, &spec, &spec, &spec, now).unwrap();
+        let mut files = new.sign(&[&key], now).unwrap().files().clone();
+        let pin = files.get("1.root.json").unwrap().to_vec();
+        for version in 2..=count {
+            let before = files.clone();
+            let mut collection = Collection::load(&pin, &before).unwrap();
+            collection.renew("root").unwrap();
             for (name, bytes) in collection.sign(&[&key], now).unwrap().files().files() {
                 files.add(name, bytes);
             }
-            let pin = files.get("1.root.json").unwrap().to_vec();
             assert!(files.get(&format!("{version}.root.json")).is_some());
-            collection = Collection::load(&pin, &files).unwrap();
-            collection.renew("root").unwrap();
         }
         let root = |version| files.get(&format!("{version}.root.json")).unwrap().to_vec();
         (1..=count).map(root).collect()

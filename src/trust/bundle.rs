@@ -13,6 +13,12 @@ pub trait Source {
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure>;
 }
 
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
+        (**self).file(name, max)
+    }
+}
+
 /// Metadata files by name, in the order in which they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bundle {

@@ -364,7 +364,7 @@ fn snapshot_of(timestamp: &Signed<Timestamp>) -> Result<&MetaFile, TrustError> {
     timestamp.body().snapshot().ok_or_else(missing)
 }
 
-fn top_level_keys(root: &Root, role: &str) -> RoleKeys {
+pub(super) fn top_level_keys(root: &Root, role: &str) -> RoleKeys {
     match root.roles.get(role) {
         Some(keys) => RoleKeys::new(role, &keys.keyids, keys.threshold, &root.keys),
         // No number of signatures is enough for a role that the root does not have.
@@ -372,7 +372,7 @@ fn top_level_keys(root: &Root, role: &str) -> RoleKeys {
     }
 }
 
-fn check_described(file: &str, meta: &MetaFile, bytes: &[u8]) -> Result<(), TrustError> {
+pub(super) fn check_described(file: &str, meta: &MetaFile, bytes: &[u8]) -> Result<(), TrustError> {
     if let Some(length) = meta.length {
         check_length(file, length, bytes)?;
     }

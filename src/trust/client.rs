@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::bundle::{Bundle, Source};
 use super::chain::{AtRoot, AtTargets, Chain, Known, Wanted};
+use super::document::Signed;
+use super::metadata::{TargetFile, Targets};
 use super::role_keys::RoleKeys;
-use super::search::Search;
+use super::search::{Search, Walk};
 use super::target::{Evidence, Target};
 use super::{TrustError, names};
 use crate::digest::Digest;
@@ -91,9 +93,17 @@ impl<S: Source> Client<S> {
         prefer: impl Fn(&Target) -> bool,
     ) -> Result<Target, TrustError> {
         let mut unknown = None;
-        for role in self.chain.missing_roles()? {
-            let asked = need(&mut self.source, role.wanted()).and_then(|bytes| self.chain.delegated(role, &bytes));
-            unknown = unknown.or(asked.err());
+        let mut tried = BTreeSet::new();
+        loop {
+            let mut missing = self.chain.missing_roles()?;
+            missing.retain(|role| tried.insert((role.by().to_owned(), role.wanted().file.clone())));
+            if missing.is_empty() {
+                break;
+            }
+            for role in missing {
+                let asked = need(&mut self.source, role.wanted()).and_then(|bytes| self.chain.delegated(role, &bytes));
+                unknown = unknown.or(asked.err());
+            }
         }
         let top = std::iter::once(self.chain.targets());
         let roles = top.chain(self.chain.roles().map(|(_, signed)| signed));
@@ -122,16 +132,61 @@ impl<S: Source> Client<S> {
         first.ok_or_else(|| unknown.unwrap_or_else(absent))
     }
 
-    /// Fetches the metadata of every role that the top level delegates to, for those who list a collection.
+    /// Fetches the metadata of every role, for those who list a collection.
     ///
     /// # Errors
     /// [`TrustError`] when one of them cannot be trusted.
     pub fn fetch_roles(&mut self) -> Result<(), TrustError> {
-        for role in self.chain.missing_roles()? {
+        loop {
+            let missing = self.chain.missing_roles()?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            for role in missing {
+                let bytes = need(&mut self.source, role.wanted())?;
+                self.chain.delegated(role, &bytes)?;
+            }
+        }
+    }
+
+    /// Returns the metadata of the delegated role at the end of `path`, which begins below the top level, and fetches what is
+    /// needed for it; `None` when the collection has none.
+    ///
+    /// # Errors
+    /// [`TrustError`] when a role on the path cannot be trusted.
+    pub(super) fn role(&mut self, path: &[String]) -> Result<Option<&Signed<Targets>>, TrustError> {
+        while let Some(role) = self.chain.wanted_on(path)? {
             let bytes = need(&mut self.source, role.wanted())?;
             self.chain.delegated(role, &bytes)?;
         }
-        Ok(())
+        Ok(self.chain.role_on(path))
+    }
+
+    /// Tells whether a look-up of `name` ends in `role`, and what that says is `file`.
+    ///
+    /// # Errors
+    /// As [`Client::target`].
+    pub(super) fn finds(&mut self, name: &str, role: &str, file: &TargetFile) -> Result<bool, TrustError> {
+        loop {
+            let wanted = match self.chain.walk(name)? {
+                Walk::Wanted(wanted) => wanted,
+                found => return Ok(found.end() == Some((role, file))),
+            };
+            let bytes = need(&mut self.source, wanted.wanted())?;
+            self.chain.delegated(wanted, &bytes)?;
+        }
+    }
+
+    /// Reads the metadata of the role at the end of `path` as the snapshot names them, whoever signed them.
+    ///
+    /// # Errors
+    /// [`TrustError`] when a role before it cannot be trusted, or the file is not the one that the snapshot names.
+    pub(super) fn unvouched(&mut self, path: &[String]) -> Result<Targets, TrustError> {
+        let role = path.last().cloned().unwrap_or_default();
+        self.role(path.get(..path.len().saturating_sub(1)).unwrap_or_default())?;
+        let wanted = self.chain.wanted_on(path)?.ok_or(TrustError::NoRole { role })?;
+        let bytes = need(&mut self.source, wanted.wanted())?;
+        self.chain.unvouched(&wanted, &bytes)
     }
 
     /// Returns the keys of a role: whose signatures count, and how many of them are needed.

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::TrustError;
-use super::edit::EditError;
 use super::metadata::{Body, Header};
-use super::names;
 use super::role_keys::{RoleKeys, Signature};
 use crate::json::{self, Limits};
-use crate::key::{KeyId, Signer};
+use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
 
@@ -160,30 +158,6 @@ impl<T: Body> Signed<T> {
             }),
         }
     }
-}
-
-/// Writes a metadata file, signed by `keys`, each under the id that its role knows it by.
-///
-/// # Errors
-/// [`EditError::Trust`] when the body cannot be written, or is none that would be read again; [`EditError::Signer`] when a
-/// key could not be used.
-pub(super) fn sign<T: Body>(body: &T, keys: &[(&KeyId, &dyn Signer)]) -> Result<Vec<u8>, EditError> {
-    let bad = |problem: &dyn ToString| TrustError::malformed(T::TYPE, problem.to_string());
-    let signed = serde_json::to_value(body).map_err(|error| bad(&error))?;
-    let message = json::canonical(&signed).map_err(|error| bad(&error))?;
-    let mut signatures = Vec::new();
-    for (id, key) in keys {
-        let signature = key.sign(&message).map_err(|error| EditError::Signer {
-            key: (*id).clone(),
-            error,
-        })?;
-        signatures.push(json!({ "keyid": id, "sig": hex::encode(signature) }));
-    }
-    let envelope = json!({ "signatures": signatures, "signed": signed });
-    // The file itself is plain JSON: canonical JSON leaves the line feeds of keys in PEM as they are, which no parser takes.
-    let bytes = envelope.to_string().into_bytes();
-    Unverified::<T>::parse(&names::file_name(T::TYPE, None), &bytes, usize::MAX)?;
-    Ok(bytes)
 }
 
 fn read_signatures(signatures: Option<&Vec<Value>>) -> Result<Vec<Signature>, String> {

@@ -18,6 +18,9 @@ use crate::time::Time;
 /// The TUF version that imgkit writes.
 pub const SPEC_VERSION: &str = "1.0.31";
 
+/// The member of a snapshot in which imgkit writes when it was signed; clients do not look at it.
+pub const SIGNED_AT: &str = "x-imgkit-signed";
+
 /// The signed part of one kind of metadata.
 pub trait Body: Clone + Serialize + DeserializeOwned {
     /// The `_type` of this kind, which is also the name of its top-level role.

@@ -18,6 +18,7 @@ mod document;
 pub mod edit;
 mod error;
 mod hashes;
+pub mod history;
 mod lineage;
 pub mod metadata;
 mod names;

@@ -106,6 +106,11 @@ impl RoleKeys {
         }
         self
     }
+
+    /// Tells whether the same keys count as for another role, and as many of them must sign.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        self.threshold == other.threshold && self.keys == other.keys && !self.keys.is_empty()
+    }
 }
 
 impl<K: RoleKey + Clone> RoleKeys<K> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::chain::{AtTargets, Chain, Wanted, meta_of, verify_targets};
-use super::document::Signed;
+use super::chain::{AtTargets, Chain, Wanted, check_described, check_version, meta_of, verify_targets};
+use super::document::{Signed, Unverified};
 use super::metadata::{DelegatedRole, Delegation, Snapshot, TargetFile, Targets, Timestamp};
 use super::role_keys::RoleKeys;
 use super::target::{Evidence, RoleMark, Target};
@@ -18,6 +18,7 @@ const REMEMBERED: usize = 2 * limit::DELEGATION_VISITS;
 pub(super) struct Delegated {
     by: String,
     role: String,
+    keys: RoleKeys,
     targets: Signed<Targets>,
 }
 
@@ -28,6 +29,28 @@ pub enum Search {
     Found(Box<Target>),
     /// Metadata of a delegated role are needed: fetch them, hand them to [`Chain::delegated`], and look up again.
     Wanted(WantedRole),
+}
+
+/// The same, before evidence is made of it.
+pub(super) enum Walk<'a> {
+    Found {
+        file: &'a TargetFile,
+        /// The delegated roles from the top level to the one that signed.
+        path: Vec<&'a Delegated>,
+        /// Every delegated role that was asked.
+        asked: Vec<&'a Delegated>,
+    },
+    Wanted(WantedRole),
+}
+
+impl Walk<'_> {
+    /// Returns the role that signed and what it said, if the walk came to an end.
+    pub(super) fn end(&self) -> Option<(&str, &TargetFile)> {
+        match self {
+            Self::Found { file, path, .. } => Some((name_of_last(path), file)),
+            Self::Wanted(_) => None,
+        }
+    }
 }
 
 /// A delegated role whose metadata a look-up needs.
@@ -42,6 +65,11 @@ impl WantedRole {
     /// Returns the role.
     pub fn role(&self) -> &str {
         self.keys.role()
+    }
+
+    /// Returns the role that delegates to it.
+    pub(super) fn by(&self) -> &str {
+        &self.by
     }
 
     /// Returns the file.
@@ -63,6 +91,14 @@ impl Chain<AtTargets> {
     /// [`TrustError::Absent`] when no role that may sign the name does, and the reason why a role that has to be asked
     /// cannot be: a bad delegation is an error for the names that it covers.
     pub fn search(&self, name: &str) -> Result<Search, TrustError> {
+        Ok(match self.walk(name)? {
+            Walk::Found { file, path, asked } => Search::Found(Box::new(self.found(name, file, &path, &asked))),
+            Walk::Wanted(role) => Search::Wanted(role),
+        })
+    }
+
+    /// Looks `name` up as [`Chain::search`] does, and makes no evidence of it.
+    pub(super) fn walk<'a>(&'a self, name: &'a str) -> Result<Walk<'a>, TrustError> {
         names::check_target_name(name)?;
         let mut visited = BTreeSet::new();
         let mut asked = Vec::new();
@@ -87,12 +123,13 @@ impl Chain<AtTargets> {
                         above.push(delegated);
                         asked.push(delegated);
                     }
-                    None => return self.want(&delegation, &above).map(Search::Wanted),
+                    None => return self.want(&delegation, &above).map(Walk::Wanted),
                 }
             }
             let targets = self.last_of(&above);
             if let Some(file) = targets.body().targets.get(name) {
-                return Ok(Search::Found(Box::new(self.found(name, file, &above, &asked))));
+                let path = above;
+                return Ok(Walk::Found { file, path, asked });
             }
             // 5.6.7.2: then the roles that it trusts with the name, in order; after a terminating one nobody is asked.
             let mut next = Vec::new();
@@ -123,8 +160,24 @@ impl Chain<AtTargets> {
         let meta = meta_of(&self.state.snapshot, keys.role())?;
         let targets = verify_targets(&wanted, meta, &keys, bytes, self.now)?;
         let role = keys.role().to_owned();
-        self.state.delegated.push(Delegated { by, role, targets });
+        self.state.delegated.push(Delegated {
+            by,
+            role,
+            keys,
+            targets,
+        });
         Ok(())
+    }
+
+    /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew.
+    pub(super) fn unvouched(&self, wanted: &WantedRole, bytes: &[u8]) -> Result<Targets, TrustError> {
+        let role = wanted.keys.role();
+        let meta = meta_of(&self.state.snapshot, role)?;
+        let WantedRole { wanted, .. } = wanted;
+        check_described(&wanted.file, meta, bytes)?;
+        let targets = Unverified::<Targets>::parse(&wanted.file, bytes, wanted.max)?;
+        check_version(role, meta.version, targets.body().header.version)?;
+        Ok(targets.body().clone())
     }
 
     /// Returns the keys of a top-level role, or of one that the top level delegates to.
@@ -162,24 +215,82 @@ impl Chain<AtTargets> {
         delegated.map(|delegated| (delegated.role.as_str(), &delegated.targets))
     }
 
-    /// Returns the roles that the top level delegates to, that have metadata, and whose metadata were not handed in.
+    /// Returns the same, each by the role as which it signs: a bin signs as the role that it is a part of.
+    pub fn signing_roles(&self) -> impl Iterator<Item = (&str, &Signed<Targets>)> {
+        let top = std::iter::once(("targets", self.targets()));
+        let delegated = self.state.delegated.iter();
+        top.chain(delegated.map(|delegated| {
+            let path = self.path_to(delegated);
+            (self.signs_as(&path).0, &delegated.targets)
+        }))
+    }
+
+    /// Returns the roles that are delegated to by those whose metadata are there, that have metadata, and whose metadata were
+    /// not handed in: once they are, there may be more.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`] when there are more than anybody lists.
+    pub fn missing_roles(&self) -> Result<Vec<WantedRole>, TrustError> {
+        if self.state.delegated.len() > limit::COLLECTION_ROLES {
+            let problem = format!("there are more than {} roles to list", limit::COLLECTION_ROLES);
+            return Err(TrustError::malformed("delegations", problem));
+        }
+        let meta = &self.state.snapshot.body().meta;
+        let loaded: BTreeSet<_> = self
+            .state
+            .delegated
+            .iter()
+            .map(|role| (role.by.as_str(), role.role.as_str()))
+            .collect();
+        let mut missing = Vec::new();
+        let paths = std::iter::once(Vec::new()).chain(self.state.delegated.iter().map(|role| self.path_to(role)));
+        for path in paths {
+            // What a role above it or itself is named again below it was reached already.
+            let targets = self.last_of(&path).body();
+            let by = name_of_last(&path);
+            let listed = delegations(targets).map(|role| role.name.as_str());
+            let listed = listed.filter(|name| meta.contains_key(&format!("{name}.json")));
+            // Of bins, those that are published are looked at, not those that there could be.
+            let bins = targets.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref());
+            let bins = bins.into_iter().flat_map(|bins| {
+                let published = meta.keys().filter_map(|file| file.strip_suffix(".json"));
+                published.filter(|name| bins.is_bin(name))
+            });
+            let names = listed.chain(bins).filter(|name| !loaded.contains(&(by, *name)));
+            let names = names.filter(|name| *name != by && !path.iter().any(|above| above.role == *name));
+            for delegation in names.filter_map(|name| targets.delegation(name)) {
+                missing.push(self.want(&delegation, &path)?);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Returns what is needed next to have the metadata of the role at the end of `path`, which begins below the top level;
+    /// nothing when they are there, or when there are none.
     ///
     /// # Errors
     /// [`TrustError::Malformed`], which no snapshot that was read gives.
-    pub fn missing_roles(&self) -> Result<Vec<WantedRole>, TrustError> {
-        let targets = self.state.targets.body();
-        let meta = &self.state.snapshot.body().meta;
-        let listed = delegations(targets).map(|role| role.name.as_str());
-        let listed = listed.filter(|name| meta.contains_key(&format!("{name}.json")));
-        // Of bins, those that are published are looked at, not those that there could be.
-        let bins = targets.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref());
-        let bins = bins.into_iter().flat_map(|bins| {
-            let published = meta.keys().filter_map(|file| file.strip_suffix(".json"));
-            published.filter(|name| bins.is_bin(name))
-        });
-        let missing = listed.chain(bins).filter(|name| self.loaded(name, &[]).is_none());
-        let missing = missing.filter_map(|name| targets.delegation(name));
-        missing.map(|delegation| self.want(&delegation, &[])).collect()
+    pub(super) fn wanted_on(&self, path: &[String]) -> Result<Option<WantedRole>, TrustError> {
+        let mut above = Vec::new();
+        for name in path {
+            if let Some(delegated) = self.loaded(name, &above) {
+                above.push(delegated);
+                continue;
+            }
+            let published = self.state.snapshot.body().meta.contains_key(&format!("{name}.json"));
+            let delegation = self.last_of(&above).body().delegation(name).filter(|_| published);
+            return delegation.map(|delegation| self.want(&delegation, &above)).transpose();
+        }
+        Ok(None)
+    }
+
+    /// Returns the metadata of the role at the end of `path`, if they were handed in.
+    pub(super) fn role_on(&self, path: &[String]) -> Option<&Signed<Targets>> {
+        let mut above = Vec::new();
+        for name in path {
+            above.push(self.loaded(name, &above)?);
+        }
+        Some(self.last_of(&above))
     }
 
     /// Returns the evidence for what the top-level targets say.
@@ -201,6 +312,42 @@ impl Chain<AtTargets> {
             by: name_of_last(above).to_owned(),
             keys: delegated_keys(self.last_of(above).body(), delegation),
         })
+    }
+
+    /// Returns the delegated roles from the top level to one whose metadata were handed in.
+    fn path_to<'a>(&'a self, delegated: &'a Delegated) -> Vec<&'a Delegated> {
+        let mut path = vec![delegated];
+        let mut last = delegated;
+        while last.by != "targets" {
+            // Whoever delegates was handed in before: so the walk goes back in the list, and ends.
+            let Some(by) = self.state.delegated.iter().find(|other| other.role == last.by) else {
+                break;
+            };
+            if path.iter().any(|other| other.role == by.role) {
+                break;
+            }
+            path.push(by);
+            last = by;
+        }
+        path.reverse();
+        path
+    }
+
+    /// Returns the role as which the last of a path signs, and whose keys count.
+    ///
+    /// A role that is given names by their hash alone, with the keys and the threshold of the role that delegates, is a part of
+    /// that role: what it signs, these keys signed, as if it stood in the role's own metadata.
+    fn signs_as<'a>(&self, path: &[&'a Delegated]) -> (&'a str, RoleKeys) {
+        let mut role = "targets";
+        let mut keys = self.top_level_keys(role);
+        for (depth, delegated) in path.iter().enumerate() {
+            let by = self.last_of(path.get(..depth).unwrap_or_default()).body();
+            if !(delegates_by_hash(by, &delegated.role) && delegated.keys.same_as(&keys)) {
+                role = &delegated.role;
+                keys = delegated.keys.clone();
+            }
+        }
+        (role, keys)
     }
 
     fn last_of<'a>(&'a self, path: &[&'a Delegated]) -> &'a Signed<Targets> {
@@ -229,7 +376,7 @@ impl Chain<AtTargets> {
         };
         Evidence {
             root_keys: self.top_level_keys("root").keyids().to_vec(),
-            role: name_of_last(path).to_owned(),
+            role: self.signs_as(path).0.to_owned(),
             threshold: signed.threshold(),
             keys: signed.signers().to_vec(),
             root: self.root.header().into(),
@@ -249,6 +396,18 @@ fn name_of_last<'a>(path: &[&'a Delegated]) -> &'a str {
 /// Returns the listed delegations of a role in order; bins are not listed.
 pub(super) fn delegations(targets: &Targets) -> impl Iterator<Item = &DelegatedRole> {
     targets.delegations.iter().flat_map(|delegations| &delegations.roles)
+}
+
+/// Tells whether a role is given names by their hash alone.
+pub(super) fn delegates_by_hash(by: &Targets, role: &str) -> bool {
+    let listed = delegations(by).find(|delegation| delegation.name == role);
+    listed.map_or_else(|| delegates_in_bins(by, role), |listed| listed.paths.is_none())
+}
+
+/// Tells whether a role is one of the bins that another delegates to in short.
+pub(super) fn delegates_in_bins(by: &Targets, role: &str) -> bool {
+    let bins = by.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref());
+    bins.is_some_and(|bins| bins.is_bin(role))
 }
 
 /// Returns the keys that a role gives a role it delegates to, less those that it took from it.

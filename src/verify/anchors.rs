@@ -240,3 +240,103 @@ pub(super) fn check_digest(subject: &str, expected: &Digest, found: &Digest) -> 
     )
     .into())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::key::{Signer, SigningKey};
+    use crate::trust::edit::{Collection, RoleSpec, bins_for};
+    use crate::trust::{ImageTarget, PlatformTarget, plain_file};
+
+    /// Law of the disk 4: what a seal carries of the collection stays below this at 10,000 targets.
+    const SEALED_BYTES: usize = 1 << 20;
+
+    /// The `targets` and the nested role `sub` of a collection of 10,000 images in bins, looked up as a build does, and again
+    /// from what its seal carries.
+    #[test]
+    fn a_seal_carries_the_roles_on_the_path_of_a_look_up_alone() {
+        let now: Time = "2026-11-23T00:00:00Z".parse().unwrap();
+        let key = SigningKey::from_seed(&[7; 32]).unwrap();
+        let other = SigningKey::from_seed(&[8; 32]).unwrap();
+        let spec = |key: &SigningKey| RoleSpec {
+            keys: vec![key.tuf_key()],
+            threshold: 1,
+        };
+        let own = spec(&key);
+        let mut collection = Collection::new(&own, &own, &own, &own, now).unwrap();
+        let patterns = ["r.example/team/*".to_owned()];
+        collection.delegate("team", &spec(&other), &patterns).unwrap();
+        collection.begin("team", now).unwrap();
+        collection
+            .delegate_by("team", "sub", &spec(&other), &patterns, false)
+            .unwrap();
+        collection.make_bins(bins_for(10_000), now).unwrap();
+        let image = |content: &str| {
+            let digest = Digest::sha256(content.as_bytes());
+            let platform = PlatformTarget {
+                platform: "linux/amd64".to_owned(),
+                manifest: digest,
+                tree: digest,
+            };
+            let (document, length, platforms) = (digest, 1, vec![platform]);
+            ImageTarget {
+                document,
+                length,
+                platforms,
+            }
+            .to_file()
+        };
+        for number in 0..10_000 {
+            let name = format!("r.example/images/{number}:v1");
+            collection.put_target("targets", &name, image(&name), now).unwrap();
+        }
+        collection
+            .put_target("sub", "r.example/team/a:v1", image("a"), now)
+            .unwrap();
+        let input = plain_file("spec/node.yml", b"x").unwrap();
+        collection.put_target("targets", "spec/node.yml", input, now).unwrap();
+        let keys: [&dyn Signer; 2] = [&key, &other];
+        let files = collection.sign(&keys, now).unwrap().files().clone();
+        let pin = files.get("1.root.json").unwrap().to_vec();
+        let anchors = |metadata: Bundle| {
+            let anchor = Anchor {
+                pin: pin.clone(),
+                metadata: Metadata::Bundle(metadata),
+                known: Known::default(),
+            };
+            Anchors::from_iter([("c".to_owned(), anchor)])
+        };
+        let demand = |role: &str| Signers {
+            root: "c".to_owned(),
+            role: role.to_owned(),
+            threshold: 1,
+        };
+        let whole = anchors(files);
+        let bytes = |bundle: &Bundle| bundle.files().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        for (reference, role) in [("r.example/images/4711:v1", "targets"), ("r.example/team/a:v1", "sub")] {
+            let reference: Reference = reference.parse().unwrap();
+            let admitted = whole.image(&reference, &demand(role), now).unwrap();
+            let sealed = admitted.target.bundle().clone();
+            assert!(bytes(&sealed) < SEALED_BYTES, "{role}: {}", bytes(&sealed));
+            let again = anchors(sealed).image(&reference, &demand(role), now).unwrap();
+            assert_eq!(again.target.evidence(), admitted.target.evidence());
+            assert!(whole.image(&reference, &demand("team"), now).is_err(), "another role");
+        }
+        let bare = format!("r.example/images/4711@{}", Digest::sha256(b"r.example/images/4711:v1"));
+        let bare: Reference = bare.parse().unwrap();
+        // A bare digest is found in whatever bin its name is, and again from that bin alone.
+        let admitted = whole.image(&bare, &demand("targets"), now).unwrap();
+        assert_eq!(admitted.target.name(), "r.example/images/4711:v1");
+        let sealed = admitted.target.bundle().clone();
+        assert!(bytes(&sealed) < SEALED_BYTES);
+        assert!(anchors(sealed).image(&bare, &demand("targets"), now).is_ok());
+        let digest = Digest::sha256(b"x");
+        let admitted = whole.input("node.yml", &demand("targets"), &digest, now).unwrap();
+        assert!(
+            anchors(admitted.target.bundle().clone())
+                .input("node.yml", &demand("targets"), &digest, now)
+                .is_ok()
+        );
+    }
+}

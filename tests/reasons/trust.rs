@@ -22,9 +22,7 @@ pub(super) fn rotate(owner: &Owner, role: &str, number: u8) {
         keys: vec![new.tuf_key()],
         threshold: 1,
     };
-    owner.change(&[&new], |collection| {
-        collection.rotate_delegated(role, &spec, now()).unwrap()
-    });
+    owner.change(&[&new], |collection| collection.rotate(role, &spec, now()).unwrap());
 }
 
 #[test]

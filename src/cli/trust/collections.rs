@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use serde_json::{Value, json};
 
+use super::stage;
 use crate::cli::Context;
 use crate::cli::passphrase::{Asked, PassphraseOptions};
 use crate::cli::place::{CollectionName, StateOption, remember};
@@ -18,8 +20,8 @@ use crate::store::key_store::Secrets;
 use crate::store::trust_place::Outcome;
 use crate::store::{KeyStore, TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
-use crate::trust::edit::{Collection, EditError};
-use crate::trust::{Client, Known};
+use crate::trust::edit::{Collection, EditError, Lacking, RoleSpec};
+use crate::trust::{Client, Known, RoleKeys};
 
 /// Which collection, where it is, and when.
 #[derive(Clone, Debug, Args)]
@@ -47,6 +49,55 @@ pub(super) struct TrustOptions {
     state: StateOption,
     #[command(flatten)]
     passphrase: PassphraseOptions,
+    /// Where changes are written instead of being published.
+    #[arg(skip)]
+    stage: Option<PathBuf>,
+}
+
+/// What became of a change.
+#[derive(Clone, Debug)]
+pub(super) struct Changed {
+    /// The roles that signed.
+    pub(super) roles: BTreeSet<String>,
+    /// The file that it was written to instead of being published, and which signatures are lacking.
+    staged: Option<(PathBuf, Vec<Lacking>)>,
+}
+
+impl Changed {
+    /// Tells whether the change was published.
+    pub(super) fn published(&self) -> bool {
+        self.staged.is_none()
+    }
+
+    /// Returns the signatures that a staged change lacks.
+    pub(super) fn lacking(&self) -> &[Lacking] {
+        self.staged.as_ref().map_or(&[], |(_, lacking)| lacking)
+    }
+
+    /// Says where a staged change is.
+    pub(super) fn tell(&self, text: &mut String) {
+        if let Some((file, lacking)) = &self.staged {
+            *text += &format!("staged in {}, NOT published\n", file.display());
+            stage::tell_lacking(text, lacking);
+            if lacking.is_empty() {
+                *text += &format!(
+                    "enough keys signed; publish it: imgkit trust publish {}\n",
+                    file.display()
+                );
+            }
+        }
+    }
+
+    /// Adds what became of the change to a report.
+    pub(super) fn json(&self, mut report: Value) -> Value {
+        if let Some(report) = report.as_object_mut() {
+            report.insert("rolesSigned".to_owned(), json!(self.roles));
+            if let Some((file, lacking)) = &self.staged {
+                report.insert("staged".to_owned(), stage::staged_json(file, lacking));
+            }
+        }
+        report
+    }
 }
 
 /// A collection that exists, and the root from which it is trusted.
@@ -77,17 +128,22 @@ impl Place {
     }
 
     /// Reads the collection as its owner, whether it has expired or not.
-    pub(super) fn load(&self) -> Result<Collection, Failure> {
-        if self.trusted.is_some() {
-            // An owner does not sign on top of an older state either; whether it has expired does not matter here.
-            let client = Client::refresh(&self.pin, &self.known()?, &self.at, Time::EPOCH);
-            client.map_err(|error| error.about(&self.subject()))?;
-        }
-        Collection::load(&self.pin, &self.at).map_err(|error| error.about(&self.subject()))
+    pub(super) fn load(&self) -> Result<Collection<'_>, Failure> {
+        // An owner does not sign on top of an older state either; whether it has expired does not matter here.
+        let loaded = Collection::load_after(&self.pin, &self.known()?, &self.at);
+        loaded.map_err(|error| error.about(&self.subject()))
+    }
+
+    /// Reads the whole collection as its owner.
+    pub(super) fn load_all(&self) -> Result<Collection<'_>, Failure> {
+        let mut collection = self.load()?;
+        let loaded = collection.load_all();
+        loaded.map_err(|error| error.about(&self.subject()))?;
+        Ok(collection)
     }
 
     /// Returns what was last trusted of a place where others can put older states.
-    fn known(&self) -> Result<Known, Failure> {
+    pub(super) fn known(&self) -> Result<Known, Failure> {
         let trusted = self.trusted.as_ref();
         Ok(trusted
             .map(|trusted| trusted.known(&self.pin))
@@ -179,7 +235,12 @@ impl TrustOptions {
             Some(collection) => collection.clone(),
             None => CollectionName::Name(self.only(context)?),
         };
-        let (at, keys) = self.place_of(context, &collection)?;
+        self.place_named(context, &collection)
+    }
+
+    /// Finds a collection by its name.
+    pub(super) fn place_named(&self, context: &Context, collection: &CollectionName) -> Result<Place, Failure> {
+        let (at, keys) = self.place_of(context, collection)?;
         let pin = match &self.pin {
             Some(pin) => pin.clone(),
             None => self.keys(context)?.pin(&keys)?,
@@ -199,37 +260,94 @@ impl TrustOptions {
         })
     }
 
+    /// Returns these options, and where they say nothing, the others.
+    pub(super) fn or(self, other: &Self) -> Self {
+        let or = |own: Option<PathBuf>, other: &Option<PathBuf>| own.or_else(|| other.clone());
+        Self {
+            trust_dir: or(self.trust_dir, &other.trust_dir),
+            key_dir: or(self.key_dir, &other.key_dir),
+            collection: self.collection.or_else(|| other.collection.clone()),
+            keys_as: self.keys_as.or_else(|| other.keys_as.clone()),
+            pin: or(self.pin, &other.pin),
+            at: self.at.or(other.at),
+            state: self.state.or(&other.state),
+            passphrase: self.passphrase.or(&other.passphrase),
+            stage: or(self.stage, &other.stage),
+        }
+    }
+
+    /// Returns the same options, with changes written to `file`.
+    pub(super) fn staging(&self, file: &Path) -> Self {
+        Self {
+            stage: Some(file.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Reads the pin of a collection, if there is one here; the collection itself need not be.
+    pub(super) fn pin_of(&self, context: &Context, keys_as: &str) -> Result<Option<(PathBuf, Vec<u8>)>, Failure> {
+        let pin = match &self.pin {
+            Some(pin) => pin.clone(),
+            None => self.keys(context)?.pin(keys_as)?,
+        };
+        match pin.exists() || self.pin.is_some() {
+            true => Ok(Some((pin.clone(), read_limited(&pin, limit::ROOT_BYTES)?))),
+            false => Ok(None),
+        }
+    }
+
     /// Changes a collection: reads it, works on it, signs and publishes what came of it, and does all of that again where
-    /// somebody else published meanwhile. Returns the roles that signed.
+    /// somebody else published meanwhile. While staging, the outcome is written to a file, on top of what that holds.
     pub(super) fn change(
         &self,
         context: &Context,
-        mut work: impl FnMut(&mut Collection, Time) -> Result<(), EditError>,
-    ) -> Result<BTreeSet<String>, Failure> {
+        mut work: impl FnMut(&mut Collection<'_>, Time) -> Result<(), EditError>,
+    ) -> Result<Changed, Failure> {
         let now = self.now(context)?;
         let place = self.place(context)?;
         let subject = place.subject();
         let secrets = self.passphrase.asked(context);
+        let about = |error: EditError| error.about(&subject);
         let mut keys = BTreeMap::new();
         if self.passphrase.asks(context) {
             // Keys are opened before a lock is taken: others should not wait for a person.
             let mut collection = place.load()?;
-            work(&mut collection, now).map_err(|error| error.about(&subject))?;
-            let files = self.key_files(context, &place.keys, &collection, &collection.to_sign())?;
+            if let Some(file) = self.stage.as_ref().filter(|file| file.exists()) {
+                collection.adopt(&stage::read(file)?).map_err(about)?;
+            }
+            work(&mut collection, now).map_err(about)?;
+            let roles = collection.to_sign();
+            let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
             open_all(&files, &secrets, &mut keys)?;
         }
         for attempt in 0..limit::PUBLISH_ATTEMPTS {
-            let publisher = place.at.publisher()?;
+            let publisher = match self.stage {
+                Some(_) => None,
+                None => Some(place.at.publisher()?),
+            };
             let mut collection = place.load()?;
-            work(&mut collection, now).map_err(|error| error.about(&subject))?;
+            if let Some(file) = self.stage.as_ref().filter(|file| file.exists()) {
+                collection.adopt(&stage::read(file)?).map_err(about)?;
+            }
+            work(&mut collection, now).map_err(about)?;
             let roles = collection.to_sign();
-            let files = self.key_files(context, &place.keys, &collection, &roles)?;
+            if roles.is_empty() {
+                return Ok(Changed { roles, staged: None });
+            }
+            let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
             open_all(&files, &secrets, &mut keys)?;
             let signers = files.iter().filter_map(|file| keys.get(file));
             let signers: Vec<_> = signers.map(AsRef::as_ref).collect();
-            let publication = collection.sign(&signers, now).map_err(|error| error.about(&subject))?;
+            let Some(publisher) = publisher else {
+                let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
+                let file = self.stage.clone().unwrap_or_default();
+                stage::write(&file, &draft)?;
+                let staged = Some((file, lacking));
+                return Ok(Changed { roles, staged });
+            };
+            let publication = collection.sign(&signers, now).map_err(about)?;
             match publisher.publish(&publication)? {
-                Outcome::Published => return Ok(roles),
+                Outcome::Published => return Ok(Changed { roles, staged: None }),
                 Outcome::Overtaken => std::thread::sleep(pause(attempt)?),
             }
         }
@@ -245,24 +363,78 @@ impl TrustOptions {
         &self,
         context: &Context,
         name: &str,
-        collection: &Collection,
+        collection: &mut Collection<'_>,
         roles: &BTreeSet<String>,
     ) -> Result<BTreeSet<PathBuf>, Failure> {
         let store = self.keys(context)?;
-        let mut files = BTreeSet::new();
+        let mut needed = BTreeMap::new();
         for role in roles {
-            let keys = collection.role_keys(role).map_err(|error| error.about(name))?;
+            collection.find(role).map_err(|error| error.about(name))?;
+            // A bin's keys are those of the role that it is a part of.
+            let as_role = collection.signs_as(role);
+            if !needed.contains_key(&as_role) {
+                let keys = collection.role_keys(&as_role).map_err(|error| error.about(name))?;
+                needed.insert(as_role, vec![keys]);
+            }
+        }
+        if let Some((keys, published)) = needed.get_mut("root").zip(collection.published()) {
+            keys.push(published.top_level_keys("root"));
+        }
+        let mut files = BTreeMap::new();
+        for (role, keys) in needed
+            .iter()
+            .flat_map(|(role, all)| all.iter().map(move |keys| (role, keys)))
+        {
             let mut found = Vec::new();
             for id in keys.keyids() {
-                found.extend(store.find(name, role, id)?);
+                found.extend(store.find(name, role, id)?.map(|file| (id.clone(), file)));
             }
-            files.extend(
-                found
-                    .into_iter()
-                    .take(usize::try_from(keys.threshold()).unwrap_or(usize::MAX)),
-            );
+            let enough = usize::try_from(keys.threshold()).unwrap_or(usize::MAX);
+            // A key that several roles have is opened once.
+            for (id, file) in found.into_iter().take(enough) {
+                files.entry(id).or_insert(file);
+            }
         }
-        Ok(files)
+        Ok(files.into_values().collect())
+    }
+
+    /// Opens those of some roles' keys that are here.
+    pub(super) fn open_for(
+        &self,
+        context: &Context,
+        name: &str,
+        roles: &[RoleKeys],
+    ) -> Result<Vec<Box<dyn Signer>>, Failure> {
+        let store = self.keys(context)?;
+        let mut files = BTreeSet::new();
+        for (role, id) in roles
+            .iter()
+            .flat_map(|keys| keys.keyids().iter().map(|id| (keys.role(), id)))
+        {
+            files.extend(store.find(name, role, id)?);
+        }
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut keys = BTreeMap::new();
+        open_all(&files, &self.secrets(context), &mut keys)?;
+        Ok(keys.into_values().collect())
+    }
+
+    /// Tells whether enough keys of a role that is to be are here.
+    pub(super) fn has_keys_of(
+        &self,
+        context: &Context,
+        name: &str,
+        role: &str,
+        spec: &RoleSpec,
+    ) -> Result<bool, Failure> {
+        let store = self.keys(context)?;
+        let mut here = 0;
+        for key in &spec.keys {
+            here += u32::from(store.find(name, role, &key.id())?.is_some());
+        }
+        Ok(here >= spec.threshold)
     }
 
     fn base(&self, context: &Context) -> Result<PathBuf, Failure> {

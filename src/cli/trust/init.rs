@@ -13,10 +13,11 @@ use crate::cli::place::CollectionName;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::{Algorithm, KeySpec};
+use crate::limit;
 use crate::store::TrustPlace;
 use crate::store::key_store::NewKey;
 use crate::store::trust_place::Outcome;
-use crate::trust::edit::{Collection, RoleSpec};
+use crate::trust::edit::{Collection, RoleSpec, bins_for};
 
 /// The role whose keys seal images.
 const SEAL: &str = "seal";
@@ -46,6 +47,34 @@ pub(super) struct Init {
     /// key, whose owner signs elsewhere), generate:ALGORITHM, pkcs11:URI or plugin:COMMAND:KEYNAME
     #[arg(long, value_name = "ROLE=KEY[,KEY…]")]
     key: Vec<RoleKeySpecs>,
+    /// Spread names over so many files, a power of two, so that a change or a look-up moves one of them; or `auto:EXPECTED` for
+    /// a number that suits so many names
+    #[arg(long, value_name = "N|auto:EXPECTED")]
+    bins: Option<Bins>,
+}
+
+/// A number of bins, as a power of two.
+#[derive(Clone, Copy, Debug)]
+struct Bins(u32);
+
+impl FromStr for Bins {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let most = 1u64 << limit::BIN_BITS;
+        let problem = || format!("expected a power of two from 2 to {most}, or auto:EXPECTED");
+        if let Some(expected) = text.strip_prefix("auto:") {
+            return expected
+                .parse()
+                .map(|expected| Self(bins_for(expected)))
+                .map_err(|_| problem());
+        }
+        let number: u64 = text.parse().map_err(|_| problem())?;
+        match number.is_power_of_two() && (2..=most).contains(&number) {
+            true => Ok(Self(number.ilog2())),
+            false => Err(problem()),
+        }
+    }
 }
 
 /// A role with a threshold and a number of keys.
@@ -181,6 +210,9 @@ impl Init {
         collection
             .delegate(SEAL, &spec(SEAL), &[SEAL_PATTERN.to_owned()])
             .map_err(about)?;
+        if let Some(Bins(bits)) = self.bins {
+            collection.make_bins(bits, now).map_err(about)?;
+        }
         for role in &self.role {
             let spec = spec(&role.name);
             collection.delegate(&role.name, &spec, &role.patterns).map_err(about)?;

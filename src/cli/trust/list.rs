@@ -10,8 +10,6 @@ use super::TrustOptions;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::store::file::write_named;
-use crate::trust::metadata::Targets;
-use crate::trust::{Client, Source};
 
 /// Lists what a collection signs.
 #[derive(Debug, Args)]
@@ -28,11 +26,11 @@ impl Ls {
         client.fetch_roles().map_err(|error| error.about(&place.subject()))?;
         let mut text = String::new();
         let mut all = Vec::new();
-        for (role, targets) in roles(&client) {
+        for (role, signed) in client.chain().signing_roles() {
             if self.role.as_ref().is_some_and(|only| only != role) {
                 continue;
             }
-            for (name, file) in &targets.targets {
+            for (name, file) in &signed.body().targets {
                 let digests: Vec<_> = file.hashes.digests().map(|digest| digest.to_string()).collect();
                 let _ = writeln!(text, "{} {} {role}", digests.join(" "), name.escape_debug());
                 all.push(json!({ "name": name, "role": role, "target": file }));
@@ -53,16 +51,23 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let collection = place.load()?;
+        let mut collection = place.load()?;
+        let loaded = collection.load_all();
+        loaded.map_err(|error| error.about(&place.subject()))?;
         let mut text = format!("collection {} in {}\n", place.name, place.at);
         let mut all = Vec::new();
-        let marks = collection.marks();
-        for role in collection.role_names() {
-            let keys = collection
-                .role_keys(&role)
-                .map_err(|error| error.about(&place.subject()))?;
-            let mark = marks.iter().find(|(name, _)| *name == role).map(|(_, mark)| mark);
-            let patterns = collection.patterns(&role);
+        let roles = collection.roles();
+        for role in &roles {
+            // Bins are told of in one line, with the role that they are parts of.
+            if role.signs_as != role.name {
+                continue;
+            }
+            let (keys, patterns, mark) = (&role.keys, &role.patterns, role.mark);
+            let role = &role.name;
+            let parts = roles
+                .iter()
+                .filter(|other| other.signs_as == *role && other.name != *role);
+            let parts: Vec<_> = parts.filter_map(|part| part.mark).collect();
             let state = match mark {
                 Some(mark) => format!("version {}, expires {}", mark.version, mark.expires),
                 None => "signs no targets yet".to_owned(),
@@ -87,14 +92,20 @@ impl Inspect {
             if !patterns.is_empty() {
                 let _ = writeln!(text, "  names: {}", patterns.join(" ").escape_debug());
             }
+            if let Some(first) = parts.iter().map(|mark| mark.expires).min() {
+                let _ = writeln!(
+                    text,
+                    "  its names are in {} more files; the first expires {first}",
+                    parts.len()
+                );
+            }
             all.push(json!({
                 "role": role, "threshold": keys.threshold(), "keys": keys.keyids(), "metadata": mark,
-                "patterns": patterns,
+                "patterns": patterns, "parts": parts.len(),
             }));
         }
         let revoked: Vec<Value> = collection
             .revoked()
-            .iter()
             .map(|entry| json!({ "role": entry.role, "key": entry.keyid, "since": entry.since }))
             .collect();
         for entry in collection.revoked() {
@@ -107,11 +118,4 @@ impl Inspect {
         let json = json!({ "collection": place.name, "place": place.at.to_string(), "roles": all, "revoked": revoked });
         Ok(Report::new(text, json))
     }
-}
-
-/// Returns the top level and every delegated role with what they sign.
-fn roles<S: Source>(client: &Client<S>) -> impl Iterator<Item = (&str, &Targets)> {
-    let chain = client.chain();
-    let top = std::iter::once(("targets", chain.targets().body()));
-    top.chain(chain.roles().map(|(role, signed)| (role, signed.body())))
 }

@@ -1,15 +1,28 @@
 //! `imgkit trust …`: collections of signed names, their keys, and what they say of an image.
 
 mod airgap;
+mod chosen;
 mod collections;
+mod delegate;
+mod doctor;
+mod history;
 mod init;
 mod key;
 mod list;
+mod lookup;
 mod notary;
+mod revoke;
+mod root;
+mod rotate;
 mod serve;
 mod sign;
+mod signer;
+mod stage;
+mod states;
 mod status;
+mod unsign;
 mod verify;
+mod witness;
 
 use clap::{Args, Subcommand};
 
@@ -35,48 +48,110 @@ enum Action {
     Import(airgap::Import),
     /// Write all keys of a collection, and its pin, into one encrypted file
     Backup(key::Backup),
+    /// Add this machine's signatures to a staged change
+    Cosign(stage::Cosign),
+    /// Look after the roles that are trusted with names
+    Delegate(delegate::Delegate),
+    /// Show what two collections, or two versions of one, differ in
+    Diff(history::Diff),
+    /// Say what is broken, and which command mends it; exit 1 when something is
+    Doctor(doctor::Doctor),
+    /// Show who signed what when
+    History(history::History),
     /// Make a collection with new keys
     Init(init::Init),
     /// Show a collection's roles, keys, versions and expiries
     Inspect(list::Inspect),
     /// Look after private keys
     Key(key::Key),
+    /// Show what a collection says of a name
+    Lookup(lookup::Lookup),
     /// List what a collection signs
     Ls(list::Ls),
     /// Change collections on a Notary server; also spelled by --server behind these commands
     Notary(notary::Notary),
+    /// Publish a staged change that enough keys signed
+    Publish(stage::Publish),
     /// Sign again, with later expiries, what is due: also metadata that have expired
     Renew(status::Renew),
+    /// Take a key that is lost or stolen from every role
+    Revoke(revoke::Revoke),
+    /// Make a new root with keys that are offline
+    Root(root::RootCommand),
+    /// Give a role new keys
+    Rotate(rotate::Rotate),
     /// Serve collections to `notary` and `docker trust`: the Notary server's HTTP API
     Serve(Box<serve::Serve>),
     /// Put the keys of a backup back that are not here
     Restore(key::Restore),
     /// Sign images, or a file
     Sign(sign::Sign),
+    /// Look after the keys of roles
+    Signer(signer::Signer),
+    /// Write a change to a file, for others to sign, instead of publishing it
+    Stage(stage::Stage),
     /// Say when a collection's metadata expire; exit 1 when some are due for renewal
     Status(status::Status),
+    /// Take names out of a collection
+    Unsign(unsign::Unsign),
     /// Check an image, or a file, against what a collection says of it
     Verify(verify::Verify),
+    /// Sign what a role says already, also when those who signed it no longer may
+    Witness(witness::Witness),
 }
 
 impl Trust {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
-        let options = &self.options;
-        match &self.action {
-            Action::Export(command) => command.run(context, options),
-            Action::Import(command) => command.run(context, options),
-            Action::Backup(command) => command.run(context, options),
-            Action::Init(command) => command.run(context, options),
-            Action::Key(command) => command.run(context, options),
-            Action::Restore(command) => command.run(context, options),
-            Action::Inspect(command) => command.run(context, options),
-            Action::Ls(command) => command.run(context, options),
-            Action::Notary(command) => command.run(context, options),
-            Action::Renew(command) => command.run(context, options),
-            Action::Serve(command) => command.run(context, options),
-            Action::Sign(command) => command.run(context, options),
-            Action::Status(command) => command.run(context, options),
-            Action::Verify(command) => command.run(context, options),
+        self.action.run(context, &self.options)
+    }
+}
+
+impl Action {
+    fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        match self {
+            Self::Cosign(command) => command.run(context, options),
+            Self::Delegate(command) => command.run(context, options),
+            Self::Diff(command) => command.run(context, options),
+            Self::Doctor(command) => command.run(context, options),
+            Self::History(command) => command.run(context, options),
+            Self::Revoke(command) => command.run(context, options),
+            Self::Witness(command) => command.run(context, options),
+            Self::Backup(command) => command.run(context, options),
+            Self::Key(command) => command.run(context, options),
+            Self::Restore(command) => command.run(context, options),
+            Self::Export(command) => command.run(context, options),
+            Self::Import(command) => command.run(context, options),
+            Self::Init(command) => command.run(context, options),
+            Self::Inspect(command) => command.run(context, options),
+            Self::Lookup(command) => command.run(context, options),
+            Self::Ls(command) => command.run(context, options),
+            Self::Notary(command) => command.run(context, options),
+            Self::Publish(command) => command.run(context, options),
+            Self::Renew(command) => command.run(context, options),
+            Self::Root(command) => command.run(context, options),
+            Self::Rotate(command) => command.run(context, options),
+            Self::Serve(command) => command.run(context, options),
+            Self::Sign(command) => command.run(context, options),
+            Self::Signer(command) => command.run(context, options),
+            Self::Stage(command) => command.run(context, options),
+            Self::Status(command) => command.run(context, options),
+            Self::Unsign(command) => command.run(context, options),
+            Self::Verify(command) => command.run(context, options),
         }
+    }
+
+    /// Tells whether the command changes a collection, so that the change can be staged.
+    fn changes(&self) -> bool {
+        matches!(
+            self,
+            Self::Delegate(_)
+                | Self::Renew(_)
+                | Self::Revoke(_)
+                | Self::Rotate(_)
+                | Self::Sign(_)
+                | Self::Signer(_)
+                | Self::Unsign(_)
+                | Self::Witness(_)
+        )
     }
 }

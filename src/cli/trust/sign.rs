@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::TrustOptions;
 use crate::cli::store::{Bar, StoreOptions, host_platform, registry};
 use crate::cli::{Context, Report};
 use crate::digest::Digest;
 use crate::failure::Failure;
+use crate::json::{self, Limits};
 use crate::limit;
 use crate::oci::Platform;
 use crate::reference::Reference;
@@ -20,6 +22,9 @@ use crate::tree::contents::HashOnly;
 use crate::tree::list;
 use crate::trust::metadata::TargetFile;
 use crate::trust::{ImageTarget, PlatformTarget, plain_file};
+
+/// The member of a target's `custom` that describes an image.
+const IMAGE: &str = "imgkit";
 
 /// Signs images, or a file.
 #[derive(Debug, Args)]
@@ -39,17 +44,48 @@ pub(super) struct Sign {
     /// The name under which the file is signed: spec/ and the YAML's file name, or the path of a `source:` as the YAML writes it
     #[arg(long, requires = "file")]
     name: Option<String>,
+    /// What the signer says beyond name and digest: a JSON object, put into the target's `custom`
+    #[arg(long, value_name = "JSON")]
+    custom: Option<Custom>,
     #[command(flatten)]
     store: StoreOptions,
 }
 
+/// A JSON object that can be signed.
+#[derive(Clone, Debug)]
+struct Custom(Map<String, Value>);
+
+impl FromStr for Custom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let value =
+            json::parse(text.as_bytes(), Limits::integers(limit::CUSTOM_BYTES)).map_err(|error| error.to_string())?;
+        match value {
+            Value::Object(object) if object.contains_key(IMAGE) => Err(format!(
+                "the member `{IMAGE}` is what imgkit itself says of images; use another name"
+            )),
+            Value::Object(object) => Ok(Self(object)),
+            _ => Err("expected a JSON object".to_owned()),
+        }
+    }
+}
+
 impl Sign {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        let targets = match (&self.file, &self.name) {
+        let mut targets = match (&self.file, &self.name) {
             (Some(path), Some(name)) => vec![file_target(path, name)?],
             _ => self.image_targets(context)?,
         };
-        let signed = options.change(context, |collection, now| {
+        for (_, file) in &mut targets {
+            if let Some(Custom(custom)) = &self.custom {
+                let said = file.custom.get_or_insert_with(|| json!({}));
+                said.as_object_mut()
+                    .into_iter()
+                    .for_each(|said| said.extend(custom.clone()));
+            }
+        }
+        let changed = options.change(context, |collection, now| {
             for (name, file) in &targets {
                 collection.put_target(&self.role, name, file.clone(), now)?;
             }
@@ -64,9 +100,10 @@ impl Sign {
             .iter()
             .map(|(name, file)| json!({ "name": name, "target": file }))
             .collect();
+        changed.tell(&mut text);
         Ok(Report::new(
             text,
-            json!({ "role": self.role, "targets": targets, "rolesSigned": signed }),
+            changed.json(json!({ "role": self.role, "targets": targets })),
         ))
     }
 

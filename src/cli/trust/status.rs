@@ -1,6 +1,6 @@
 //! `imgkit trust status` and `imgkit trust renew`: what expires when, and signing it again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -28,7 +28,7 @@ impl Status {
         let mut text = String::new();
         let mut all = Vec::new();
         let mut yes = true;
-        for (role, mark) in place.load()?.marks() {
+        for (role, mark) in marks(&place.load_all()?) {
             let state = state(&role, mark, now, self.margin);
             yes &= state == State::Good;
             let _ = writeln!(
@@ -68,11 +68,23 @@ impl Renew {
             true => self.due(context, options, &place)?,
             false => (self.roles.iter().cloned().collect(), BTreeSet::new()),
         };
+        let mut staged = None;
         let signed = match renewed.is_empty() {
             true => BTreeSet::new(),
-            false => options.change(context, |collection, _| {
-                renewed.iter().try_for_each(|role| collection.renew(role))
-            })?,
+            false => {
+                let changed = options.change(context, |collection, now| {
+                    renewed.iter().try_for_each(|role| {
+                        collection.find(role)?;
+                        // A role whose keys are held elsewhere than those of its delegator begins here.
+                        match collection.has_metadata(role) {
+                            true => collection.renew(role),
+                            false => collection.begin(role, now),
+                        }
+                    })
+                })?;
+                staged = Some(changed.clone());
+                changed.roles
+            }
         };
         let mut text = String::new();
         for role in &signed {
@@ -84,12 +96,14 @@ impl Renew {
         if signed.is_empty() && left.is_empty() {
             text.push_str("nothing is due\n");
         }
+        let mut json = json!({ "collection": place.name, "renewed": signed, "keysMissing": left });
+        if let Some(changed) = staged {
+            changed.tell(&mut text);
+            json = changed.json(json);
+        }
         Ok(Report {
             yes: left.is_empty(),
-            ..Report::new(
-                text,
-                json!({ "collection": place.name, "renewed": signed, "keysMissing": left }),
-            )
+            ..Report::new(text, json)
         })
     }
 
@@ -100,13 +114,20 @@ impl Renew {
         options: &TrustOptions,
         place: &Place,
     ) -> Result<(BTreeSet<String>, BTreeSet<String>), Failure> {
-        let (collection, now) = (place.load()?, options.now(context)?);
+        let (mut collection, now) = (place.load_all()?, options.now(context)?);
         let (mut here, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
+        let mut known = BTreeMap::new();
         for (role, mark) in collection.marks() {
+            let as_role = collection.signs_as(&role);
             if state(&role, mark, now, self.margin) == State::Good {
                 continue;
             }
-            match has_keys(context, options, place, &collection, &role)? {
+            let has_keys = match known.get(&as_role) {
+                Some(known) => *known,
+                None => has_keys(context, options, place, &mut collection, &as_role)?,
+            };
+            known.insert(as_role, has_keys);
+            match has_keys {
                 true => here.insert(role),
                 false => elsewhere.insert(role),
             };
@@ -146,7 +167,7 @@ fn has_keys(
     context: &Context,
     options: &TrustOptions,
     place: &Place,
-    collection: &Collection,
+    collection: &mut Collection<'_>,
     role: &str,
 ) -> Result<bool, Failure> {
     let roles = BTreeSet::from([role.to_owned()]);
@@ -155,4 +176,28 @@ fn has_keys(
         .role_keys(role)
         .map_err(|error| error.about(&place.subject()))?;
     Ok(u32::try_from(files.len()).is_ok_and(|count| count >= keys.threshold()))
+}
+
+/// Returns the marks of the roles; of the bins of a role, the one that expires first.
+fn marks(collection: &Collection<'_>) -> Vec<(String, Mark)> {
+    let mut marks: Vec<(String, Mark)> = Vec::new();
+    let mut parts: BTreeMap<String, (usize, Mark)> = BTreeMap::new();
+    for role in collection.roles() {
+        let Some(mark) = role.mark else { continue };
+        if role.signs_as == role.name {
+            marks.push((role.name, mark));
+            continue;
+        }
+        let (count, first) = parts.entry(role.signs_as).or_insert((0, mark));
+        *count += 1;
+        if mark.expires < first.expires {
+            *first = mark;
+        }
+    }
+    marks.extend(
+        parts
+            .into_iter()
+            .map(|(role, (count, mark))| (format!("{role} ({count} bins)"), mark)),
+    );
+    marks
 }

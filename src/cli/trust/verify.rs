@@ -69,7 +69,7 @@ impl Verify {
     }
 }
 
-fn look_up(place: &Place, name: &str, now: Time) -> Result<Target, Failure> {
+pub(super) fn look_up(place: &Place, name: &str, now: Time) -> Result<Target, Failure> {
     let target = place.client(now)?.target(name);
     target.map_err(|error| error.about(name))
 }
@@ -89,7 +89,7 @@ fn report(place: &Place, target: &Target, found: Value) -> Report {
     Report::new(text, json)
 }
 
-fn describe_evidence(text: &mut String, collection: &str, evidence: &Evidence) {
+pub(super) fn describe_evidence(text: &mut String, collection: &str, evidence: &Evidence) {
     let keys: Vec<_> = evidence.keys.iter().map(|key| key.short()).collect();
     let _ = writeln!(text, "  collection  {collection}");
     let _ = writeln!(

@@ -40,6 +40,11 @@ impl KeyStore {
         Self { dir: dir.into() }
     }
 
+    /// Returns the directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Writes a key, encrypted under `passphrase`, and returns its file.
     ///
     /// # Errors

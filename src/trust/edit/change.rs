@@ -1,87 +1,69 @@
-//! Changes of a collection; nothing is signed by them yet.
+//! Changes of what roles sign; nothing is signed by them yet.
 
-use serde_json::Map;
-
-use super::{Collection, EditError, RoleSpec, new_targets};
+use super::{Collection, EditError, Held};
 use crate::time::Time;
-use crate::trust::metadata::{DelegatedRole, Revoked, TargetFile, Targets};
+use crate::trust::TrustError;
+use crate::trust::metadata::TargetFile;
 use crate::trust::names;
 use crate::trust::search::delegations;
 
-impl Collection {
-    /// Names a target in a role: adds it, or replaces what the role said of it before.
+impl Collection<'_> {
+    /// Names a target in a role, or in the one of its bins that holds the name: adds it, or replaces what the role said of it.
     ///
     /// # Errors
     /// [`EditError`] when the role does not exist or may not sign the name, or another role that is asked first signs it.
     pub fn put_target(&mut self, role: &str, name: &str, file: TargetFile, now: Time) -> Result<(), EditError> {
         names::check_target_name(name)?;
-        if let Some(delegation) = delegations(&self.targets).find(|delegation| delegation.name == role) {
-            if !delegation.covers(name) {
-                return Err(EditError::NotCovered {
-                    role: role.to_owned(),
-                    target: name.to_owned(),
-                    patterns: delegation.patterns().join(" "),
-                });
-            }
-            if let Some(by) = self.asked_before(role, name) {
+        self.find_targets(role)?;
+        let asked = self.asked(name)?;
+        let not_covered = |collection: &Self| EditError::NotCovered {
+            role: role.to_owned(),
+            target: name.to_owned(),
+            patterns: collection.patterns(role).join(" "),
+        };
+        if !asked.iter().any(|other| other == role) {
+            return Err(not_covered(self));
+        }
+        let into = self.part_for(role, name)?;
+        for other in asked.iter().take_while(|other| **other != into) {
+            if self.signs(other, name) {
                 return Err(EditError::Shadowed {
                     role: role.to_owned(),
-                    by,
+                    by: other.clone(),
                     target: name.to_owned(),
                 });
             }
         }
-        self.role_mut(role, now)?.targets.insert(name.to_owned(), file);
-        self.changed.insert(role.to_owned());
+        self.role_mut(&into, now)?.targets.insert(name.to_owned(), file);
+        self.touch(&into);
+        self.put.insert((into, name.to_owned()));
         Ok(())
     }
 
-    /// Removes a target from a role.
+    /// Removes a target from a role, or from the one of its bins that holds it.
     ///
     /// # Errors
     /// [`EditError`] when the role does not exist or does not sign the name.
     pub fn remove_target(&mut self, role: &str, name: &str, now: Time) -> Result<(), EditError> {
-        let removed = self.role_mut(role, now)?.targets.remove(name);
+        self.find_targets(role)?;
+        let from = self.part_for(role, name)?;
+        let removed = self.role_mut(&from, now)?.targets.remove(name);
         removed.ok_or_else(|| EditError::NoTarget {
             role: role.to_owned(),
             target: name.to_owned(),
         })?;
-        self.changed.insert(role.to_owned());
+        self.put.remove(&(from.clone(), name.to_owned()));
+        self.touch(&from);
         Ok(())
     }
 
-    /// Trusts a new role with the names that `patterns` match.
-    ///
-    /// It has no metadata until it signs something or [`Collection::begin`] is called; until then a look-up of a name that it
-    /// covers fails, as it would if somebody withheld them. A role whose keys sign other things than targets needs none.
+    /// Returns the roles that a look-up of `name` asks and that sign it, in order: the first of them is believed.
     ///
     /// # Errors
-    /// [`EditError`] when the name is taken or none, or the threshold cannot be met.
-    pub fn delegate(&mut self, role: &str, spec: &RoleSpec, patterns: &[String]) -> Result<(), EditError> {
-        if names::is_top_level(role) || delegations(&self.targets).any(|delegation| delegation.name == role) {
-            return Err(EditError::Exists { role: role.to_owned() });
-        }
-        if !names::is_role(role) {
-            return Err(EditError::NoRole { role: role.to_owned() });
-        }
-        spec.check(role)?;
-        let delegations = self.targets.delegations.get_or_insert_default();
-        // The other form of delegation leaves no room for listed roles.
-        if delegations.succinct_roles.is_some() {
-            return Err(EditError::Bins { role: role.to_owned() });
-        }
-        delegations.keys.extend(spec.objects());
-        delegations.roles.push(DelegatedRole {
-            name: role.to_owned(),
-            keyids: spec.keyids(),
-            threshold: spec.threshold,
-            terminating: false,
-            paths: Some(patterns.to_vec()),
-            path_hash_prefixes: None,
-            extra: Map::new(),
-        });
-        self.changed.insert("targets".to_owned());
-        Ok(())
+    /// [`EditError::Trust`] when a role that has to be asked cannot be.
+    pub fn signers_of(&mut self, name: &str) -> Result<Vec<String>, EditError> {
+        let asked = self.asked(name)?;
+        Ok(asked.into_iter().filter(|role| self.signs(role, name)).collect())
     }
 
     /// Gives a delegated role metadata that sign nothing yet.
@@ -90,48 +72,7 @@ impl Collection {
     /// [`EditError::NoRole`].
     pub fn begin(&mut self, role: &str, now: Time) -> Result<(), EditError> {
         self.role_mut(role, now)?;
-        self.changed.insert(role.to_owned());
-        Ok(())
-    }
-
-    /// Gives a delegated role new keys; those that it loses are revoked as of `now`.
-    ///
-    /// # Errors
-    /// [`EditError`] when the role does not exist, the threshold cannot be met, or a key was revoked before.
-    pub fn rotate_delegated(&mut self, role: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
-        spec.check(role)?;
-        let old = self.role_keys(role)?;
-        for entry in self.targets.revoked.iter().filter(|entry| entry.role == role) {
-            if spec.keys.iter().any(|key| key.id() == entry.keyid) {
-                return Err(EditError::Revoked {
-                    role: role.to_owned(),
-                    key: entry.keyid.clone(),
-                });
-            }
-        }
-        let no_role = || EditError::NoRole { role: role.to_owned() };
-        let delegations = self.targets.delegations.as_mut().ok_or_else(no_role)?;
-        let delegation = delegations.roles.iter_mut().find(|delegation| delegation.name == role);
-        let delegation = delegation.ok_or_else(no_role)?;
-        delegation.keyids = spec.keyids();
-        delegation.threshold = spec.threshold;
-        delegations.keys.extend(spec.objects());
-        let roles = &delegations.roles;
-        delegations
-            .keys
-            .retain(|id, _| roles.iter().any(|role| role.keyids.contains(id)));
-        let lost = old.keys().iter().filter(|(_, key)| !spec.keys.contains(key));
-        self.targets.revoked.extend(lost.map(|(keyid, key)| Revoked {
-            role: role.to_owned(),
-            keyid: keyid.clone(),
-            key: key.to_json().clone(),
-            since: now,
-        }));
-        self.changed.insert("targets".to_owned());
-        // What the role signed counts again once its new keys have signed it.
-        if self.delegated.contains_key(role) {
-            self.changed.insert(role.to_owned());
-        }
+        self.touch(role);
         Ok(())
     }
 
@@ -140,43 +81,83 @@ impl Collection {
     /// # Errors
     /// [`EditError::NoRole`] when it has no metadata.
     pub fn renew(&mut self, role: &str) -> Result<(), EditError> {
-        match names::TOP_LEVEL.contains(&role) || self.delegated.contains_key(role) {
-            true => self.changed.insert(role.to_owned()),
+        self.find(role)?;
+        match names::TOP_LEVEL.contains(&role) || self.held.contains_key(role) {
+            true => self.touch(role),
             false => return Err(EditError::NoRole { role: role.to_owned() }),
         };
         Ok(())
     }
 
-    /// Returns what a role signs: the top level or one that it delegates to.
-    pub fn targets_of(&self, role: &str) -> Option<&Targets> {
-        match role {
-            "targets" => Some(&self.targets),
-            _ => self.delegated.get(role),
-        }
-    }
-
-    /// Returns a role's metadata for a change; a delegated role that has none yet gets them.
-    fn role_mut(&mut self, role: &str, now: Time) -> Result<&mut Targets, EditError> {
-        if role == "targets" {
-            return Ok(&mut self.targets);
-        }
-        if !delegations(&self.targets).any(|delegation| delegation.name == role) {
-            return Err(EditError::NoRole { role: role.to_owned() });
-        }
-        Ok(self
-            .delegated
-            .entry(role.to_owned())
-            .or_insert_with(|| new_targets(now)))
-    }
-
-    /// Returns the role that signs `name` and is asked before `role`, if there is one.
-    fn asked_before(&self, role: &str, name: &str) -> Option<String> {
-        let signs = |role: &str| {
-            self.targets_of(role)
-                .is_some_and(|targets| targets.targets.contains_key(name))
+    /// Takes what a role's published metadata say, to be signed anew: also when those who signed them may not, or no longer.
+    /// Returns whether enough of the role's present keys signed them.
+    ///
+    /// # Errors
+    /// [`EditError::NoRole`] when it has no metadata; [`EditError::Trust`] when they are not those that the snapshot names.
+    pub fn witness(&mut self, role: &str) -> Result<bool, EditError> {
+        let by = self.delegator(role)?;
+        let vouched = match self.hold(&by, role) {
+            Ok(true) => true,
+            Ok(false) => return Err(EditError::NoRole { role: role.to_owned() }),
+            Err(EditError::Trust(
+                TrustError::Revoked { .. }
+                | TrustError::Threshold { .. }
+                | TrustError::Unsigned { .. }
+                | TrustError::WrongKey { .. },
+            )) => {
+                let mut path = self.path_of(&by);
+                path.push(role.to_owned());
+                let no_role = || EditError::NoRole { role: role.to_owned() };
+                let body = self.published.as_mut().ok_or_else(no_role)?.unvouched(&path)?;
+                let by = Some(by);
+                self.held.insert(role.to_owned(), Held { by, body });
+                false
+            }
+            Err(error) => return Err(error),
         };
-        let before = delegations(&self.targets).map(|delegation| delegation.name.as_str());
-        let before = std::iter::once("targets").chain(before.take_while(|other| *other != role));
-        before.filter(|other| signs(other)).map(str::to_owned).next()
+        self.touch(role);
+        Ok(vouched)
+    }
+
+    /// Returns the patterns, or hash prefixes, of the names that a delegated role is trusted with.
+    pub fn patterns(&self, role: &str) -> Vec<String> {
+        let body = self.by(role).and_then(|by| self.targets_of(by));
+        let found = body.and_then(|body| delegations(body).find(|delegation| delegation.name == role));
+        found.map(|delegation| delegation.patterns()).unwrap_or_default()
+    }
+
+    /// Finds a role that signs targets.
+    fn find_targets(&mut self, role: &str) -> Result<(), EditError> {
+        match role != "targets" && names::is_top_level(role) {
+            true => Err(EditError::NoRole { role: role.to_owned() }),
+            false => self.find(role),
+        }
+    }
+
+    /// Returns the role itself where it names the target or has no bins, else the bin for the name.
+    fn part_for(&mut self, role: &str, name: &str) -> Result<String, EditError> {
+        let mut role = role.to_owned();
+        while !self.signs(&role, name) {
+            let covering = self.targets_of(&role).into_iter().flat_map(|body| body.covering(name));
+            let covering: Vec<_> = covering.map(|delegation| delegation.name.into_owned()).collect();
+            let mut part = None;
+            for child in covering {
+                self.hold(&role, &child)?;
+                if self.is_part(&role, &child) {
+                    part = Some(child);
+                    break;
+                }
+            }
+            match part {
+                Some(part) => role = part,
+                None => break,
+            }
+        }
+        Ok(role)
+    }
+
+    fn signs(&self, role: &str, name: &str) -> bool {
+        self.targets_of(role)
+            .is_some_and(|body| body.targets.contains_key(name))
     }
 }

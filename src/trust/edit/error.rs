@@ -7,6 +7,15 @@ use crate::trust::TrustError;
 /// Why a collection cannot be changed or signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
+    /// A number of bins that imgkit does not make.
+    #[error(
+        "2 to the power of {bits} bins were asked for; expected a power from 1 to {}",
+        crate::limit::BIN_BITS
+    )]
+    BinCount {
+        /// The power of two.
+        bits: u32,
+    },
     /// A role that delegates to bins delegates to nobody else.
     #[error(
         "the role `{role}` cannot be added: the collection's names are in bins, and a role delegates to bins or to roles"
@@ -85,6 +94,19 @@ pub enum EditError {
         key: KeyId,
         /// Why.
         error: KeyError,
+    },
+    /// Somebody published since a draft was made.
+    #[error(
+        "the draft holds version {found} of `{role}`, and version {published} is published: somebody published since it was \
+         made; stage the change again"
+    )]
+    Stale {
+        /// The role.
+        role: String,
+        /// The published version.
+        published: u64,
+        /// The draft's version.
+        found: u64,
     },
     /// A threshold that cannot be met.
     #[error("the role `{role}` would need {threshold} signatures and has {keys} distinct keys; expected 1 to {keys}")]

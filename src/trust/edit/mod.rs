@@ -1,31 +1,42 @@
-//! The owner's side: whole collections, changed in memory and signed.
+//! The owner's side: collections, changed in memory and signed.
 //!
 //! - What is loaded is verified from the owner's own pin, only that nothing counts as expired: who signs on top of a
 //!   collection must not sign what somebody else put there.
+//! - Metadata of delegated roles are loaded when a change needs them, so that a change of one bin costs one bin.
 //! - A change marks roles; [`Collection::sign`] gives these new versions and expiries, signs them, and describes them in
 //!   snapshot and timestamp. The result is checked as a client would before anybody sees it.
+//! - What has too few signatures is no [`Publication`]: it is a [`Draft`], which others sign as well.
 
+mod bins;
 mod change;
+mod delegate;
+mod draft;
+mod envelope;
 mod error;
+mod keys;
+mod roles;
 mod sign;
 
+pub use bins::bins_for;
+pub use draft::{Draft, Lacking};
 pub use error::EditError;
+pub use roles::RoleInfo;
 pub use sign::Publication;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::bundle::{Bundle, Source};
-use super::chain::Known;
+use super::bundle::Source;
+use super::chain::{AtTargets, Chain, Known};
 use super::client::Client;
-use super::metadata::{DelegatedRole, Header, Revoked, Role, Root, Snapshot, Targets, Timestamp};
+use super::metadata::{Header, MetaFile, Role, Root, Snapshot, Targets, Timestamp};
 use super::names;
 use super::role_keys::RoleKeys;
-use super::search::{delegated_keys, delegations};
-use super::target::Mark;
 use crate::key::{KeyId, TufKey};
 use crate::time::{DAY, Time};
+use envelope::Envelope;
 
 /// How long new metadata of a role count, in seconds: root a year, targets and snapshot 90 days, timestamp 14 days.
 pub fn lifetime(role: &str) -> i64 {
@@ -50,24 +61,32 @@ pub struct RoleSpec {
     pub threshold: u32,
 }
 
-/// A whole collection in its owner's hands.
-#[derive(Clone, Debug)]
-pub struct Collection {
+/// A collection in its owner's hands; `'s` is how long its files can be read.
+pub struct Collection<'s> {
     root: Root,
-    targets: Targets,
-    /// Roles that the top level delegates to and that have metadata.
-    delegated: BTreeMap<String, Targets>,
     snapshot: Snapshot,
     timestamp: Timestamp,
+    /// The targets metadata that were needed so far, by role; the top level's always.
+    held: BTreeMap<String, Held>,
     /// Roles to be signed anew.
     changed: BTreeSet<String>,
-    /// The files as they were loaded, none for a new collection; the first is the pinned root.
-    files: Bundle,
-    /// What a client that saw these files remembers of them.
-    known: Known,
+    /// Next versions that somebody signed already; one that changes again is no longer among them.
+    prepared: BTreeMap<String, Envelope>,
+    /// Names that were put into roles: a client must find them in the outcome.
+    put: BTreeSet<(String, String)>,
+    /// The collection as it was loaded; none for a new one.
+    published: Option<Client<Box<dyn Source + 's>>>,
 }
 
-impl Collection {
+/// Targets metadata of a role.
+#[derive(Clone, Debug)]
+struct Held {
+    /// The role that delegates to it; none for the top level.
+    by: Option<String>,
+    body: Targets,
+}
+
+impl<'s> Collection<'s> {
     /// Makes a new collection that signs nothing yet.
     ///
     /// # Errors
@@ -98,6 +117,10 @@ impl Collection {
             };
             roles.insert(name.to_owned(), role);
         }
+        let top = Held {
+            by: None,
+            body: new_targets(now),
+        };
         Ok(Self {
             root: Root {
                 header: header("root"),
@@ -106,8 +129,6 @@ impl Collection {
                 roles,
                 extra: Map::new(),
             },
-            targets: new_targets(now),
-            delegated: BTreeMap::new(),
             snapshot: Snapshot {
                 header: header("snapshot"),
                 meta: BTreeMap::new(),
@@ -118,102 +139,96 @@ impl Collection {
                 meta: BTreeMap::new(),
                 extra: Map::new(),
             },
+            held: BTreeMap::from([("targets".to_owned(), top)]),
             changed: names::TOP_LEVEL.into_iter().map(str::to_owned).collect(),
-            files: Bundle::default(),
-            known: Known::default(),
+            prepared: BTreeMap::new(),
+            put: BTreeSet::new(),
+            published: None,
         })
     }
 
-    /// Loads a collection from its files, from the root that its owner pinned; expired metadata load as well.
+    /// Loads a collection's top level from its files, from the root that its owner pinned; expired metadata load as well.
+    ///
+    /// The rest is read from `source` when it is needed.
     ///
     /// # Errors
     /// [`EditError::Trust`] when the files are not what the collection's keys signed.
-    pub fn load(pin: &[u8], source: impl Source) -> Result<Self, EditError> {
-        // At the earliest time there is nothing has expired: the owner may renew what has.
-        let mut client = Client::refresh(pin, &Known::default(), source, Time::EPOCH)?;
-        client.fetch_roles()?;
-        let chain = client.chain();
-        let mut files = chain.files().clone();
-        let mut delegated = BTreeMap::new();
-        for (role, signed) in chain.roles() {
-            files.add(signed.file(), signed.bytes());
-            delegated.insert(role.to_owned(), signed.body().clone());
-        }
-        Ok(Self {
-            root: chain.newest_root().body().clone(),
-            targets: chain.targets().body().clone(),
-            delegated,
-            snapshot: chain.snapshot().body().clone(),
-            timestamp: chain.timestamp().body().clone(),
-            changed: BTreeSet::new(),
-            known: Known {
-                roots: Vec::new(),
-                timestamp: Some(chain.timestamp().bytes().to_vec()),
-                snapshot: Some(chain.snapshot().bytes().to_vec()),
-            },
-            files,
-        })
+    pub fn load(pin: &[u8], source: impl Source + 's) -> Result<Self, EditError> {
+        Self::load_after(pin, &Known::default(), source)
     }
 
-    /// Returns version and expiry of every role that has metadata, the top level first.
-    pub fn marks(&self) -> Vec<(String, Mark)> {
-        let top = [
-            ("root", &self.root.header),
-            ("targets", &self.targets.header),
-            ("snapshot", &self.snapshot.header),
-            ("timestamp", &self.timestamp.header),
-        ];
-        let delegated = self.delegated.iter().map(|(role, body)| (role.as_str(), &body.header));
-        let all = top.into_iter().chain(delegated);
-        all.map(|(role, header)| (role.to_owned(), header.into())).collect()
-    }
-
-    /// Returns the names of all roles: the top level, then those it delegates to, in order.
-    pub fn role_names(&self) -> Vec<String> {
-        let delegated = delegations(&self.targets).map(|delegation| delegation.name.as_str());
-        names::TOP_LEVEL
-            .into_iter()
-            .chain(delegated)
-            .map(str::to_owned)
-            .collect()
-    }
-
-    /// Returns the patterns, or hash prefixes, of the names that a delegated role is trusted with.
-    pub fn patterns(&self, role: &str) -> Vec<String> {
-        let found = delegations(&self.targets).find(|delegation| delegation.name == role);
-        found.map(DelegatedRole::patterns).unwrap_or_default()
-    }
-
-    /// Returns the keys that were taken from delegated roles.
-    pub fn revoked(&self) -> &[Revoked] {
-        &self.targets.revoked
-    }
-
-    /// Returns the keys of a role.
+    /// Loads a collection as [`Collection::load`] does, if it is not older than what is `known` of it.
     ///
     /// # Errors
-    /// [`EditError::NoRole`].
-    pub fn role_keys(&self, role: &str) -> Result<RoleKeys, EditError> {
-        if let Some(found) = self.root.roles.get(role) {
-            return Ok(RoleKeys::new(role, &found.keyids, found.threshold, &self.root.keys));
-        }
-        let found = self.targets.delegation(role);
-        let found = found.map(|delegation| delegated_keys(&self.targets, &delegation));
-        found.ok_or_else(|| EditError::NoRole { role: role.to_owned() })
+    /// As [`Collection::load`].
+    pub fn load_after(pin: &[u8], known: &Known, source: impl Source + 's) -> Result<Self, EditError> {
+        // At the earliest time there is nothing has expired: the owner may renew what has.
+        let source: Box<dyn Source + 's> = Box::new(source);
+        let client = Client::refresh(pin, known, source, Time::EPOCH)?;
+        let chain = client.chain();
+        let top = Held {
+            by: None,
+            body: chain.targets().body().clone(),
+        };
+        Ok(Self {
+            root: chain.newest_root().body().clone(),
+            snapshot: chain.snapshot().body().clone(),
+            timestamp: chain.timestamp().body().clone(),
+            held: BTreeMap::from([("targets".to_owned(), top)]),
+            changed: BTreeSet::new(),
+            prepared: BTreeMap::new(),
+            put: BTreeSet::new(),
+            published: Some(client),
+        })
     }
 
     /// Returns the roles that have to sign because of the changes so far, snapshot and timestamp included.
     pub fn to_sign(&self) -> BTreeSet<String> {
-        let mut roles = self.changed.clone();
+        let mut roles: BTreeSet<_> = self.changed.iter().chain(self.prepared.keys()).cloned().collect();
         let only = |names: &[&str]| roles.iter().all(|role| names.contains(&role.as_str()));
         let (snapshot, timestamp) = (!only(&["root", "timestamp"]), !only(&["root"]));
         roles.extend(snapshot.then(|| "snapshot".to_owned()));
         roles.extend(timestamp.then(|| "timestamp".to_owned()));
         roles
     }
+
+    /// Returns the collection as it was loaded; none for a new one.
+    pub fn published(&self) -> Option<&Chain<AtTargets>> {
+        self.published.as_ref().map(Client::chain)
+    }
+
+    /// Marks a role to be signed anew; what was signed of its next version no longer is.
+    fn touch(&mut self, role: &str) {
+        self.changed.insert(role.to_owned());
+        self.prepared.remove(role);
+    }
+
+    /// Returns what the published snapshot says of a role.
+    fn meta(&self, role: &str) -> Option<&MetaFile> {
+        let published = self.published.as_ref()?;
+        published.chain().snapshot().body().meta.get(&format!("{role}.json"))
+    }
+}
+
+impl fmt::Debug for Collection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held: Vec<_> = self.held.keys().collect();
+        f.debug_struct("Collection")
+            .field("held", &held)
+            .field("changed", &self.changed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RoleSpec {
+    /// Takes the present keys of a role.
+    pub fn of(keys: &RoleKeys) -> Self {
+        Self {
+            keys: keys.keys().values().cloned().collect(),
+            threshold: keys.threshold(),
+        }
+    }
+
     /// Refuses a threshold that no signatures, or none that could ever be made, would meet.
     fn check(&self, role: &str) -> Result<(), EditError> {
         let distinct: HashSet<_> = self.keys.iter().map(TufKey::public).collect();

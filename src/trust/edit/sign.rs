@@ -1,14 +1,17 @@
 //! Signing what changed.
 
+use super::envelope::Envelope;
 use super::{Collection, EditError, lifetime};
-use crate::key::{Signer, TufKey};
+use crate::failure::Failure;
+use crate::key::Signer;
 use crate::time::Time;
-use crate::trust::TrustError;
-use crate::trust::bundle::Bundle;
+use crate::trust::bundle::{Bundle, Source};
+use crate::trust::chain::{AtTargets, Chain, Known};
 use crate::trust::client::Client;
-use crate::trust::metadata::{Body, MetaFile};
+use crate::trust::metadata::{Body, Header, MetaFile, SIGNED_AT};
 use crate::trust::role_keys::RoleKeys;
-use crate::trust::{document, names};
+use crate::trust::search::delegates_in_bins;
+use crate::trust::{TrustError, names};
 
 /// New files of a collection, in the order in which they must get their names: the timestamp last.
 ///
@@ -25,93 +28,233 @@ impl Publication {
     }
 }
 
-impl Collection {
+/// What came of signing: documents in order, and what the first one lacks that too few keys signed.
+pub(super) struct Made {
+    pub(super) envelopes: Vec<Envelope>,
+    pub(super) lacking: Option<EditError>,
+}
+
+impl Collection<'_> {
     /// Signs every role that has to, with those of `keys` that are the role's; all new expiries count from `now`.
     ///
     /// # Errors
     /// [`EditError::Keys`] when too few of a role's keys are there, [`EditError::Trust`] when the outcome would not be
     /// trusted by a client that trusted the collection before.
     pub fn sign(mut self, keys: &[&dyn Signer], now: Time) -> Result<Publication, EditError> {
-        let signer = Pen { keys, now };
-        let roles = self.to_sign();
-        let published = self.files.files().next().is_some();
+        let made = self.make(keys, now)?;
+        if let Some(lacking) = made.lacking {
+            return Err(lacking);
+        }
         let mut files = Bundle::default();
-        if roles.contains("root") {
-            // The keys of root N and root N + 1 are the same, so that one set of signatures serves for both.
-            let bytes = signer.sign(&self.role_keys("root")?, &mut self.root, published)?;
-            files.add(names::file_name("root", Some(self.root.header.version)), bytes);
-        }
-        let versioned = self.root.consistent_snapshot;
-        let file_name = |role: &str, version: u64| names::file_name(role, versioned.then_some(version));
-        for role in &roles {
-            let keys = self.role_keys(role)?;
-            let meta = format!("{role}.json");
-            let body = match role.as_str() {
-                "root" | "snapshot" | "timestamp" => continue,
-                "targets" => Some(&mut self.targets),
-                _ => self.delegated.get_mut(role),
-            };
-            let body = body.ok_or_else(|| EditError::NoRole { role: role.clone() })?;
-            let bytes = signer.sign(&keys, body, self.snapshot.meta.contains_key(&meta))?;
-            let version = body.header.version;
-            self.snapshot.meta.insert(meta, MetaFile::describe(version, &bytes));
-            files.add(file_name(role, version), bytes);
-        }
-        if roles.contains("snapshot") {
-            let bytes = signer.sign(&self.role_keys("snapshot")?, &mut self.snapshot, published)?;
-            let version = self.snapshot.header.version;
-            let meta = MetaFile::describe(version, &bytes);
-            self.timestamp.meta.insert("snapshot.json".to_owned(), meta);
-            files.add(file_name("snapshot", version), bytes);
-        }
-        if roles.contains("timestamp") {
-            let bytes = signer.sign(&self.role_keys("timestamp")?, &mut self.timestamp, published)?;
-            files.add(names::file_name("timestamp", None), bytes);
+        for envelope in &made.envelopes {
+            let role = envelope.role.as_str();
+            let versioned = role == "root" || (self.root.consistent_snapshot && role != "timestamp");
+            let version = versioned.then(|| self.version(role));
+            files.add(names::file_name(role, version), envelope.bytes()?);
         }
         self.check(&files)?;
         Ok(Publication { files })
     }
 
-    /// Goes through the outcome as a client would that trusted the collection as it was loaded.
+    /// Signs what can be signed: the root and the targets roles, then the snapshot if all these are complete, then the timestamp.
+    pub(super) fn make(&mut self, keys: &[&dyn Signer], now: Time) -> Result<Made, EditError> {
+        let roles = self.to_sign();
+        let mut made = Made {
+            envelopes: Vec::new(),
+            lacking: None,
+        };
+        if roles.contains("root") {
+            let envelope = match self.prepared.remove("root") {
+                Some(prepared) => prepared,
+                None => {
+                    let before = self.published().map_or(0, |chain| chain.newest_root().version());
+                    set_next(&mut self.root.header, before, "root", now);
+                    Envelope::new("root", &self.root)?
+                }
+            };
+            // Root N + 1 is signed by the keys of root N and by its own.
+            let before = self
+                .published
+                .as_ref()
+                .map(|client| client.chain().top_level_keys("root"));
+            let own = self.known_keys("root");
+            made.add(envelope, &before.into_iter().chain(own).collect::<Vec<_>>(), keys)?;
+        }
+        for role in roles
+            .iter()
+            .filter(|role| !matches!(role.as_str(), "root" | "snapshot" | "timestamp"))
+        {
+            let no_role = || EditError::NoRole { role: role.clone() };
+            let own = self.known_keys(role).ok_or_else(no_role)?;
+            let file = format!("{role}.json");
+            let envelope = match self.prepared.remove(role) {
+                Some(prepared) => prepared,
+                None => {
+                    let before = self.snapshot.meta.get(&file).map_or(0, |meta| meta.version);
+                    let body = &mut self.held.get_mut(role).ok_or_else(no_role)?.body;
+                    set_next(&mut body.header, before, role, now);
+                    Envelope::new(role, body)?
+                }
+            };
+            if let Some(bytes) = made.add(envelope, &[own], keys)? {
+                let meta = self.describe(role, &bytes);
+                self.snapshot.meta.insert(file, meta);
+            }
+        }
+        if roles.contains("snapshot") && made.lacking.is_none() {
+            let own = self.known_keys("snapshot");
+            let meta = &self.snapshot.meta;
+            // A prepared one counts if it describes what is there now.
+            let fits = |envelope: &Envelope| {
+                let body = envelope.body::<crate::trust::metadata::Snapshot>();
+                body.ok().filter(|body| body.meta == *meta)
+            };
+            let prepared = self.prepared.remove("snapshot");
+            let envelope = match prepared.and_then(|envelope| Some((fits(&envelope)?, envelope))) {
+                Some((body, envelope)) => {
+                    self.snapshot = body;
+                    envelope
+                }
+                None => {
+                    let before = self.published().map_or(0, |chain| chain.snapshot().version());
+                    set_next(&mut self.snapshot.header, before, "snapshot", now);
+                    let extra = &mut self.snapshot.extra;
+                    extra.insert(SIGNED_AT.to_owned(), now.to_string().into());
+                    Envelope::new("snapshot", &self.snapshot)?
+                }
+            };
+            if let Some(bytes) = made.add(envelope, own.as_slice(), keys)? {
+                let meta = MetaFile::describe(self.snapshot.header.version, &bytes);
+                self.timestamp.meta.insert("snapshot.json".to_owned(), meta);
+            }
+        }
+        if roles.contains("timestamp") && made.lacking.is_none() {
+            let own = self.known_keys("timestamp");
+            let meta = &self.timestamp.meta;
+            let fits = |envelope: &Envelope| {
+                let body = envelope.body::<crate::trust::metadata::Timestamp>();
+                body.ok().filter(|body| body.meta == *meta)
+            };
+            let prepared = self.prepared.remove("timestamp");
+            let envelope = match prepared.and_then(|envelope| Some((fits(&envelope)?, envelope))) {
+                Some((body, envelope)) => {
+                    self.timestamp = body;
+                    envelope
+                }
+                None => {
+                    let before = self.published().map_or(0, |chain| chain.timestamp().version());
+                    set_next(&mut self.timestamp.header, before, "timestamp", now);
+                    Envelope::new("timestamp", &self.timestamp)?
+                }
+            };
+            made.add(envelope, own.as_slice(), keys)?;
+        }
+        Ok(made)
+    }
+
+    /// Describes a role's file for the snapshot.
+    ///
+    /// Of bins only versions are named: the snapshot is part of every change and look-up, and names every bin.
+    fn describe(&self, role: &str, bytes: &[u8]) -> MetaFile {
+        let version = self.version(role);
+        let by = self.by(role).and_then(|by| self.targets_of(by));
+        match by.is_some_and(|by| delegates_in_bins(by, role)) {
+            true => MetaFile {
+                length: None,
+                hashes: None,
+                ..MetaFile::describe(version, &[])
+            },
+            false => MetaFile::describe(version, bytes),
+        }
+    }
+
+    fn version(&self, role: &str) -> u64 {
+        match role {
+            "root" => self.root.header.version,
+            "snapshot" => self.snapshot.header.version,
+            "timestamp" => self.timestamp.header.version,
+            _ => self.targets_of(role).map_or(0, |body| body.header.version),
+        }
+    }
+
+    /// Goes through the outcome as a client would that trusted the collection as it was loaded: the top level, every role that
+    /// was signed, and every name that was put into one.
     ///
     /// Expiry is left out: a renewal of one role must be possible while another, whose keys are elsewhere, has expired.
     fn check(&self, new: &Bundle) -> Result<(), TrustError> {
-        let mut all = self.files.clone();
-        for (name, bytes) in new.files() {
-            all.add(name, bytes);
-        }
+        let old = self.published();
+        let known = Known {
+            roots: Vec::new(),
+            timestamp: old.map(|chain| chain.timestamp().bytes().to_vec()),
+            snapshot: old.map(|chain| chain.snapshot().bytes().to_vec()),
+        };
         // The first file is the root that the collection was loaded from, or the first root of a new one.
-        let pin = all.files().next().map_or(&[][..], |(_, bytes)| bytes);
-        Client::refresh(pin, &self.known, &all, Time::EPOCH)?.fetch_roles()
-    }
-}
-
-/// Private keys, and when signatures by them are made.
-struct Pen<'a> {
-    keys: &'a [&'a dyn Signer],
-    now: Time,
-}
-
-impl Pen<'_> {
-    /// Signs the next version of a document, or its first.
-    fn sign<T: Body>(&self, role: &RoleKeys, body: &mut T, published: bool) -> Result<Vec<u8>, EditError> {
-        let header = body.header_mut();
-        header.version += u64::from(published);
-        header.expires = self.now.plus(lifetime(role.role()));
-        let owned = |key: &TufKey| self.keys.iter().find(|own| own.public() == key.public()).copied();
-        let keys: Vec<_> = role
-            .keys()
-            .iter()
-            .filter_map(|(id, key)| Some((id, owned(key)?)))
-            .collect();
-        if u32::try_from(keys.len()).is_ok_and(|have| have < role.threshold()) {
-            return Err(EditError::Keys {
-                role: role.role().to_owned(),
-                needed: role.threshold(),
-                have: keys.len(),
-                keys: role.keyids().to_vec(),
-            });
+        let first = old.map_or(new, Chain::files).files().next();
+        let pin = first.map_or(&[][..], |(_, bytes)| bytes);
+        let mut client = Client::refresh(pin, &known, Overlay { new, old }, Time::EPOCH)?;
+        for role in self.to_sign().iter().filter(|role| self.held.contains_key(*role)) {
+            if client.role(&self.path_of(role))?.is_none() {
+                return Err(TrustError::NoRole { role: role.clone() });
+            }
         }
-        document::sign(body, &keys)
+        for (role, name) in &self.put {
+            let ours = self.targets_of(role).and_then(|body| body.targets.get(name));
+            let absent = || TrustError::Absent { target: name.clone() };
+            if !client.finds(name, role, ours.ok_or_else(absent)?)? {
+                return Err(absent());
+            }
+        }
+        Ok(())
     }
+}
+
+impl Made {
+    /// Signs a document for `roles`, and returns its bytes if enough keys did.
+    fn add(
+        &mut self,
+        mut envelope: Envelope,
+        roles: &[RoleKeys],
+        keys: &[&dyn Signer],
+    ) -> Result<Option<Vec<u8>>, EditError> {
+        envelope.sign(roles, keys)?;
+        let lacking = envelope.lacking(roles);
+        let bytes = match lacking {
+            None => Some(envelope.bytes()?),
+            Some(_) => None,
+        };
+        self.lacking = self.lacking.take().or(lacking);
+        self.envelopes.push(envelope);
+        Ok(bytes)
+    }
+}
+
+/// What a client finds once the new files are published.
+struct Overlay<'a> {
+    new: &'a Bundle,
+    old: Option<&'a Chain<AtTargets>>,
+}
+
+impl Source for Overlay<'_> {
+    fn file(&mut self, name: &str, _max: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let roles = || {
+            let mut roles = self.old?.roles();
+            roles
+                .find(|(_, signed)| signed.file() == name)
+                .map(|(_, signed)| signed.bytes())
+        };
+        let old = || self.old?.files().get(name);
+        let found = self.new.get(name).or_else(old).or_else(roles);
+        Ok(found.map(<[u8]>::to_vec))
+    }
+}
+
+/// Makes a header the one of the version after `published`.
+fn set_next(header: &mut Header, published: u64, role: &str, now: Time) {
+    header.version = published + 1;
+    header.expires = now.plus(lifetime(role));
+}
+
+/// Tells whether a body is the next version of what is published: for those who take it from a draft.
+pub(super) fn is_next(body: &impl Body, published: u64) -> bool {
+    body.header().version == published + 1
 }

@@ -284,7 +284,7 @@ fn a_rotated_seal_key_is_revoked_for_later_seals() {
     let mut repository = Repository::new();
     let since = days(1);
     repository.change(since, |collection| {
-        collection.rotate_delegated("seal", &spec(&[15], 1), since).unwrap()
+        collection.rotate("seal", &spec(&[15], 1), since).unwrap()
     });
     let keys = repository.client().role_keys("seal").unwrap();
     let sign = |number| Signature {
@@ -309,9 +309,7 @@ fn metadata_by_a_revoked_key_are_revoked() {
     let mut repository = Repository::new();
     repository.keys.insert("team", vec![16]);
     let new = spec(&[16], 1);
-    repository.change(days(1), |collection| {
-        collection.rotate_delegated("team", &new, days(1)).unwrap()
-    });
+    repository.change(days(1), |collection| collection.rotate("team", &new, days(1)).unwrap());
     assert_eq!(repository.find("team/b").unwrap().evidence().keys, [key(16).id()]);
     repository.forge("team", &[TEAM], |_| ());
     repository.relink();

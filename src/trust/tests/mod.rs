@@ -5,6 +5,7 @@
 mod bounds;
 mod edit;
 mod lookup;
+mod owner;
 mod tamper;
 mod updater;
 mod workflow;
@@ -74,7 +75,7 @@ impl Repository {
         Self::of(Self::collection())
     }
 
-    pub(super) fn collection() -> Collection {
+    pub(super) fn collection() -> Collection<'static> {
         let one = |number| spec(&[number], 1);
         let mut made = Collection::new(&one(ROOT), &one(TARGETS), &one(SNAPSHOT), &one(TIMESTAMP), start()).unwrap();
         made.delegate("seal", &one(SEAL), &["seal/*".into()]).unwrap();
@@ -84,7 +85,7 @@ impl Repository {
         made
     }
 
-    pub(super) fn of(collection: Collection) -> Self {
+    pub(super) fn of(collection: Collection<'_>) -> Self {
         let mut made = Self {
             files: Bundle::default(),
             keys: BTreeMap::from([
@@ -100,7 +101,7 @@ impl Repository {
         made
     }
 
-    pub(super) fn sign(&self, collection: Collection, now: Time) -> Publication {
+    pub(super) fn sign(&self, collection: Collection<'_>, now: Time) -> Publication {
         let keys: Vec<_> = self.keys.values().flatten().map(|number| key(*number)).collect();
         collection.sign(&signers(&keys), now).unwrap()
     }
@@ -112,10 +113,12 @@ impl Repository {
     }
 
     /// Loads the collection, changes it, signs and publishes it.
-    pub(super) fn change(&mut self, now: Time, change: impl FnOnce(&mut Collection)) {
-        let mut collection = Collection::load(&self.pin(), &self.files).unwrap();
+    pub(super) fn change(&mut self, now: Time, change: impl FnOnce(&mut Collection<'_>)) {
+        let files = self.files.clone();
+        let mut collection = Collection::load(&self.pin(), &files).unwrap();
         change(&mut collection);
-        self.publish(&self.sign(collection, now));
+        let made = self.sign(collection, now);
+        self.publish(&made);
     }
 
     pub(super) fn pin(&self) -> Vec<u8> {

@@ -1,0 +1,161 @@
+//! `imgkit trust revoke`: takes a key that is lost or stolen from every role.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::json;
+
+use super::TrustOptions;
+use super::chosen::{ChosenKeys, confirm};
+use super::signer::find_key;
+use crate::cli::{Context, Report};
+use crate::failure::Failure;
+use crate::key::{KeyId, TufKey};
+use crate::trust::edit::{Collection, RoleInfo, RoleSpec};
+
+/// Takes a key from every role; says first what stops being trusted.
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// The key's id, or its first digits
+    key: String,
+    #[command(flatten)]
+    replacement: ChosenKeys,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What a role loses and keeps.
+struct Loss {
+    role: RoleInfo,
+    left: Vec<TufKey>,
+    /// Whether enough of the keys that it has then are here to sign again what it signs.
+    again: bool,
+}
+
+impl Revoke {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let place = options.place(context)?;
+        let collection = place.load_all()?;
+        let roles: Vec<_> = collection
+            .roles()
+            .into_iter()
+            .filter(|role| role.signs_as == role.name)
+            .collect();
+        let key = find_key(roles.iter().flat_map(|role| role.keys.keyids()), &self.key)?;
+        let mut losses = Vec::new();
+        for role in roles.into_iter().filter(|role| role.keys.keyids().contains(&key)) {
+            losses.push(self.loss(context, options, &place.keys, role, &key)?);
+        }
+        let mut text = format!("the key {key} is taken from:\n");
+        let (mut stops, mut again) = (BTreeSet::new(), BTreeSet::new());
+        for loss in &losses {
+            let names = names_of(&collection, &loss.role.name);
+            let fate = match loss.again {
+                true => "signed again by the keys that are here",
+                false => "NO LONGER TRUSTED until its other keys sign it",
+            };
+            let _ = writeln!(text, "  {} ({} names, {fate})", loss.role.name, names.len());
+            match loss.again {
+                true => again.extend(names),
+                false => stops.extend(names),
+            }
+        }
+        again.retain(|name| !stops.contains(name));
+        for name in &stops {
+            let _ = writeln!(text, "stops being trusted: {}", name.escape_debug());
+        }
+        for name in &again {
+            let _ = writeln!(text, "signed again: {}", name.escape_debug());
+        }
+        confirm(context, self.yes, &text)?;
+
+        let mut specs = Vec::new();
+        for loss in &losses {
+            let role = loss.role.name.as_str();
+            let mut keys = loss.left.clone();
+            if self.replacement.any() {
+                keys.extend(self.replacement.get(context, options, &place.keys, role, 0)?);
+            }
+            let threshold = loss.role.keys.threshold();
+            specs.push((role, RoleSpec { keys, threshold }, loss.again));
+        }
+        let changed = options.change(context, |collection, now| {
+            specs.iter().try_for_each(|(role, spec, again)| match again {
+                true => collection.rotate(role, spec, now),
+                false => collection.replace_keys(role, spec, now),
+            })
+        })?;
+        changed.tell(&mut text);
+        let roles: Vec<_> = losses.iter().map(|loss| loss.role.name.as_str()).collect();
+        let json = json!({ "revoked": key, "roles": roles, "noLongerTrusted": stops, "signedAgain": again });
+        Ok(Report::new(text, changed.json(json)))
+    }
+
+    /// Says what a role has left, and refuses what would leave it with fewer keys than must sign.
+    fn loss(
+        &self,
+        context: &Context,
+        options: &TrustOptions,
+        collection: &str,
+        role: RoleInfo,
+        key: &KeyId,
+    ) -> Result<Loss, Failure> {
+        let left: Vec<_> = role
+            .keys
+            .keys()
+            .values()
+            .filter(|other| other.id() != *key)
+            .cloned()
+            .collect();
+        let (public, new) = self.replacement.count();
+        let threshold = usize::try_from(role.keys.threshold()).unwrap_or(usize::MAX);
+        if left.len() + public + new < threshold {
+            let problem = format!(
+                "without the key {} the role would have {} keys, and {threshold} must sign; give it another with --new 1 or \
+                 --key FILE{}",
+                key.short(),
+                left.len() + public + new,
+                match role.by {
+                    Some(_) => format!(", or take the role away: imgkit trust delegate rm {}", role.name),
+                    None => String::new(),
+                }
+            );
+            return Err(Failure::malformed(format!("role {}", role.name), problem));
+        }
+        let mut here = new;
+        for key in &left {
+            here += usize::from(
+                options
+                    .keys(context)?
+                    .find(collection, &role.name, &key.id())?
+                    .is_some(),
+            );
+        }
+        let again = here >= threshold;
+        if !again && role.by.is_none() {
+            let problem = format!(
+                "{threshold} of its other keys must sign it again, and {here} are here; give it another with --new, or stage the \
+                 change: imgkit trust stage FILE rotate {}",
+                role.name
+            );
+            return Err(Failure::malformed(format!("role {}", role.name), problem));
+        }
+        Ok(Loss { role, left, again })
+    }
+}
+
+/// Returns the names that a role signs, its bins and the roles below it included: they are reached through it alone.
+fn names_of(collection: &Collection<'_>, role: &str) -> BTreeSet<String> {
+    let roles = collection.roles();
+    let mut below = BTreeSet::from([role.to_owned()]);
+    // Roles are listed level by level: whoever delegates comes first.
+    for other in &roles {
+        if role != "targets" && other.by.as_ref().is_some_and(|by| below.contains(by)) || other.signs_as == role {
+            below.insert(other.name.clone());
+        }
+    }
+    let bodies = below.iter().filter_map(|role| collection.targets_of(role));
+    bodies.flat_map(|body| body.targets.keys().cloned()).collect()
+}

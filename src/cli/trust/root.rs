@@ -1,0 +1,177 @@
+//! `imgkit trust root`: a new root, signed on machines that see nothing but files.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::TrustOptions;
+use super::chosen::{ChosenKeys, confirm};
+use super::stage::{read, tell_lacking, write};
+use crate::cli::{Context, Report};
+use crate::failure::Failure;
+use crate::trust::edit::{Draft, EditError};
+
+/// Makes a new root with keys that are offline: propose it, sign the file where the keys are, finish.
+#[derive(Debug, Args)]
+pub(super) struct RootCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Publish a root that enough keys signed, and sign again what its new keys have to
+    Finish(Finish),
+    /// Write a new root to a file: with other keys for a role, or the same again with a later expiry
+    Propose(Propose),
+    /// Sign a proposed root with the root keys that are here; needs no collection and no network
+    Sign(Sign),
+}
+
+#[derive(Debug, Args)]
+struct Propose {
+    /// The file
+    file: PathBuf,
+    /// The role that gets other keys [default: none; the root gets a later expiry]
+    #[arg(long, value_parser = ["root", "targets", "snapshot", "timestamp"])]
+    role: Option<String>,
+    #[command(flatten)]
+    keys: ChosenKeys,
+    /// How many of the role's keys must sign [default: as many as now]
+    #[arg(long, value_name = "K", requires = "role")]
+    threshold: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+struct Sign {
+    /// The file
+    file: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+struct Finish {
+    /// The file
+    file: PathBuf,
+}
+
+impl RootCommand {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        match &self.action {
+            Action::Finish(finish) => finish.run(context, options),
+            Action::Propose(propose) => propose.run(context, options),
+            Action::Sign(sign) => sign.run(context, options),
+        }
+    }
+}
+
+impl Propose {
+    fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let place = options.place(context)?;
+        let about = |error: EditError| error.about(&place.subject());
+        let now = options.now(context)?;
+        let mut collection = place.load()?;
+        if self.file.exists() {
+            collection.adopt(&read(&self.file)?).map_err(about)?;
+        }
+        match &self.role {
+            Some(role) => {
+                let present = collection.role_keys(role).map_err(about)?;
+                let count = present.keyids().len().max(1);
+                let keys = match self.keys.any() || self.threshold.is_none() {
+                    true => self.keys.get(context, options, &place.keys, role, count)?,
+                    false => present.keys().values().cloned().collect(),
+                };
+                let spec = ChosenKeys::spec(keys, self.threshold, present.threshold());
+                collection.replace_keys(role, &spec, now).map_err(about)?;
+            }
+            None => collection.renew("root").map_err(about)?,
+        }
+        let (made, lacking) = collection.draft(&place.keys, &[], now).map_err(about)?;
+        write(&self.file, &made)?;
+        let mut text = describe(&made)?;
+        let _ = writeln!(
+            text,
+            "written to {}; sign it where the root keys are: imgkit trust root sign FILE",
+            self.file.display()
+        );
+        tell_lacking(&mut text, &lacking);
+        Ok(Report::new(
+            text,
+            json!({ "file": self.file, "roles": made.roles(), "lacking": lacking }),
+        ))
+    }
+}
+
+impl Sign {
+    fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let mut draft = read(&self.file)?;
+        let about = |error: EditError| error.about(&self.file.display().to_string());
+        let pin = options.pin_of(context, &draft.collection)?;
+        let mut text = match &pin {
+            Some((path, _)) => format!("judged from the root that {} pins\n", path.display()),
+            None => {
+                "NO root is pinned here: compare the key ids of the present root with those that you know\n".to_owned()
+            }
+        };
+        let pin = pin.as_ref().map(|(_, bytes)| bytes.as_slice());
+        let roles = draft.root_roles(pin).map_err(about)?;
+        for (which, role) in ["present", "next"].into_iter().zip(&roles) {
+            let _ = writeln!(text, "root keys of the {which} root, {} must sign:", role.threshold());
+            for id in role.keyids() {
+                let _ = writeln!(text, "  {id}");
+            }
+        }
+        text.push_str(&describe(&draft)?);
+        confirm(context, self.yes, &text)?;
+        let keys = options.open_for(context, &draft.collection, &roles)?;
+        let keys: Vec<_> = keys.iter().map(AsRef::as_ref).collect();
+        if keys.is_empty() {
+            let problem = "none of the root's keys is in the key directory; name it with --key-dir";
+            return Err(Failure::malformed(self.file.display(), problem));
+        }
+        let lacking = draft.sign_root(pin, &keys).map_err(about)?;
+        write(&self.file, &draft)?;
+        let _ = writeln!(text, "signed {} with {} keys", self.file.display(), keys.len());
+        tell_lacking(&mut text, &lacking);
+        if lacking.is_empty() {
+            let _ = writeln!(
+                text,
+                "publish it where the collection is: imgkit trust root finish FILE"
+            );
+        }
+        Ok(Report::new(text, json!({ "file": self.file, "lacking": lacking })))
+    }
+}
+
+impl Finish {
+    fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let draft = read(&self.file)?;
+        let changed = options.change(context, |collection, now| collection.adopt_root(&draft, now))?;
+        let mut text = format!("published {}\n", self.file.display());
+        changed.tell(&mut text);
+        Ok(Report::new(text, changed.json(json!({ "published": self.file }))))
+    }
+}
+
+/// Says for people which keys the next root has.
+fn describe(draft: &Draft) -> Result<String, Failure> {
+    let root = draft.root().map_err(|error| error.about("the proposed root"))?;
+    let mut text = String::new();
+    if let Some(root) = root {
+        let _ = writeln!(
+            text,
+            "root version {}, expires {}",
+            root.header.version, root.header.expires
+        );
+        for (name, role) in &root.roles {
+            let keys: Vec<_> = role.keyids.iter().map(ToString::to_string).collect();
+            let _ = writeln!(text, "  {name}: {} of {}", role.threshold, keys.join(" "));
+        }
+    }
+    Ok(text)
+}

@@ -1,0 +1,177 @@
+//! `imgkit trust stage`, `cosign` and `publish`: one change that several people sign before it is published.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser};
+use serde_json::{Value, json};
+
+use super::chosen::confirm;
+use super::collections::Place;
+use super::states::{Difference, State};
+use super::{Action, TrustOptions};
+use crate::cli::{Context, Report};
+use crate::failure::{Code, Failure, Refusal};
+use crate::limit;
+use crate::store::file::{NewFile, cannot, read_limited};
+use crate::trust::edit::{Collection, Draft, Lacking};
+
+/// Writes a change to a file instead of publishing it.
+#[derive(Debug, Args)]
+pub(super) struct Stage {
+    /// The file; where it is there, the change is made on top of what it holds
+    file: PathBuf,
+    /// The change: `sign …`, `unsign …`, `rotate …`, `delegate …`, `signer …`, `renew …`, with their own options
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CHANGE"
+    )]
+    change: Vec<OsString>,
+}
+
+/// A change that is staged, as it is written behind the file.
+#[derive(Debug, Parser)]
+#[command(name = "imgkit trust stage FILE", no_binary_name = true)]
+struct Staged {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    options: TrustOptions,
+}
+
+impl Stage {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let staged = Staged::try_parse_from(&self.change);
+        let staged = staged.map_err(|error| Failure::malformed("the change", error.to_string().trim_end()))?;
+        if !staged.action.changes() {
+            let problem = "only a change can be staged: sign, unsign, renew, rotate, delegate, signer, witness";
+            return Err(Failure::malformed("the change", problem));
+        }
+        let options = staged.options.or(options).staging(&self.file);
+        staged.action.run(context, &options)
+    }
+}
+
+/// Adds this machine's signatures to a staged change.
+#[derive(Debug, Args)]
+pub(super) struct Cosign {
+    /// The file that `imgkit trust stage` wrote
+    file: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Cosign {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let place = options.place(context)?;
+        let draft = read(&self.file)?;
+        let adopted = adopt(&place, &draft)?;
+        let mut text = difference(&place, &adopted)?;
+        confirm(
+            context,
+            self.yes,
+            &format!("This is to be signed for the collection {}:\n{text}", place.name),
+        )?;
+        let changed = options.staging(&self.file).change(context, |_, _| Ok(()))?;
+        changed.tell(&mut text);
+        Ok(Report::new(text, changed.json(json!({ "collection": place.name }))))
+    }
+}
+
+/// Publishes a staged change that enough keys signed.
+#[derive(Debug, Args)]
+pub(super) struct Publish {
+    /// The file that `imgkit trust stage` wrote
+    file: PathBuf,
+}
+
+impl Publish {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        // With the keys that are here: snapshot and timestamp follow from what others signed.
+        let changed = options.staging(&self.file).change(context, |_, _| Ok(()))?;
+        let lacking = changed.lacking();
+        if !lacking.is_empty() {
+            return Err(too_few(&self.file, lacking));
+        }
+        let draft = read(&self.file)?;
+        let changed = options.change(context, |collection, _| collection.adopt(&draft))?;
+        let mut text = format!("published {}\n", self.file.display());
+        changed.tell(&mut text);
+        Ok(Report::new(text, changed.json(json!({ "published": self.file }))))
+    }
+}
+
+/// Says which signatures a draft lacks.
+pub(super) fn tell_lacking(text: &mut String, lacking: &[Lacking]) {
+    for entry in lacking {
+        let keys: Vec<_> = entry.keys.iter().map(|key| key.short()).collect();
+        let _ = writeln!(
+            text,
+            "{}: {} of {} signatures; one of these keys can sign: {}",
+            entry.role,
+            entry.have,
+            entry.needed,
+            keys.join(", ")
+        );
+    }
+}
+
+/// Refuses to publish what too few keys signed.
+pub(super) fn too_few(file: &Path, lacking: &[Lacking]) -> Failure {
+    let refusals = lacking.iter().map(|entry| {
+        let keys: Vec<_> = entry.keys.iter().map(|key| key.short()).collect();
+        Refusal::new(
+            Code::Threshold,
+            format!("{}: {}", file.display(), entry.role),
+            format!("{} signatures by distinct keys", entry.needed),
+            format!("{}", entry.have),
+            format!("have a holder of {} run `imgkit trust cosign FILE`", keys.join(" or ")),
+        )
+    });
+    Failure::Refused(refusals.collect())
+}
+
+/// Reads a staged change.
+pub(super) fn read(file: &Path) -> Result<Draft, Failure> {
+    let bytes = read_limited(file, limit::DRAFT_BYTES)?;
+    Draft::parse(&bytes).map_err(|error| Failure::malformed(file.display(), error))
+}
+
+/// Writes a staged change, whole or not at all.
+pub(super) fn write(file: &Path, draft: &Draft) -> Result<(), Failure> {
+    let bytes = draft
+        .to_bytes()
+        .map_err(|error| Failure::malformed(file.display(), error))?;
+    let mut new = NewFile::beside(file)?;
+    new.write_all(&bytes).map_err(|error| cannot("write", file, &error))?;
+    new.finish(file)
+}
+
+fn adopt<'a>(place: &'a Place, draft: &Draft) -> Result<Collection<'a>, Failure> {
+    let mut collection = place.load()?;
+    let adopted = collection.adopt(draft);
+    adopted.map_err(|error| error.about(&place.subject()))?;
+    Ok(collection)
+}
+
+/// Says for people what a change does: to names and to keys.
+fn difference(place: &Place, adopted: &Collection<'_>) -> Result<String, Failure> {
+    let before = place.load()?;
+    let mut before = before;
+    for role in adopted.roles() {
+        // What is new has no state before.
+        let _ = before.find(&role.name);
+    }
+    let difference = Difference::between(&State::of_loaded(&before), &State::of_loaded(adopted));
+    Ok(difference.text())
+}
+
+/// Makes a report's part about a staged file.
+pub(super) fn staged_json(file: &Path, lacking: &[Lacking]) -> Value {
+    json!({ "file": file, "lacking": lacking })
+}

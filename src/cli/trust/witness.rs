@@ -1,0 +1,52 @@
+//! `imgkit trust witness`: signs what a role says already.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::json;
+
+use super::TrustOptions;
+use super::chosen::confirm;
+use crate::cli::{Context, Report};
+use crate::failure::Failure;
+
+/// Signs a role's metadata as they are, also when those who signed them no longer may.
+#[derive(Debug, Args)]
+pub(super) struct Witness {
+    /// The role
+    role: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Witness {
+    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let place = options.place(context)?;
+        let mut collection = place.load()?;
+        let vouched = collection.witness(&self.role);
+        let vouched = vouched.map_err(|error| error.about(&place.subject()))?;
+        let mut text = match vouched {
+            true => format!("the role {} says:\n", self.role),
+            false => format!(
+                "NOBODY who may sign as {} vouches for this: read it as if a stranger had written it\n",
+                self.role
+            ),
+        };
+        let targets = collection.targets_of(&self.role);
+        let mut names = Vec::new();
+        for (name, file) in targets.into_iter().flat_map(|body| &body.targets) {
+            let digests: Vec<_> = file.hashes.digests().map(|digest| digest.to_string()).collect();
+            let _ = writeln!(text, "  {} {}", digests.join(" "), name.escape_debug());
+            names.push(name.clone());
+        }
+        confirm(context, self.yes, &text)?;
+        let changed = options.change(context, |collection, _| collection.witness(&self.role).map(|_| ()))?;
+        let _ = writeln!(text, "signed as {}", self.role);
+        changed.tell(&mut text);
+        Ok(Report::new(
+            text,
+            changed.json(json!({ "role": self.role, "vouchedBefore": vouched, "names": names })),
+        ))
+    }
+}

@@ -1,0 +1,133 @@
+//! Whom a role trusts with names: roles that are added and taken away.
+
+use serde_json::Map;
+
+use super::{Collection, EditError, RoleSpec};
+use crate::time::Time;
+use crate::trust::metadata::{DelegatedRole, Delegations};
+use crate::trust::names;
+
+impl Collection<'_> {
+    /// Trusts a new role with the names that `patterns` match, on behalf of the top level.
+    ///
+    /// It has no metadata until it signs something or [`Collection::begin`] is called; until then a look-up of a name that it
+    /// covers fails, as it would if somebody withheld them. A role whose keys sign other things than targets needs none.
+    ///
+    /// # Errors
+    /// [`EditError`] when the name is taken or none, or the threshold cannot be met.
+    pub fn delegate(&mut self, role: &str, spec: &RoleSpec, patterns: &[String]) -> Result<(), EditError> {
+        self.delegate_by("targets", role, spec, patterns, false)
+    }
+
+    /// Trusts a new role with the names that `patterns` match, on behalf of the role `by`; after a terminating role nobody is
+    /// asked.
+    ///
+    /// # Errors
+    /// As [`Collection::delegate`], and [`EditError::NoRole`] when there is no role `by` that signs targets.
+    pub fn delegate_by(
+        &mut self,
+        by: &str,
+        role: &str,
+        spec: &RoleSpec,
+        patterns: &[String],
+        terminating: bool,
+    ) -> Result<(), EditError> {
+        self.check_new(role)?;
+        spec.check(role)?;
+        let delegations = self.delegations_mut(by)?;
+        // The other form of delegation leaves no room for listed roles.
+        if delegations.succinct_roles.is_some() {
+            return Err(EditError::Bins { role: role.to_owned() });
+        }
+        delegations.keys.extend(spec.objects());
+        // Names that are found by hash alone are looked for last: their bins end a search.
+        let listed = delegations.roles.iter().take_while(|other| other.paths.is_some());
+        let place = listed.count();
+        delegations.roles.insert(
+            place,
+            DelegatedRole {
+                name: role.to_owned(),
+                keyids: spec.keyids(),
+                threshold: spec.threshold,
+                terminating,
+                paths: Some(patterns.to_vec()),
+                path_hash_prefixes: None,
+                extra: Map::new(),
+            },
+        );
+        self.touch(by);
+        Ok(())
+    }
+
+    /// Trusts a delegated role with other names than before.
+    ///
+    /// # Errors
+    /// [`EditError::NoRole`], also for a role whose names are given by hash.
+    pub fn set_patterns(&mut self, role: &str, patterns: &[String]) -> Result<(), EditError> {
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        let by = self.delegator(role)?;
+        let roles = &mut self.delegations_mut(&by)?.roles;
+        let found = roles
+            .iter_mut()
+            .find(|other| other.name == role && other.paths.is_some());
+        found.ok_or_else(no_role)?.paths = Some(patterns.to_vec());
+        self.touch(&by);
+        Ok(())
+    }
+
+    /// Takes a delegated role away; nothing that it signed is trusted any more. Its keys are revoked for its name as of `now`.
+    ///
+    /// # Errors
+    /// [`EditError::NoRole`], also for bins, which come and go together.
+    pub fn undelegate(&mut self, role: &str, now: Time) -> Result<(), EditError> {
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        let by = self.delegator(role)?;
+        let old = self.known_keys(role).ok_or_else(no_role)?;
+        let delegations = self.delegations_mut(&by)?;
+        let before = delegations.roles.len();
+        delegations.roles.retain(|other| other.name != role);
+        if delegations.roles.len() == before {
+            return Err(no_role());
+        }
+        drop_unused_keys(delegations);
+        self.revoke(&by, &old, &[], now)?;
+        // What is below it is no longer reached; the snapshot goes on naming what it has named.
+        let below = |other: &&String| self.path_of(other).iter().any(|above| above == role);
+        let gone: Vec<String> = self.held.keys().filter(below).cloned().collect();
+        for role in gone.iter().map(String::as_str).chain([role]) {
+            self.held.remove(role);
+            self.changed.remove(role);
+            self.prepared.remove(role);
+            self.put.retain(|(other, _)| other != role);
+        }
+        self.touch(&by);
+        Ok(())
+    }
+
+    /// Refuses a name that no new role can have.
+    pub(super) fn check_new(&mut self, role: &str) -> Result<(), EditError> {
+        if !names::is_role(role) {
+            return Err(EditError::NoRole { role: role.to_owned() });
+        }
+        match names::is_top_level(role) || self.delegator(role).is_ok() {
+            true => Err(EditError::Exists { role: role.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the delegations of a role that signs targets.
+    pub(super) fn delegations_mut(&mut self, by: &str) -> Result<&mut Delegations, EditError> {
+        self.find(by)?;
+        let held = self.held.get_mut(by);
+        let held = held.ok_or_else(|| EditError::NoRole { role: by.to_owned() })?;
+        Ok(held.body.delegations.get_or_insert_default())
+    }
+}
+
+/// Forgets the keys that no delegation names.
+pub(super) fn drop_unused_keys(delegations: &mut Delegations) {
+    let listed = delegations.roles.iter().flat_map(|role| &role.keyids);
+    let bins = delegations.succinct_roles.iter().flat_map(|bins| &bins.keyids);
+    let used: std::collections::BTreeSet<_> = listed.chain(bins).cloned().collect();
+    delegations.keys.retain(|id, _| used.contains(id));
+}

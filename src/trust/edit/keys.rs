@@ -1,0 +1,130 @@
+//! Other keys for roles.
+
+use super::delegate::drop_unused_keys;
+use super::{Collection, EditError, RoleSpec};
+use crate::key::{KeyId, TufKey};
+use crate::time::Time;
+use crate::trust::metadata::{Revoked, Role};
+use crate::trust::names;
+use crate::trust::role_keys::RoleKeys;
+
+impl Collection<'_> {
+    /// Gives a role new keys, and its bins with it; what it signs has to be signed by these.
+    ///
+    /// The next root is signed by the keys of the present one as well. Keys that a delegated role loses are revoked as of `now`.
+    ///
+    /// # Errors
+    /// [`EditError`] when the role does not exist, the threshold cannot be met, or a key was revoked before.
+    pub fn rotate(&mut self, role: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
+        self.find(role)?;
+        let parts = self.parts_of(role)?;
+        self.replace_keys(role, spec, now)?;
+        if role == "root" || role == "timestamp" || role == "snapshot" || self.held.contains_key(role) {
+            self.touch(role);
+        }
+        for part in parts {
+            self.replace_keys(&part, spec, now)?;
+            self.touch(&part);
+        }
+        Ok(())
+    }
+
+    /// Gives a role new keys, and leaves what it signed as it is: it counts if enough of the new keys signed it already.
+    ///
+    /// # Errors
+    /// As [`Collection::rotate`].
+    pub fn replace_keys(&mut self, role: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
+        spec.check(role)?;
+        self.find(role)?;
+        match names::TOP_LEVEL.contains(&role) {
+            true => self.replace_top_level(role, spec),
+            false => self.replace_delegated(role, spec, now),
+        }
+    }
+
+    /// Returns the bins of a role, and theirs, as far as they have metadata; they are loaded then.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when one is not what its keys signed.
+    pub fn parts_of(&mut self, role: &str) -> Result<Vec<String>, EditError> {
+        let mut parts = Vec::new();
+        let mut queue = vec![role.to_owned()];
+        while let Some(by) = queue.pop() {
+            let children = self.targets_of(&by).map(|body| self.children(body));
+            for child in children.unwrap_or_default() {
+                if self.is_part(&by, &child) && self.hold(&by, &child)? {
+                    parts.push(child.clone());
+                    queue.push(child);
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    fn replace_top_level(&mut self, role: &str, spec: &RoleSpec) -> Result<(), EditError> {
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        let extra = self.root.roles.get(role).ok_or_else(no_role)?.extra.clone();
+        let new = Role {
+            keyids: spec.keyids(),
+            threshold: spec.threshold,
+            extra,
+        };
+        self.root.roles.insert(role.to_owned(), new);
+        self.root.keys.extend(spec.objects());
+        let roles = &self.root.roles;
+        let used = |id: &KeyId| roles.values().any(|role| role.keyids.contains(id));
+        self.root.keys.retain(|id, _| used(id));
+        self.touch("root");
+        Ok(())
+    }
+
+    fn replace_delegated(&mut self, role: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        let by = self.delegator(role)?;
+        let old = self.known_keys(role).ok_or_else(no_role)?;
+        let taken = self.targets_of(&by).into_iter().flat_map(|body| &body.revoked);
+        for entry in taken.filter(|entry| entry.role == role) {
+            if spec.keys.iter().any(|key| key.id() == entry.keyid) {
+                return Err(EditError::Revoked {
+                    role: role.to_owned(),
+                    key: entry.keyid.clone(),
+                });
+            }
+        }
+        let delegations = self.delegations_mut(&by)?;
+        let bins = delegations.succinct_roles.as_mut().filter(|bins| bins.is_bin(role));
+        let listed = delegations.roles.iter_mut().find(|other| other.name == role);
+        // One set of keys is for all bins of a role.
+        let (keyids, threshold) = match (listed, bins) {
+            (Some(listed), _) => (&mut listed.keyids, &mut listed.threshold),
+            (None, Some(bins)) => (&mut bins.keyids, &mut bins.threshold),
+            (None, None) => return Err(no_role()),
+        };
+        (*keyids, *threshold) = (spec.keyids(), spec.threshold);
+        delegations.keys.extend(spec.objects());
+        let listed = delegations.roles.iter().any(|other| other.name == role);
+        drop_unused_keys(delegations);
+        // Bins have the keys of their role, whose own entry says which it lost.
+        if listed {
+            self.revoke(&by, &old, &spec.keys, now)?;
+        }
+        self.touch(&by);
+        Ok(())
+    }
+
+    /// Writes down which keys a delegated role lost.
+    pub(super) fn revoke(&mut self, by: &str, old: &RoleKeys, new: &[TufKey], now: Time) -> Result<(), EditError> {
+        let held = self.held.get_mut(by);
+        let held = held.ok_or_else(|| EditError::NoRole { role: by.to_owned() })?;
+        let lost = old.keys().iter().filter(|(_, key)| !new.contains(key));
+        for (keyid, key) in lost {
+            held.body.revoked.push(Revoked {
+                role: old.role().to_owned(),
+                keyid: keyid.clone(),
+                key: key.to_json().clone(),
+                since: now,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! Finding roles: whose metadata a change needs, and loading no others.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{Collection, EditError, Held, new_targets};
+use crate::limit;
+use crate::time::Time;
+use crate::trust::TrustError;
+use crate::trust::metadata::{Delegation, Revoked, Targets};
+use crate::trust::names;
+use crate::trust::role_keys::RoleKeys;
+use crate::trust::search::{delegated_keys, delegates_by_hash, delegations};
+use crate::trust::target::Mark;
+
+/// A role of a collection, for those who list them.
+#[derive(Clone, Debug)]
+pub struct RoleInfo {
+    /// Its name.
+    pub name: String,
+    /// The role that delegates to it; none for the top level.
+    pub by: Option<String>,
+    /// The role that it is a part of: a bin signs as the role whose names it holds. Its own name when it is no part.
+    pub signs_as: String,
+    /// Version and expiry of its metadata, if it has any.
+    pub mark: Option<Mark>,
+    /// Its keys and their threshold.
+    pub keys: RoleKeys,
+    /// The patterns of names that it is trusted with, or hash prefixes.
+    pub patterns: Vec<String>,
+    /// Whether nobody after it is asked.
+    pub terminating: bool,
+}
+
+impl Collection<'_> {
+    /// Loads the metadata of every role.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when some are not what their keys signed.
+    pub fn load_all(&mut self) -> Result<(), EditError> {
+        self.search(None).map(|_| ())
+    }
+
+    /// Loads what has to be loaded to find a role.
+    ///
+    /// # Errors
+    /// [`EditError::NoRole`], or [`EditError::Trust`] when a role on the way is not what its keys signed.
+    pub fn find(&mut self, role: &str) -> Result<(), EditError> {
+        if names::TOP_LEVEL.contains(&role) {
+            return Ok(());
+        }
+        let by = self.delegator(role)?;
+        self.hold(&by, role).map(|_| ())
+    }
+
+    /// Lists the roles that were loaded, and those that these delegate to: the top level first.
+    pub fn roles(&self) -> Vec<RoleInfo> {
+        let mut all = Vec::new();
+        let headers = [
+            ("root", &self.root.header),
+            ("snapshot", &self.snapshot.header),
+            ("timestamp", &self.timestamp.header),
+        ];
+        for name in ["root", "targets", "snapshot", "timestamp"] {
+            let header = headers
+                .iter()
+                .find(|(other, _)| *other == name)
+                .map(|(_, header)| *header);
+            let header = header.or_else(|| self.targets_of(name).map(|body| &body.header));
+            all.extend(self.known_keys(name).map(|keys| RoleInfo {
+                name: name.to_owned(),
+                by: None,
+                signs_as: name.to_owned(),
+                mark: header.map(Mark::from),
+                keys,
+                patterns: Vec::new(),
+                terminating: false,
+            }));
+        }
+        let mut seen = BTreeSet::new();
+        let mut queue = VecDeque::from(["targets".to_owned()]);
+        while let Some(by) = queue.pop_front() {
+            let Some(body) = self.targets_of(&by) else { continue };
+            for name in self.children(body) {
+                let Some(delegation) = body.delegation(&name) else {
+                    continue;
+                };
+                if !seen.insert(name.clone()) {
+                    continue;
+                }
+                let listed = delegations(body).find(|role| role.name == name);
+                all.push(RoleInfo {
+                    by: Some(by.clone()),
+                    signs_as: self.signs_as(&name),
+                    mark: self.targets_of(&name).map(|body| Mark::from(&body.header)),
+                    keys: delegated_keys(body, &delegation),
+                    patterns: listed.map(|role| role.patterns()).unwrap_or_default(),
+                    terminating: delegation.terminating,
+                    name: name.clone(),
+                });
+                queue.push_back(name);
+            }
+        }
+        all
+    }
+
+    /// Returns version and expiry of every role that was loaded, the top level first.
+    pub fn marks(&self) -> Vec<(String, Mark)> {
+        let mark = |role: RoleInfo| Some((role.name, role.mark?));
+        self.roles().into_iter().filter_map(mark).collect()
+    }
+
+    /// Returns the keys that were taken from delegated roles, of the roles that were loaded.
+    pub fn revoked(&self) -> impl Iterator<Item = &Revoked> {
+        self.held.values().flat_map(|held| &held.body.revoked)
+    }
+
+    /// Returns the keys of a role.
+    ///
+    /// # Errors
+    /// As [`Collection::find`].
+    pub fn role_keys(&mut self, role: &str) -> Result<RoleKeys, EditError> {
+        self.find(role)?;
+        self.known_keys(role)
+            .ok_or_else(|| EditError::NoRole { role: role.to_owned() })
+    }
+
+    /// Returns what a role that was loaded signs.
+    pub fn targets_of(&self, role: &str) -> Option<&Targets> {
+        self.held.get(role).map(|held| &held.body)
+    }
+
+    /// Tells whether a role that was found has metadata.
+    pub fn has_metadata(&self, role: &str) -> bool {
+        names::TOP_LEVEL.contains(&role) || self.held.contains_key(role)
+    }
+
+    /// Returns the role as which a role signs: a bin as the role that it is a part of, every other as itself.
+    pub fn signs_as(&self, role: &str) -> String {
+        let mut role = role;
+        while let Some(by) = self.by(role) {
+            match self.is_part(by, role) {
+                true => role = by,
+                false => break,
+            }
+        }
+        role.to_owned()
+    }
+
+    /// Tells whether `role` is a part of the role that delegates to it: named by hash alone, with the same keys.
+    pub(super) fn is_part(&self, by: &str, role: &str) -> bool {
+        let by_hash = self.targets_of(by).is_some_and(|body| delegates_by_hash(body, role));
+        let keys = self.known_keys(by).zip(self.known_keys(role));
+        by_hash && keys.is_some_and(|(by, role)| role.same_as(&by))
+    }
+
+    /// Returns the delegated roles from the top level to `role`.
+    pub(super) fn path_of(&self, role: &str) -> Vec<String> {
+        let mut path = Vec::new();
+        let mut role = Some(role);
+        while let Some(name) = role.filter(|name| *name != "targets") {
+            path.push(name.to_owned());
+            role = self.by(name);
+        }
+        path.reverse();
+        path
+    }
+
+    /// Returns the role that delegates to `role`, which may have no metadata yet; it is loaded then.
+    pub(super) fn delegator(&mut self, role: &str) -> Result<String, EditError> {
+        if let Some(by) = self.by(role) {
+            return Ok(by.to_owned());
+        }
+        self.search(Some(role))?
+            .ok_or_else(|| EditError::NoRole { role: role.to_owned() })
+    }
+
+    /// Loads a role's metadata, and tells whether there are any.
+    pub(super) fn hold(&mut self, by: &str, role: &str) -> Result<bool, EditError> {
+        if self.held.contains_key(role) {
+            return Ok(true);
+        }
+        let mut path = self.path_of(by);
+        path.push(role.to_owned());
+        let Some(published) = &mut self.published else {
+            return Ok(false);
+        };
+        let Some(signed) = published.role(&path)? else {
+            return Ok(false);
+        };
+        let held = Held {
+            by: Some(by.to_owned()),
+            body: signed.body().clone(),
+        };
+        self.held.insert(role.to_owned(), held);
+        Ok(true)
+    }
+
+    /// Returns a role's metadata for a change; a delegated role that has none yet gets them.
+    pub(super) fn role_mut(&mut self, role: &str, now: Time) -> Result<&mut Targets, EditError> {
+        if role != "targets" {
+            let by = self.delegator(role)?;
+            self.hold(&by, role)?;
+            let new = || Held {
+                by: Some(by),
+                body: new_targets(now),
+            };
+            return Ok(&mut self.held.entry(role.to_owned()).or_insert_with(new).body);
+        }
+        let held = self.held.get_mut(role);
+        held.map(|held| &mut held.body)
+            .ok_or_else(|| EditError::NoRole { role: role.to_owned() })
+    }
+
+    /// Returns the roles that a client asks for `name`, in order, and loads them.
+    pub(super) fn asked(&mut self, name: &str) -> Result<Vec<String>, EditError> {
+        let mut order: Vec<String> = Vec::new();
+        let mut steps = vec![(String::new(), "targets".to_owned())];
+        while let Some((by, role)) = steps.pop() {
+            if order.contains(&role) {
+                continue;
+            }
+            if order.len() >= limit::DELEGATION_VISITS {
+                let problem = format!(
+                    "a look-up of `{name}` would visit more than {} roles",
+                    limit::DELEGATION_VISITS
+                );
+                return Err(TrustError::malformed("delegations", problem).into());
+            }
+            order.push(role.clone());
+            if role != "targets" && !self.hold(&by, &role)? {
+                continue;
+            }
+            let covering = self.targets_of(&role).into_iter().flat_map(|body| body.covering(name));
+            let mut next = Vec::new();
+            for Delegation { name, terminating, .. } in covering {
+                next.push((role.clone(), name.into_owned()));
+                if terminating {
+                    steps.clear();
+                    break;
+                }
+            }
+            steps.extend(next.into_iter().rev());
+        }
+        Ok(order)
+    }
+
+    /// Returns the keys of a role whose delegator is loaded.
+    pub(super) fn known_keys(&self, role: &str) -> Option<RoleKeys> {
+        if let Some(found) = self.root.roles.get(role) {
+            return Some(RoleKeys::new(role, &found.keyids, found.threshold, &self.root.keys));
+        }
+        let body = self.targets_of(self.by(role)?)?;
+        Some(delegated_keys(body, &body.delegation(role)?))
+    }
+
+    /// Returns the role that delegates to `role`, as far as roles are loaded.
+    pub(super) fn by(&self, role: &str) -> Option<&str> {
+        if names::is_top_level(role) {
+            return None;
+        }
+        if let Some(held) = self.held.get(role) {
+            return held.by.as_deref();
+        }
+        let mut held = self.held.iter();
+        let by = held.find(|(_, held)| held.body.delegation(role).is_some());
+        by.map(|(name, _)| name.as_str())
+    }
+
+    /// Returns the names of the roles that a role delegates to: the listed ones, and its bins as far as they have metadata.
+    pub(super) fn children(&self, body: &Targets) -> Vec<String> {
+        let mut names: Vec<_> = delegations(body).map(|role| role.name.clone()).collect();
+        if let Some(bins) = body.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref()) {
+            let published = self.snapshot.meta.keys().filter_map(|file| file.strip_suffix(".json"));
+            let all: BTreeSet<_> = published.chain(self.held.keys().map(String::as_str)).collect();
+            names.extend(all.into_iter().filter(|name| bins.is_bin(name)).map(str::to_owned));
+        }
+        names
+    }
+
+    /// Goes through the roles level by level and loads them, until one delegates to `wanted`; returns that one.
+    ///
+    /// Whoever looks for a role by its name looks into no bins: what they could delegate to is not looked for by name.
+    fn search(&mut self, wanted: Option<&str>) -> Result<Option<String>, EditError> {
+        let mut seen = BTreeSet::new();
+        let mut queue = VecDeque::from(["targets".to_owned()]);
+        while let Some(by) = queue.pop_front() {
+            let Some(body) = self.targets_of(&by) else { continue };
+            if wanted.is_some_and(|wanted| body.delegation(wanted).is_some()) {
+                return Ok(Some(by));
+            }
+            let children = match wanted {
+                Some(_) => delegations(body).map(|role| role.name.clone()).collect(),
+                None => self.children(body),
+            };
+            for child in children {
+                if seen.len() >= limit::COLLECTION_ROLES {
+                    let problem = format!("the collection has more than {} roles", limit::COLLECTION_ROLES);
+                    return Err(TrustError::malformed("delegations", problem).into());
+                }
+                if seen.insert(child.clone()) && self.hold(&by, &child)? {
+                    queue.push_back(child);
+                }
+            }
+        }
+        Ok(None)
+    }
+}

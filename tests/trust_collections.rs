@@ -1,0 +1,566 @@
+//! `imgkit trust` through the binary: what owners of collections do, one by one and several together.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use imgkit::store::TrustDir;
+use imgkit::time::Time;
+use imgkit::trust::{Client, Known};
+use serde_json::{Value, json};
+
+const NOW: &str = "2026-11-23T00:00:00Z";
+
+/// Directories of one owner.
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    /// An owner of the collection `c`.
+    fn new(options: &[&str]) -> Self {
+        let home = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        home.good(&[&["init", "c"], options].concat());
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imgkit"));
+        command.args(["--output", "json", "trust"]).args(arguments);
+        if !arguments.contains(&"--at") {
+            command.args(["--at", NOW]);
+        }
+        command
+            .env_clear()
+            .env("IMGKIT_TRUST_DIR", self.path("trust"))
+            .env("IMGKIT_KEY_DIR", self.path("keys"))
+            .env("HOME", self.dir.path())
+            .env("IMGKIT_PASSPHRASE", "correct horse")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, Value) {
+        self.run_with(arguments, &[])
+    }
+
+    /// Runs a command with other directories.
+    fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, Value) {
+        let output = self
+            .command(arguments)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.code().unwrap(), json)
+    }
+
+    fn good(&self, arguments: &[&str]) -> Value {
+        self.good_with(arguments, &[])
+    }
+
+    fn good_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Value {
+        let (code, json) = self.run_with(arguments, environment);
+        assert_eq!(code, 0, "{arguments:?}: {json}");
+        json["result"].clone()
+    }
+
+    fn refused(&self, arguments: &[&str]) -> String {
+        let (code, json) = self.run(arguments);
+        assert_eq!(code, 1, "{arguments:?}: {json}");
+        json["refusals"][0]["code"].as_str().unwrap().to_owned()
+    }
+
+    /// Signs a file with the content `content` under `name`.
+    fn sign(&self, name: &str, content: &str, options: &[&str]) -> Value {
+        let file = self.text("content");
+        fs::write(&file, content).unwrap();
+        self.good(&[&["sign", "--file", &file, "--name", name], options].concat())
+    }
+
+    fn signer_of(&self, name: &str) -> String {
+        self.good(&["lookup", name])["evidence"]["role"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// Returns the key files of a role.
+    fn key_files(&self, role: &str) -> Vec<PathBuf> {
+        let mut files: Vec<_> = fs::read_dir(self.path("keys/c").join(role))
+            .unwrap()
+            .flatten()
+            .map(|file| file.path())
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn key_id(&self, role: &str) -> String {
+        self.key_files(role)[0]
+            .file_stem()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// Moves one of a role's keys to the key directory of somebody else.
+    fn give_key(&self, role: &str, to: &str) {
+        let file = self.key_files(role).remove(0);
+        let dir = self.path(to).join("c").join(role);
+        fs::create_dir_all(&dir).unwrap();
+        fs::rename(&file, dir.join(file.file_name().unwrap())).unwrap();
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        let pin = fs::read(self.path("keys/c/root.json")).unwrap();
+        let dir = TrustDir::at(self.path("trust/c"));
+        let now: Time = NOW.parse().unwrap();
+        let mut client = Client::refresh(&pin, &Known::default(), &dir, now).unwrap();
+        client.fetch_roles().unwrap();
+        let roles = client.chain().signing_roles();
+        roles
+            .flat_map(|(_, signed)| signed.body().targets.keys().cloned())
+            .collect()
+    }
+}
+
+#[test]
+fn names_are_looked_up_described_and_taken_out_again() {
+    let home = Home::new(&[]);
+    home.sign("spec/a", "a", &["--custom", r#"{"z":1,"a":{"note":"<&>"}}"#]);
+    let found = home.good(&["lookup", "spec/a"]);
+    assert_eq!(found["custom"], json!({"a":{"note":"<&>"},"z":1}));
+    assert_eq!(found["length"], 1);
+    for bad in ["[1]", "x", r#"{"a":1.5}"#, r#"{"imgkit":{}}"#, r#"{"a":1,"a":2}"#] {
+        let file = home.text("content");
+        let output = home
+            .command(&["sign", "--file", &file, "--name", "spec/b", "--custom", bad])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+    }
+    assert_eq!(
+        home.good(&["unsign", "spec/a"])["removed"],
+        json!([{"name":"spec/a","role":"targets"}])
+    );
+    assert_eq!(home.refused(&["lookup", "spec/a"]), "UNSIGNED");
+    assert_eq!(home.run(&["unsign", "spec/a"]).0, 2);
+}
+
+#[test]
+fn every_role_gets_new_keys_and_all_that_was_signed_stays() {
+    let home = Home::new(&["--role", "team=team/*", "--bins", "4"]);
+    home.sign("spec/a", "a", &[]);
+    home.sign("team/b", "b", &["--role", "team"]);
+    let pin = fs::read(home.path("keys/c/root.json")).unwrap();
+    for role in ["timestamp", "snapshot", "targets", "team", "seal", "root"] {
+        let rotated = home.good(&["rotate", role]);
+        assert_ne!(rotated["keys"], rotated["before"], "{role}");
+        assert_eq!(home.signer_of("spec/a"), "targets", "{role}");
+        assert_eq!(home.signer_of("team/b"), "team", "{role}");
+    }
+    home.sign("spec/c", "c", &[]);
+    assert_eq!(fs::read(home.path("keys/c/root.json")).unwrap(), pin, "the pin stays");
+    home.good(&["rotate", "targets", "--new", "3", "--threshold", "2"]);
+    home.sign("spec/d", "d", &[]);
+    assert_eq!(home.good(&["lookup", "spec/d"])["evidence"]["threshold"], 2);
+    assert_eq!(home.run(&["rotate", "nobody"]).0, 2);
+    assert_eq!(home.run(&["rotate", "targets", "--new", "1", "--threshold", "2"]).0, 2);
+}
+
+#[test]
+fn roles_are_trusted_with_names_and_in_turn_trust_others() {
+    let home = Home::new(&[]);
+    home.good(&[
+        "delegate",
+        "add",
+        "team",
+        "team/*",
+        "team/sub/*",
+        "--threshold",
+        "2",
+        "--new",
+        "2",
+    ]);
+    home.good(&["delegate", "add", "sub", "team/sub/*", "--by", "team"]);
+    home.sign("team/a", "a", &["--role", "team"]);
+    home.sign("team/sub/b", "b", &["--role", "sub"]);
+    let found = home.good(&["lookup", "team/sub/b"]);
+    assert_eq!(found["evidence"]["path"].as_array().unwrap().len(), 2);
+    let listed = home.good(&["delegate", "ls"])["roles"].clone();
+    assert_eq!(
+        (listed[1]["role"].as_str(), &listed[1]["threshold"]),
+        (Some("team"), &json!(2))
+    );
+    assert_eq!(
+        (listed[2]["role"].as_str(), listed[2]["by"].as_str()),
+        (Some("sub"), Some("team"))
+    );
+    // Other names for a role that is there.
+    home.good(&["delegate", "add", "team", "team/*"]);
+    assert_eq!(home.refused(&["lookup", "team/sub/b"]), "UNSIGNED");
+    home.good(&["delegate", "add", "team", "team/*", "team/sub/*"]);
+    home.good(&["lookup", "team/sub/b"]);
+    home.good(&["delegate", "rm", "team"]);
+    assert_eq!(home.refused(&["lookup", "team/a"]), "UNSIGNED");
+    assert_eq!(home.run(&["delegate", "rm", "team"]).0, 2);
+
+    // A key whose private part is elsewhere: its role begins there.
+    let other = Home::new(&[]);
+    other.good(&["inspect", "--keys-to", &other.text("public")]);
+    let id = other.key_id("targets");
+    let key = other.text(&format!("public/{id}.pem"));
+    let added = home.good(&["delegate", "add", "away", "away/*", "--key", &key]);
+    assert_eq!(added["begun"], false);
+    fs::create_dir_all(home.path("keys/c/away")).unwrap();
+    fs::copy(
+        &other.key_files("targets")[0],
+        home.path(&format!("keys/c/away/{id}.pem")),
+    )
+    .unwrap();
+    home.good(&["renew", "away"]);
+    home.sign("away/x", "x", &["--role", "away"]);
+    assert_eq!(home.signer_of("away/x"), "away");
+}
+
+#[test]
+fn keys_come_to_a_role_and_go_one_by_one() {
+    let home = Home::new(&[]);
+    home.sign("spec/a", "a", &[]);
+    let old = home.key_id("targets");
+    home.good(&["signer", "add", "targets", "--new", "1"]);
+    assert_eq!(home.key_files("targets").len(), 2);
+    home.good(&["signer", "rm", "targets", &old[..8]]);
+    assert_eq!(home.signer_of("spec/a"), "targets");
+    let listed = home.good(&["signer", "ls"])["signers"].clone();
+    let targets: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|key| key["role"] == "targets")
+        .collect();
+    assert_eq!(targets.len(), 1);
+    assert_ne!(targets[0]["key"], json!(old));
+    let last = targets[0]["key"].as_str().unwrap();
+    assert_eq!(
+        home.run(&["signer", "rm", "targets", last]).0,
+        2,
+        "a role without keys is none"
+    );
+    assert_eq!(home.run(&["signer", "rm", "targets", "0"]).0, 2);
+}
+
+#[test]
+fn a_change_waits_for_enough_signatures() {
+    let home = Home::new(&["--threshold", "targets=2/2"]);
+    home.give_key("targets", "bob");
+    let bob = home.text("bob");
+    let bob = [("IMGKIT_KEY_DIR", bob.as_str())];
+    fs::copy(home.path("keys/c/root.json"), home.path("bob/c/root.json")).unwrap();
+    let change = home.text("change.json");
+    let file = home.text("content");
+    fs::write(&file, "a").unwrap();
+    let staged = home.good(&["stage", &change, "sign", "--file", &file, "--name", "spec/a"]);
+    assert_eq!(staged["staged"]["lacking"][0]["have"], 1);
+    home.good(&["stage", &change, "sign", "--file", &file, "--name", "spec/b"]);
+    assert!(home.names().is_empty(), "nothing is published yet");
+    assert_eq!(home.refused(&["publish", &change]), "THRESHOLD");
+    let (code, asked) = home.run_with(&["cosign", &change], &bob);
+    assert_eq!(code, 2, "without a terminal nobody is asked: {asked}");
+    let said = asked["error"]["problem"].as_str().unwrap();
+    assert!(
+        said.contains("+ spec/a (targets)") && said.contains("+ spec/b (targets)"),
+        "{said}"
+    );
+    home.good_with(&["cosign", &change, "--yes"], &bob);
+    home.good(&["publish", &change]);
+    assert_eq!(home.names(), ["spec/a", "spec/b"].map(str::to_owned).into());
+    assert_eq!(
+        home.good(&["lookup", "spec/a"])["evidence"]["keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let (code, stale) = home.run(&["publish", &change]);
+    assert_eq!(code, 2, "{stale}");
+    assert_eq!(home.run(&["stage", &change, "ls"]).0, 2);
+}
+
+#[test]
+fn a_root_is_made_with_keys_that_are_offline() {
+    let home = Home::new(&["--threshold", "root=2/2"]);
+    home.sign("spec/a", "a", &[]);
+    home.give_key("root", "alice");
+    home.give_key("root", "bob");
+    for who in ["alice", "bob"] {
+        fs::copy(home.path("keys/c/root.json"), home.path(&format!("{who}/c/root.json"))).unwrap();
+    }
+    let file = home.text("root-2.json");
+    let proposed = home.good(&["root", "propose", &file, "--role", "targets"]);
+    assert_eq!(proposed["lacking"][0]["needed"], 2);
+    assert_eq!(home.run(&["root", "finish", &file]).0, 2, "nobody signed it");
+    for who in ["alice", "bob"] {
+        let keys = home.text(who);
+        // No collection there: only the file, the pin, and the key.
+        let offline = [("IMGKIT_KEY_DIR", keys.as_str()), ("IMGKIT_TRUST_DIR", "/none")];
+        assert_eq!(home.run_with(&["root", "sign", &file], &offline).0, 2, "it asks first");
+        home.good_with(&["root", "sign", &file, "--yes"], &offline);
+    }
+    let old = home.good(&["lookup", "spec/a"])["evidence"].clone();
+    home.good(&["root", "finish", &file]);
+    let new = home.good(&["lookup", "spec/a"])["evidence"].clone();
+    assert_ne!(new["keys"], old["keys"]);
+    assert_eq!(new["root"]["version"], 2);
+    // A proposal that is the same root again with a later expiry.
+    let file = home.text("root-3.json");
+    home.good(&["root", "propose", &file, "--at", "2027-06-01T00:00:00Z"]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("2028-05-31"), "{text}");
+}
+
+#[test]
+fn a_lost_key_is_taken_from_every_role_after_saying_what_that_means() {
+    let home = Home::new(&["--role", "team=team/*", "--threshold", "team=1/2"]);
+    home.sign("team/a", "a", &["--role", "team"]);
+    let lost = home.key_id("team");
+    home.sign("spec/b", "b", &[]);
+    let (code, asked) = home.run(&["revoke", &lost]);
+    assert_eq!(code, 2);
+    let said = asked["error"]["problem"].as_str().unwrap();
+    assert!(
+        said.contains("signed again: team/a") && !said.contains("spec/b"),
+        "{said}"
+    );
+    let revoked = home.good(&["revoke", &lost, "--yes"]);
+    assert_eq!(
+        (&revoked["roles"], &revoked["noLongerTrusted"]),
+        (&json!(["team"]), &json!([]))
+    );
+    assert_eq!(home.signer_of("team/a"), "team");
+
+    // The last key of a role goes only against another.
+    let last = home.good(&["lookup", "team/a"])["evidence"]["keys"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(home.run(&["revoke", &last, "--yes"]).0, 2);
+    let other = Home::new(&[]);
+    other.good(&["inspect", "--keys-to", &other.text("public")]);
+    let id = other.key_id("targets");
+    let key = other.text(&format!("public/{id}.pem"));
+    let revoked = home.good(&["revoke", &last, "--key", &key, "--yes"]);
+    assert_eq!(
+        revoked["noLongerTrusted"],
+        json!(["team/a"]),
+        "the new key is elsewhere"
+    );
+    assert_eq!(home.refused(&["lookup", "team/a"]), "REVOKED");
+    home.good(&["lookup", "spec/b"]);
+    let (code, sick) = home.run(&["doctor"]);
+    assert_eq!(code, 1);
+    let finding = &sick["result"]["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["subject"] == "team")
+        .unwrap();
+    assert!(
+        finding["mend"].as_str().unwrap().contains("trust witness team"),
+        "{sick}"
+    );
+
+    // Where the new key is, somebody looks at what was signed, and signs it.
+    fs::copy(
+        &other.key_files("targets")[0],
+        home.path(&format!("keys/c/team/{id}.pem")),
+    )
+    .unwrap();
+    assert_eq!(home.run(&["witness", "team"]).0, 2, "it asks first");
+    let witnessed = home.good(&["witness", "team", "--yes"]);
+    assert_eq!(
+        (&witnessed["vouchedBefore"], &witnessed["names"]),
+        (&json!(false), &json!(["team/a"]))
+    );
+    assert_eq!(home.signer_of("team/a"), "team");
+    assert_eq!(home.run(&["doctor"]).0, 0);
+
+    // A key of the top level needs another in its place.
+    let targets = home.key_id("targets");
+    assert_eq!(home.run(&["revoke", &targets, "--yes"]).0, 2);
+    home.good(&["revoke", &targets, "--new", "1", "--yes"]);
+    assert_eq!(home.signer_of("spec/b"), "targets");
+}
+
+#[test]
+fn the_past_is_told_and_verified() {
+    let home = Home::new(&["--bins", "4", "--role", "team=team/*"]);
+    home.sign("spec/a", "a", &["--at", "2026-11-24T00:00:00Z"]);
+    home.sign("spec/a", "b", &["--at", "2026-11-25T00:00:00Z"]);
+    home.sign("team/c", "c", &["--role", "team"]);
+    home.good(&["rotate", "targets"]);
+    home.good(&["unsign", "spec/a"]);
+    let history = home.good(&["history"]);
+    assert_eq!(history["complete"], true, "{history}");
+    let snapshots = history["snapshots"].as_array().unwrap();
+    assert_eq!(snapshots.len(), 6);
+    assert_eq!(snapshots[1]["signed"], "2026-11-24T00:00:00Z");
+    assert_eq!(snapshots[1]["roles"][0]["added"], json!(["spec/a"]));
+    assert_eq!(snapshots[2]["roles"][0]["moved"], json!(["spec/a"]));
+    assert_ne!(snapshots[1]["roles"][0]["signers"], snapshots[5]["roles"][0]["signers"]);
+    assert_eq!(
+        home.good(&["history", "team/c"])["snapshots"].as_array().unwrap().len(),
+        1
+    );
+    let difference = home.good(&["diff", "@2", "@4"])["difference"].clone();
+    assert_eq!(difference["moved"][0]["name"], "spec/a");
+    assert_eq!(difference["added"], json!([{"name":"team/c","role":"team"}]));
+    assert_eq!(
+        home.good(&["diff", "c@4", "c"])["difference"]["removed"][0]["name"],
+        "spec/a"
+    );
+    assert_eq!(home.run(&["diff", "@2", "@9"]).0, 3);
+    // What was thrown away is said to be unknown, and what was changed is no proof.
+    fs::remove_file(home.path("trust/c/2.snapshot.json")).unwrap();
+    assert_eq!(home.good(&["history"])["complete"], false);
+    assert_eq!(home.run(&["diff", "@2", "c"]).0, 3);
+}
+
+#[test]
+fn what_is_broken_is_said_with_the_command_that_mends_it() {
+    let home = Home::new(&[]);
+    home.sign("spec/a", "a", &[]);
+    home.good(&["rotate", "timestamp"]);
+    home.good(&["rotate", "timestamp"]);
+    let doctor = |arguments: &[&str]| {
+        let (code, json) = home.run(&[&["doctor"], arguments].concat());
+        let findings = json["result"]["findings"].as_array().unwrap().clone();
+        let broken = findings.into_iter().filter(|finding| finding["weight"] == "broken");
+        let mends: Vec<_> = broken
+            .map(|finding| finding["mend"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(code, i32::from(!mends.is_empty()), "{json}");
+        mends.join("\n")
+    };
+    assert_eq!(doctor(&[]), "");
+    assert!(doctor(&["--at", "2027-01-01T00:00:00Z"]).contains("imgkit trust renew timestamp"));
+    let key = home.key_files("targets").remove(0);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(doctor(&[]).contains("chmod 600"));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let broken = |file: &str, mend: &str| {
+        let path = home.path(file);
+        let good = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(doctor(&["--collection", "c"]).contains(mend), "{file}");
+        fs::write(&path, &good).unwrap();
+    };
+    broken("trust/c/2.targets.json", "put the file back");
+    broken("trust/c/2.root.json", "2.root.json");
+    broken("keys/c/root.json", "--pin");
+    assert_eq!(doctor(&[]), "");
+}
+
+#[test]
+fn names_in_bins_are_names_like_others() {
+    let home = Home::new(&["--bins", "auto:1000"]);
+    for name in ["spec/a", "spec/b", "deep/er/still/c"] {
+        home.sign(name, name, &[]);
+        assert_eq!(home.signer_of(name), "targets");
+    }
+    assert_eq!(home.names().len(), 3);
+    assert_eq!(
+        home.good(&["ls", "--role", "targets"])["targets"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    let written = fs::read_dir(home.path("trust/c")).unwrap().flatten();
+    let names: Vec<_> = written
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names.iter().filter(|name| name.starts_with("1.bin-")).count(), 64);
+    let due = ["--at", "2027-02-15T00:00:00Z"];
+    assert_eq!(home.run(&[&["status"][..], &due].concat()).0, 1);
+    home.good(&[&["renew"][..], &due].concat());
+    home.good(&[&["status"][..], &due].concat());
+    home.good(&[&["lookup", "spec/a"][..], &due].concat());
+    home.good(&["unsign", "spec/a"]);
+    assert_eq!(home.names().len(), 2);
+    for bad in ["1", "3", "auto:x", "32768"] {
+        let output = home.command(&["init", "d", "--bins", bad]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+    }
+}
+
+/// Issue 3: 50 rounds of two publishers at once.
+#[test]
+fn of_two_publishers_at_once_both_succeed() {
+    let home = Home::new(&["--bins", "4"]);
+    let file = home.text("content");
+    fs::write(&file, "x").unwrap();
+    for round in 0..50 {
+        let start = |who: &str| {
+            let name = format!("spec/{round}-{who}");
+            let mut command = home.command(&["sign", "--file", &file, "--name", &name]);
+            command.stdout(Stdio::null()).spawn().unwrap()
+        };
+        for mut publisher in [start("a"), start("b")] {
+            assert!(publisher.wait().unwrap().success(), "round {round}");
+        }
+    }
+    assert_eq!(home.names().len(), 100);
+}
+
+/// Issue 3: kill -9 at random points of publish, 200 rounds.
+#[test]
+fn a_publisher_that_is_killed_leaves_the_old_collection_or_the_new_one() {
+    let home = Home::new(&["--bins", "4"]);
+    let file = home.text("content");
+    fs::write(&file, "x").unwrap();
+    let start = std::time::Instant::now();
+    home.good(&["sign", "--file", &file, "--name", "spec/first"]);
+    let whole = start.elapsed();
+    let mut names = home.names();
+    // The same pseudo-random points with every run (a linear congruence), most of them late, where files are written.
+    let mut random: u64 = 42;
+    let mut changed = 0;
+    for round in 0..200 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let part = f64::from(u32::try_from(random >> 40).unwrap()) / f64::from(1u32 << 24);
+        let name = format!("spec/{round}");
+        let mut command = home.command(&["sign", "--file", &file, "--name", &name]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(0.4 + 0.8 * part));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let now = home.names();
+        let mut new = names.clone();
+        new.insert(name);
+        assert!(now == names || now == new, "round {round}");
+        changed += u32::from(now == new);
+        names = now;
+    }
+    assert!((1..200).contains(&changed), "{changed} of 200 came through");
+    home.sign("spec/last", "x", &[]);
+    std::thread::sleep(Duration::ZERO);
+}
