@@ -70,7 +70,7 @@ enum Command {
     /// Show what an image says of itself, without judging
     Show(verify::Show),
     /// Sign images and files, and look after the collections of signatures
-    Trust(trust::Trust),
+    Trust(Box<trust::Trust>),
     /// Refresh metadata of any TUF repository, and download what they sign
     Tuf(tuf::Tuf),
     /// Verify a finished image, offline

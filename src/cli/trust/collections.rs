@@ -1,5 +1,6 @@
 //! Where collections and their keys are, and the one way to change a collection.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -372,9 +373,9 @@ impl TrustOptions {
             collection.find(role).map_err(|error| error.about(name))?;
             // A bin's keys are those of the role that it is a part of.
             let as_role = collection.signs_as(role);
-            if !needed.contains_key(&as_role) {
-                let keys = collection.role_keys(&as_role).map_err(|error| error.about(name))?;
-                needed.insert(as_role, vec![keys]);
+            if let Entry::Vacant(new) = needed.entry(as_role) {
+                let keys = collection.role_keys(new.key()).map_err(|error| error.about(name))?;
+                new.insert(vec![keys]);
             }
         }
         if let Some((keys, published)) = needed.get_mut("root").zip(collection.published()) {

@@ -59,7 +59,7 @@ enum Action {
     /// Show who signed what when
     History(history::History),
     /// Make a collection with new keys
-    Init(init::Init),
+    Init(Box<init::Init>),
     /// Show a collection's roles, keys, versions and expiries
     Inspect(list::Inspect),
     /// Look after private keys
@@ -69,7 +69,7 @@ enum Action {
     /// List what a collection signs
     Ls(list::Ls),
     /// Change collections on a Notary server; also spelled by --server behind these commands
-    Notary(notary::Notary),
+    Notary(Box<notary::Notary>),
     /// Publish a staged change that enough keys signed
     Publish(stage::Publish),
     /// Sign again, with later expiries, what is due: also metadata that have expired
@@ -85,7 +85,7 @@ enum Action {
     /// Put the keys of a backup back that are not here
     Restore(key::Restore),
     /// Sign images, or a file
-    Sign(sign::Sign),
+    Sign(Box<sign::Sign>),
     /// Look after the keys of roles
     Signer(signer::Signer),
     /// Write a change to a file, for others to sign, instead of publishing it
@@ -95,7 +95,7 @@ enum Action {
     /// Take names out of a collection
     Unsign(unsign::Unsign),
     /// Check an image, or a file, against what a collection says of it
-    Verify(verify::Verify),
+    Verify(Box<verify::Verify>),
     /// Sign what a role says already, also when those who signed it no longer may
     Witness(witness::Witness),
 }

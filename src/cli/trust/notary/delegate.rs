@@ -86,7 +86,11 @@ impl Delegate {
 impl Add {
     fn run(&self, session: &Session<'_>) -> Result<Report, Failure> {
         let role = role_name(&self.role);
-        let keys = self.key.iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
+        let keys = self
+            .key
+            .iter()
+            .map(|path| read_key(path))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut paths = self.path.clone();
         paths.extend(self.all_paths.then(String::new));
         if keys.is_empty() && paths.is_empty() && self.threshold.is_none() {
@@ -192,7 +196,7 @@ impl Rm {
 }
 
 /// Reads a delegate's public key, or certificate; docker's `.pub` files have headers.
-fn read_key(path: &PathBuf) -> Result<NotaryKey, Failure> {
+fn read_key(path: &std::path::Path) -> Result<NotaryKey, Failure> {
     let bad = |problem: &dyn ToString| Failure::malformed(path.display(), problem.to_string());
     let text = String::from_utf8(read_limited(path, limit::CERTIFICATE_BYTES)?);
     let text = text.map_err(|_| bad(&"it is no PEM text"))?;

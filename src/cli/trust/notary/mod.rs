@@ -61,7 +61,7 @@ enum Action {
     /// Give a role a new key, or have the server hold it
     Rotate(rotate::Rotate),
     /// Sign names: images, files, or any digests
-    Sign(sign::Sign),
+    Sign(Box<sign::Sign>),
     /// Remove names
     Unsign(sign::Unsign),
     /// Sign roles again as they are, with today's keys and later expiries
