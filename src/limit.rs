@@ -89,6 +89,9 @@ pub const DELEGATION_VISITS: usize = 32;
 /// Most delegated roles of one role in Notary's dialect, which fetches all of them: docker makes one per signer.
 pub const DELEGATED_ROLES: usize = 1024;
 
+/// Most earlier versions of one role of a Notary collection that an import reads: three years of a publication every day.
+pub const HISTORY_VERSIONS: u64 = 1000;
+
 /// Longest name of a delegated role in Notary's dialect, in bytes: the real client's bound.
 pub const NOTARY_ROLE_BYTES: usize = 255;
 

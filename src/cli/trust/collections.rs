@@ -174,6 +174,17 @@ impl TrustOptions {
         &self.passphrase
     }
 
+    /// Returns the options of a collection that is made of another one, whose place, pin and time the others are.
+    pub(super) fn of_collection(&self, collection: &CollectionName) -> Self {
+        Self {
+            trust_dir: None,
+            collection: Some(collection.clone()),
+            pin: None,
+            at: None,
+            ..self.clone()
+        }
+    }
+
     /// Returns the directory of collections that was named.
     pub(super) fn given_trust_dir(&self) -> Option<&Path> {
         self.trust_dir.as_deref()

@@ -91,16 +91,18 @@ impl NotaryClient {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// Fetches a metadata file of at most `max` bytes (`root.json`, `3.root.json`, `targets/x.HEX.json`), or says that there is none.
+    /// Fetches a metadata file (`root.json`, `3.root.json`, `targets/x.HEX.json`), or says that there is none.
+    ///
+    /// Of a file longer than `max` bytes, `max + 1` are returned: that it is too long is for the caller to say.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] when the server does not answer so; [`Failure::Malformed`] when the file is longer.
+    /// [`Failure::Unavailable`] when the server does not answer so.
     pub fn file(&self, gun: &str, file: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
         let subject = format!("{file} of {gun} at {}", self.url());
         self.runtime.block_on(patiently(&subject, async || {
             let response = self.ask(Method::GET, gun, file, None).await?;
             match response.status() {
-                StatusCode::OK => Ok(Some(read(&subject, response, max).await?)),
+                StatusCode::OK => Ok(Some(read_some(&subject, response, max).await?)),
                 _ => match Problem::read(response).await {
                     problem if problem.is_absence() => Ok(None),
                     problem => Err(problem.about(&subject)),
@@ -284,17 +286,23 @@ fn multipart(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     body
 }
 
-/// Reads an answer of at most `max` bytes, no slower than the minimum rate.
-async fn read(subject: &str, mut response: Response, max: usize) -> Result<Vec<u8>, Trouble> {
-    let mut bytes = Vec::new();
-    http::copy(subject, &mut response, max as u64 + 1, &mut bytes).await?;
-    match bytes.len() <= max {
-        true => Ok(bytes),
-        false => {
+/// Reads an answer of at most `max` bytes.
+async fn read(subject: &str, response: Response, max: usize) -> Result<Vec<u8>, Trouble> {
+    let bytes = read_some(subject, response, max).await?;
+    match bytes.len() > max {
+        true => {
             let problem = format!("the answer is longer than {max} bytes, the most that is read of its kind");
             Err(Failure::unavailable(subject, problem).into())
         }
+        false => Ok(bytes),
     }
+}
+
+/// Reads an answer, or `max + 1` bytes of it, no slower than the minimum rate.
+async fn read_some(subject: &str, mut response: Response, max: usize) -> Result<Vec<u8>, Trouble> {
+    let mut bytes = Vec::new();
+    http::copy(subject, &mut response, max as u64 + 1, &mut bytes).await?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The certificates in which Notary wraps root keys, and sometimes delegates' keys.
 //!
 //! - A certificate is a name and dates around a public key; nobody is asked to vouch for it: who pins the collection does.
-//! - It must be the leaf of its file (exactly one that is no CA, and it comes first) and not be signed with SHA-1.
+//! - A root's must be the leaf of its file (it alone is no CA's, and it comes first) and not be signed with SHA-1; a delegate's only
+//!   carries the key, as openssl's own self-signed ones do.
 //! - Whether name and dates fit is asked where a root is judged: [`Certificate::check_name`], [`Certificate::check_dates`].
 
 use x509_cert::Certificate as X509;
@@ -35,13 +36,15 @@ pub struct Certificate {
     public: PublicKey,
     not_before: Time,
     not_after: Time,
+    /// Why no root key may stand in it.
+    unfit: Option<&'static str>,
 }
 
 impl Certificate {
-    /// Reads the leaf of a PEM text that holds it and perhaps intermediate certificates.
+    /// Reads the first certificate of a PEM text that holds it and perhaps intermediate ones.
     ///
     /// # Errors
-    /// [`KeyError`] when there is not exactly one leaf, in the first place, with a key that imgkit verifies with.
+    /// [`KeyError`] when there is none, or not with a key that imgkit verifies with.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let bad = |found: &dyn ToString| KeyError::Form {
             expected: "an X.509 certificate in PEM",
@@ -51,19 +54,18 @@ impl Certificate {
             return Err(bad(&"it is longer than any supported one"));
         }
         let chain = X509::load_pem_chain(pem).map_err(|error| bad(&error))?;
-        let mut leaves = Vec::new();
+        let first = chain.first().ok_or_else(|| bad(&"there is none"))?;
+        let mut read = Self::read(first)?;
         for (at, certificate) in chain.iter().enumerate() {
             let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
             let constraints = constraints.map_err(|error| bad(&error))?;
-            if !constraints.is_some_and(|(_, constraints)| constraints.ca) {
-                leaves.push((at, certificate));
+            let is_ca = constraints.is_some_and(|(_, constraints)| constraints.ca);
+            // The leaf comes first, and those behind it are CAs'.
+            if is_ca == (at == 0) {
+                read.unfit.get_or_insert("one of a CA, or with another leaf behind it");
             }
         }
-        match leaves.as_slice() {
-            [(0, leaf)] => Self::read(leaf),
-            [] => Err(bad(&"it is a CA's, and cannot sign metadata")),
-            _ => Err(bad(&"not exactly one leaf in the first place")),
-        }
+        Ok(read)
     }
 
     fn read(certificate: &X509) -> Result<Self, KeyError> {
@@ -73,9 +75,7 @@ impl Certificate {
         };
         let signed = certificate.tbs_certificate();
         let algorithm = certificate.signature_algorithm().oid.to_string();
-        if BROKEN.contains(&algorithm.as_str()) {
-            return Err(bad(&"it is signed with SHA-1 or MD5"));
-        }
+        let broken = BROKEN.contains(&algorithm.as_str());
         let name = signed.subject().common_name().map_err(|error| bad(&error))?;
         let spki = signed.subject_public_key_info().to_der().map_err(|error| bad(&error))?;
         let time = |time: &x509_cert::time::Time| {
@@ -87,6 +87,7 @@ impl Certificate {
             public: PublicKey::from_spki_der(&spki)?,
             not_before: time(&signed.validity().not_before)?,
             not_after: time(&signed.validity().not_after)?,
+            unfit: broken.then_some("one that is signed with SHA-1 or MD5"),
         })
     }
 
@@ -105,7 +106,8 @@ impl Certificate {
         self.not_after
     }
 
-    /// Refuses a certificate whose name is not the collection `gun`, nor `PREFIX*` of one that it begins with.
+    /// Refuses a certificate in which no root key of the collection `gun` may stand: whose name is another, nor `PREFIX*` of one
+    /// that it begins with, a CA's, or one that is signed with SHA-1.
     ///
     /// # Errors
     /// [`TrustError::Certificate`].
@@ -115,14 +117,16 @@ impl Certificate {
             Some(prefix) => !prefix.is_empty() && gun.starts_with(prefix),
             None => name == gun,
         };
-        match fits {
-            true => Ok(()),
-            false => Err(TrustError::Certificate {
-                role: "root".to_owned(),
-                expected: format!("a certificate for {gun}"),
-                found: format!("one for `{}`", name.escape_debug()),
-            }),
-        }
+        let found = match (fits, self.unfit) {
+            (true, None) => return Ok(()),
+            (true, Some(unfit)) => unfit.to_owned(),
+            (false, _) => format!("one for `{}`", name.escape_debug()),
+        };
+        Err(TrustError::Certificate {
+            role: "root".to_owned(),
+            expected: format!("a leaf certificate for {gun}"),
+            found,
+        })
     }
 
     /// Refuses a certificate that has not begun at `now`, or is over.

@@ -196,7 +196,7 @@ impl NotaryChain<AtTimestamp> {
     ///
     /// # Errors
     /// [`TrustError`] when it is not what the timestamp names, not signed, past its time or older than what was trusted
-    /// before, or speaks of another root.
+    /// before.
     pub fn snapshot(self, bytes: &[u8]) -> Result<NotaryChain<AtSnapshot>, TrustError> {
         // 5.5.2: the timestamp's hashes and length.
         check_described("snapshot", &self.state.meta, bytes)?;
@@ -208,14 +208,37 @@ impl NotaryChain<AtTimestamp> {
         check_known(self.known.snapshot.as_deref(), &snapshot, max, &keys)?;
         // 5.5.6: freeze attack.
         snapshot.check_not_expired(self.now)?;
-        // Notary's snapshot names the root as well: no other may stand beside it.
-        check_described("root", meta_of(&snapshot, "root")?, self.root.bytes())?;
         let timestamp = self.state.timestamp.clone();
         Ok(self.at(AtSnapshot { timestamp, snapshot }))
     }
 }
 
 impl NotaryChain<AtSnapshot> {
+    /// Tells whether the snapshot names another root file than the one that is trusted: [`NotaryChain::named_root`].
+    pub fn names_another_root(&self) -> bool {
+        meta_of(&self.state.snapshot, "root").map_or(true, |meta| !is_described(meta, self.root.bytes()))
+    }
+
+    /// Takes the root file that the snapshot names, which may be the trusted one with other signatures.
+    ///
+    /// # Errors
+    /// [`TrustError`] when it says anything else than the trusted one, or enough of its keys did not sign it.
+    pub fn named_root(mut self, bytes: &[u8]) -> Result<Self, TrustError> {
+        let named = Unverified::<Root>::parse("root", bytes, limit::ROOT_BYTES)?;
+        let (trusted, found) = (self.root.version(), named.unverified_body().header.version);
+        if found > trusted {
+            // It is signed perhaps, but those before it are withheld: a root never jumps.
+            let (role, expected) = ("root".to_owned(), trusted + 1);
+            return Err(TrustError::Version { role, expected, found });
+        }
+        check_not_older("root", trusted, found)?;
+        let own = self.root.body().role_keys("root");
+        let named = named.verify(&own)?;
+        check_one_content("root", (trusted, found), || named.says_the_same_as(&self.root))?;
+        self.root = named;
+        Ok(self)
+    }
+
     /// Returns the file of the top-level targets.
     ///
     /// # Errors
@@ -236,8 +259,10 @@ impl NotaryChain<AtSnapshot> {
     ///
     /// # Errors
     /// [`TrustError`] when they are not what the snapshot names, not signed, past their time or older than what was trusted
-    /// before.
+    /// before, or the snapshot names another root.
     pub fn targets(self, bytes: &[u8]) -> Result<NotaryChain<AtTargets>, TrustError> {
+        // Notary's snapshot names the root as well: no other may stand beside it.
+        check_described("root", meta_of(&self.state.snapshot, "root")?, self.root.bytes())?;
         let meta = meta_of(&self.state.snapshot, "targets")?;
         let keys = self.root.body().role_keys("targets");
         let targets = verify_targets(meta, &keys, bytes, &self.known, self.now)?;

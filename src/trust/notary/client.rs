@@ -1,8 +1,6 @@
 //! The client: walks a Notary server's metadata along the [`NotaryChain`].
 
 use super::chain::{AtRoot, AtTargets, NotaryChain, NotaryKnown, root_file};
-use super::document::Unverified;
-use super::metadata::Root;
 use super::search::{NotarySearch, NotaryTarget};
 use crate::key::KeyId;
 use crate::limit;
@@ -25,7 +23,7 @@ pub enum NotaryPin {
 /// A collection whose top-level metadata were checked from a trusted root down to its targets.
 #[derive(Debug)]
 pub struct NotaryClient<S> {
-    source: S,
+    pub(super) source: S,
     chain: NotaryChain<AtTargets>,
 }
 
@@ -45,7 +43,6 @@ impl<S: Source> NotaryClient<S> {
         while let Some(bytes) = fetch(&mut source, &chain.wanted()?)? {
             chain = chain.root(&bytes)?;
         }
-        let walked = chain.version();
         let timestamp = match fetch(&mut source, &timestamp_file())? {
             Some(bytes) => bytes,
             None => {
@@ -56,10 +53,11 @@ impl<S: Source> NotaryClient<S> {
         let chain = chain.timestamp(&timestamp)?;
         let wanted = chain.wanted();
         let snapshot = cached_or(chain.cached(), &mut source, &wanted)?;
-        let chain = match chain.snapshot(&snapshot) {
-            Ok(chain) => chain,
-            Err(error) => return Err(why_not_this_root(walked, &mut source, error)),
-        };
+        let mut chain = chain.snapshot(&snapshot)?;
+        if chain.names_another_root() {
+            let root = need_root(gun, &mut source)?;
+            chain = chain.named_root(&root)?;
+        }
         let wanted = chain.wanted()?;
         let targets = cached_or(chain.cached(), &mut source, &wanted)?;
         let chain = chain.targets(&targets)?;
@@ -178,23 +176,6 @@ fn begin_with_key(
 fn need_root(gun: &str, source: &mut impl Source) -> Result<Vec<u8>, TrustError> {
     let root = fetch(source, &newest_root_file())?;
     root.ok_or_else(|| TrustError::NoCollection { gun: gun.to_owned() })
-}
-
-/// Says why a snapshot does not go with the newest root that could be walked to: the server has one, but not those between.
-fn why_not_this_root(walked: u64, source: &mut impl Source, error: TrustError) -> TrustError {
-    if !matches!(&error, TrustError::Digest { subject, .. } if subject == "root") {
-        return error;
-    }
-    let offered = fetch(source, &newest_root_file()).ok().flatten();
-    let offered = offered.and_then(|bytes| Unverified::<Root>::parse("root", &bytes, limit::ROOT_BYTES).ok());
-    match offered.map(|root| root.unverified_body().header.version) {
-        Some(found) if found > walked + 1 => TrustError::Version {
-            role: "root".to_owned(),
-            expected: walked + 1,
-            found,
-        },
-        _ => error,
-    }
 }
 
 fn newest_root_file() -> Wanted {

@@ -392,7 +392,7 @@ fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deser
 ///
 /// # Errors
 /// [`TrustError::Malformed`].
-pub(super) fn check_name(name: &str) -> Result<(), TrustError> {
+pub fn check_name(name: &str) -> Result<(), TrustError> {
     let leads_up = name.split(['/', '\\']).any(|part| part == "..");
     match leads_up {
         true => names::check_target_name(".."),

@@ -12,6 +12,7 @@ mod der;
 mod document;
 pub mod edit;
 mod hashes;
+mod history;
 mod key;
 mod metadata;
 mod search;
@@ -23,9 +24,11 @@ pub use chain::{AtRoot, AtSnapshot, AtTargets, AtTimestamp, NotaryChain, NotaryK
 pub use client::{NotaryClient, NotaryPin};
 pub use document::{Draft, Signed, Unverified};
 pub use hashes::NotaryHashes;
+pub use history::{Edition, History};
 pub use key::{Keys, Method, NotaryKey, NotaryKeyType, NotarySignature};
 pub use metadata::{
-    Body, DelegatedRole, Delegations, FileMeta, Header, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role,
+    Body, DelegatedRole, Delegations, FileMeta, Header, Role, Root, Snapshot, Targets, Timestamp, check_name,
+    is_delegated_role,
 };
 pub use search::{ContentCheck, NotaryEvidence, NotarySearch, NotaryTarget, NotaryWanted, RELEASES};
 pub use upload::{Files, NewFile, Plan, SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, UploadError};

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::chain::{AtTargets, NotaryChain, hashed, is_described, meta_of, verify_targets};
 use super::document::{Signed, Unverified};
 use super::key::NotaryKey;
-use super::metadata::{DelegatedRole, FileMeta, Snapshot, Targets, Timestamp, is_delegated_role};
+use super::metadata::{DelegatedRole, FileMeta, Snapshot, Targets, Timestamp, check_name, is_delegated_role};
 use crate::digest::Digest;
 use crate::digest::Hasher;
 use crate::key::KeyId;
@@ -24,7 +24,6 @@ use crate::trust::RoleKeys;
 use crate::trust::RoleMark;
 use crate::trust::TrustError;
 use crate::trust::Wanted;
-use crate::trust::names;
 
 /// The role in which docker keeps every signer's tags.
 pub const RELEASES: &str = "targets/releases";
@@ -95,6 +94,21 @@ pub struct NotaryEvidence {
     pub path: Vec<RoleMark>,
     /// The time at which all this was judged.
     pub judged_at: Time,
+}
+
+impl NotaryEvidence {
+    /// Returns version and expiry of the metadata of the role that signed.
+    pub fn role_mark(&self) -> Mark {
+        self.path.last().map_or(self.targets, |role| role.mark)
+    }
+
+    /// Returns when the first of the metadata expires.
+    pub fn expires(&self) -> Time {
+        let fixed = [&self.root, &self.timestamp, &self.snapshot, &self.targets];
+        let path = self.path.iter().map(|role| &role.mark);
+        let all = fixed.into_iter().chain(path).map(|mark| mark.expires);
+        all.min().unwrap_or(self.root.expires)
+    }
 }
 
 impl NotaryTarget {
@@ -193,7 +207,7 @@ impl NotaryChain<AtTargets> {
     /// [`TrustError::Absent`] when no role that may sign the name does, and the reason why a role that has to be asked
     /// cannot be.
     pub fn search(&self, name: &str) -> Result<NotarySearch, TrustError> {
-        names::check_target_name(name)?;
+        check_name(name)?;
         let mut visited = BTreeSet::new();
         let mut steps = self.first_steps();
         while let Some(step) = steps.pop() {

@@ -1,12 +1,14 @@
-//! `imgkit trust notary …`, also spelled `imgkit trust … --server URL`: collections on a Notary server, as their owner.
+//! `imgkit trust notary …`, also spelled `imgkit trust … --server URL`: collections on a Notary server.
 //!
 //! Keys and what was trusted lie where docker and notary have them, `~/.docker/trust`, so that each can go on from the others.
 
 mod content;
 mod delegate;
 mod delete;
+mod import;
 mod init;
 mod passphrases;
+mod read;
 mod rotate;
 mod session;
 mod sign;
@@ -22,7 +24,9 @@ use crate::cli::{Context, Report};
 use crate::failure::Failure;
 
 /// Commands that `trust` has for its own collections as well, and that `--server` makes commands of this module.
-const ALSO_OF_TRUST: [&str; 7] = ["init", "sign", "unsign", "delegate", "rotate", "witness", "delete"];
+const ALSO_OF_TRUST: [&str; 10] = [
+    "delegate", "delete", "init", "lookup", "ls", "rotate", "sign", "unsign", "verify", "witness",
+];
 
 /// Changes collections on a Notary server.
 #[derive(Debug, Args)]
@@ -56,14 +60,22 @@ enum Action {
     Delegate(delegate::Delegate),
     /// Delete a collection with its history from the server
     Delete(delete::Delete),
+    /// Sign what collections say anew, as a TUF collection; also spelled `imgkit trust import notary`
+    Import(import::Import),
     /// Make a collection
     Init(init::Init),
+    /// Show what a collection says of a name
+    Lookup(read::Lookup),
+    /// List what a collection signs
+    Ls(read::Ls),
     /// Give a role a new key, or have the server hold it
     Rotate(rotate::Rotate),
     /// Sign names: images, files, or any digests
     Sign(Box<sign::Sign>),
     /// Remove names
     Unsign(sign::Unsign),
+    /// Check a collection, a name, or a file
+    Verify(read::Verify),
     /// Sign roles again as they are, with today's keys and later expiries
     Witness(witness::Witness),
 }
@@ -74,17 +86,30 @@ impl Notary {
         match &self.action {
             Action::Delegate(command) => command.run(&session()?),
             Action::Delete(command) => command.run(&session()?),
+            Action::Import(command) => command.run(context, options, &self.options),
             Action::Init(command) => command.run(&session()?),
+            Action::Lookup(command) => command.run(&session()?),
+            Action::Ls(command) => command.run(&session()?),
             Action::Rotate(command) => command.run(&session()?),
             Action::Sign(command) => command.run(&session()?),
             Action::Unsign(command) => command.run(&session()?),
+            Action::Verify(command) => command.run(&session()?),
             Action::Witness(command) => command.run(&session()?),
         }
     }
 }
 
-/// Turns `trust COMMAND … --server URL` (or `--dialect notary`) into `trust notary COMMAND …`.
+/// Turns `trust COMMAND … --server URL` (or `--dialect notary`) into `trust notary COMMAND …`, and `trust import notary` into
+/// `trust notary import`.
 pub(in crate::cli) fn respell(arguments: Vec<OsString>) -> Vec<OsString> {
+    let at = arguments
+        .windows(3)
+        .position(|words| *words == ["trust", "import", "notary"].map(OsString::from));
+    if let Some(at) = at {
+        let mut respelled = arguments;
+        respelled.swap(at + 1, at + 2);
+        return respelled;
+    }
     let is = |argument: &OsString, text: &str| argument == text;
     let before_end: Vec<_> = arguments.iter().take_while(|argument| !is(argument, "--")).collect();
     let asks_for_it = before_end.iter().enumerate().any(|(at, argument)| {
@@ -133,10 +158,14 @@ mod tests {
             respelled("imgkit --output json trust --at 2026-01-01T00:00:00Z init --dialect notary a"),
             "imgkit --output json trust notary --at 2026-01-01T00:00:00Z init --dialect notary a"
         );
+        assert_eq!(
+            respelled("imgkit trust import notary --server https://n a --into b"),
+            "imgkit trust notary import --server https://n a --into b"
+        );
         for same in [
             "imgkit trust sign r.example/a:v1",
             "imgkit trust notary sign --server https://n a v1",
-            "imgkit trust ls --server https://n a",
+            "imgkit trust status --server https://n a",
             "imgkit trust sign r.example/a:v1 -- --server",
             "imgkit build --server x",
         ] {

@@ -15,18 +15,18 @@ use crate::key::{Algorithm, KeyId, NotaryKeyInfo, Passphrase, Signer, SigningKey
 use crate::limit;
 use crate::store::docker_trust::DockerTrust;
 use crate::store::file::read_limited;
-use crate::store::notary_client::{NotaryClient, Posted};
+use crate::store::notary_client::{NotaryClient as Server, Posted};
 use crate::store::registry::Credentials;
 use crate::time::Time;
 use crate::trust::edit::EditError;
 use crate::trust::notary::edit::{NotaryCollection, NotaryPublication};
-use crate::trust::notary::{AtTargets, NotaryChain, NotaryKey, NotaryPin};
+use crate::trust::notary::{AtTargets, NotaryChain, NotaryClient, NotaryKey, NotaryPin};
 use crate::trust::{RoleKeys, Source};
 
 /// What all commands on a Notary server have.
 pub(super) struct Session<'a> {
     pub(super) context: &'a Context,
-    pub(super) server: NotaryClient,
+    pub(super) server: Server,
     pub(super) trust: DockerTrust,
     pub(super) now: Time,
     pub(super) passphrases: Passphrases<'a>,
@@ -55,7 +55,7 @@ impl<'a> Session<'a> {
         };
         Ok(Self {
             context,
-            server: NotaryClient::new(url, ca.transpose()?.as_deref(), credentials)?,
+            server: Server::new(url, ca.transpose()?.as_deref(), credentials)?,
             trust: DockerTrust::at(dir),
             now: options.now(context)?,
             passphrases: Passphrases::new(context, options.passphrase()),
@@ -70,8 +70,8 @@ impl<'a> Session<'a> {
         format!("{gun} at {}", self.server.url())
     }
 
-    /// Reads a collection as a client that trusts it already, delegated roles included; tells of roles that cannot be trusted.
-    pub(super) fn load(&self, gun: &str) -> Result<NotaryChain<AtTargets>, Failure> {
+    /// Reads a collection as a client, down to its top-level targets: from the pin, else from what was trusted before.
+    pub(super) fn client<'b>(&'b self, gun: &'b str) -> Result<NotaryClient<Files<'b>>, Failure> {
         let known = self.trust.known(gun)?;
         let pin = match (&self.pin, &known.root) {
             (Some(pin), _) => pin.clone(),
@@ -91,10 +91,15 @@ impl<'a> Session<'a> {
             server: &self.server,
             gun,
         };
-        let about = |error: crate::trust::TrustError| error.about(&self.subject(gun));
-        let mut client =
-            crate::trust::notary::NotaryClient::refresh(gun, &pin, known, files, self.now).map_err(about)?;
-        for (role, error) in client.fetch_roles().map_err(about)? {
+        let client = NotaryClient::refresh(gun, &pin, known, files, self.now);
+        client.map_err(|error| error.about(&self.subject(gun)))
+    }
+
+    /// Reads a collection as a client that trusts it already, delegated roles included; tells of roles that cannot be trusted.
+    pub(super) fn load(&self, gun: &str) -> Result<NotaryChain<AtTargets>, Failure> {
+        let mut client = self.client(gun)?;
+        let bad = client.fetch_roles().map_err(|error| error.about(&self.subject(gun)))?;
+        for (role, error) in bad {
             self.context.warn(&format!(
                 "the role {role} cannot be trusted and stays as it is: {error}"
             ));
@@ -212,7 +217,7 @@ impl<'a> Session<'a> {
 
 /// A collection's files on the server.
 pub(super) struct Files<'a> {
-    pub(super) server: &'a NotaryClient,
+    pub(super) server: &'a Server,
     pub(super) gun: &'a str,
 }
 
@@ -223,7 +228,7 @@ impl Source for Files<'_> {
 }
 
 /// Reads what was pinned: a file, or a key's id.
-fn read_pin(pin: &Path) -> Result<NotaryPin, Failure> {
+pub(super) fn read_pin(pin: &Path) -> Result<NotaryPin, Failure> {
     let text = pin.to_string_lossy();
     let is_id = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     match is_id && !pin.exists() {

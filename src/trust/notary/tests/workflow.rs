@@ -348,6 +348,28 @@ fn a_role_is_trusted_with_no_more_than_those_above_it() {
 }
 
 #[test]
+fn the_same_root_with_other_signatures_is_the_same_root() {
+    let mut repository = Repository::new();
+    let known = repository.known();
+    let root = repository.roots[0].0.clone();
+    repository.roots.clear();
+    repository.add_root(root);
+    repository.publish();
+    assert_ne!(known.root.as_ref(), repository.served.0.get("root.json"));
+    assert!(repository.client(&NotaryPin::UnsafeFirstUse, known).is_ok());
+}
+
+#[test]
+fn names_have_backslashes_and_lead_nowhere() {
+    for good in [r"a \ <&> b", "dir/x", r"a\b"] {
+        assert_eq!(check_name(good), Ok(()), "{good}");
+    }
+    for bad in [r"a\..\b", "a/../b", "..", "/a", "", "a\n"] {
+        assert!(check_name(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn an_empty_server_has_no_collection() {
     let mut repository = Repository::new();
     let pin = NotaryPin::Root(repository.served.0["root.json"].clone());

@@ -1,0 +1,255 @@
+//! `imgkit trust ls|lookup|verify --server URL`: what a collection on a Notary server says, verified before it is shown.
+//!
+//! Only the trust directory is read and written: what was trusted before is not gone back on, and what is trusted now is
+//! remembered there once all of it has been verified.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::session::{Files, Session};
+use crate::cli::Report;
+use crate::failure::Failure;
+use crate::trust::TrustError;
+use crate::trust::notary::{AtTargets, NotaryChain, NotaryClient, NotaryTarget};
+
+/// How much of a file is compared at a time, in bytes.
+const BUFFER: usize = 64 << 10;
+
+/// Lists what a collection signs.
+#[derive(Debug, Args)]
+pub(super) struct Ls {
+    /// The collection: HOST/PATH
+    gun: String,
+    /// Only what this role signs: `targets`, or a delegated role such as `targets/releases`
+    #[arg(long)]
+    role: Option<String>,
+}
+
+impl Ls {
+    pub(super) fn run(&self, session: &Session<'_>) -> Result<Report, Failure> {
+        let collection = Collection::open_whole(session, &self.gun)?;
+        let mut targets = collection.list()?;
+        targets.retain(|target| self.role.as_ref().is_none_or(|only| *only == target.evidence().role));
+        let mut text = String::new();
+        for target in &targets {
+            let (name, role) = (target.name().escape_debug(), &target.evidence().role);
+            let _ = writeln!(text, "{} {} {name} {role}", digests(target), target.length());
+        }
+        let json = json!({ "targets": targets, "unsigned_roles": collection.unsigned_roles(session)? });
+        collection.report(session, text, json)
+    }
+}
+
+/// Shows what a collection says of a name.
+#[derive(Debug, Args)]
+pub(super) struct Lookup {
+    /// The collection: HOST/PATH
+    gun: String,
+    /// The name: a tag, where docker signed
+    name: String,
+}
+
+impl Lookup {
+    pub(super) fn run(&self, session: &Session<'_>) -> Result<Report, Failure> {
+        let mut collection = Collection::open(session, &self.gun)?;
+        let target = collection.target(&self.name)?;
+        let text = describe(&self.gun, &target, "");
+        collection.report(session, text, json!({ "target": target }))
+    }
+}
+
+/// Checks a collection, a name, or a file.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The collection: HOST/PATH
+    gun: String,
+    /// The name [default: everything that the collection signs]
+    name: Option<String>,
+    /// A file to compare with what the collection says of NAME
+    #[arg(long, value_name = "PATH", requires = "name")]
+    file: Option<PathBuf>,
+}
+
+impl Verify {
+    pub(super) fn run(&self, session: &Session<'_>) -> Result<Report, Failure> {
+        let Some(name) = &self.name else {
+            return self.whole(session);
+        };
+        let mut collection = Collection::open(session, &self.gun)?;
+        let target = collection.target(name)?;
+        if let Some(path) = &self.file {
+            compare(&target, path)?;
+        }
+        let text = describe(&self.gun, &target, "verified ");
+        collection.report(session, text, json!({ "target": target, "file": self.file }))
+    }
+
+    fn whole(&self, session: &Session<'_>) -> Result<Report, Failure> {
+        let collection = Collection::open_whole(session, &self.gun)?;
+        let targets = collection.list()?;
+        let chain = collection.client.chain();
+        let mut text = format!("verified {}\n  names       {}\n", self.gun, targets.len());
+        let _ = writeln!(text, "  roles       {}", chain.roles().count() + 1);
+        let _ = writeln!(
+            text,
+            "  metadata    root {}, timestamp {}, snapshot {}, targets {}",
+            chain.newest_root().version(),
+            chain.timestamp().version(),
+            chain.snapshot().version(),
+            chain.targets().version()
+        );
+        let unsigned = collection.unsigned_roles(session)?;
+        collection.report(session, text, json!({ "targets": targets, "unsigned_roles": unsigned }))
+    }
+}
+
+/// A collection as it is on the server now.
+struct Collection<'a> {
+    gun: &'a str,
+    subject: String,
+    client: NotaryClient<Files<'a>>,
+}
+
+impl<'a> Collection<'a> {
+    fn open(session: &'a Session<'_>, gun: &'a str) -> Result<Self, Failure> {
+        Ok(Self {
+            client: session.client(gun)?,
+            subject: session.subject(gun),
+            gun,
+        })
+    }
+
+    /// Opens a collection with all of its roles; one that cannot be trusted is an error for the whole.
+    fn open_whole(session: &'a Session<'_>, gun: &'a str) -> Result<Self, Failure> {
+        let mut collection = Self::open(session, gun)?;
+        let bad = collection
+            .client
+            .fetch_roles()
+            .map_err(|error| error.about(&collection.subject))?;
+        let mut refusals = Vec::new();
+        for (role, error) in bad {
+            match error.about(&format!("{role} of {}", collection.subject)) {
+                Failure::Refused(more) => refusals.extend(more),
+                other => return Err(other),
+            }
+        }
+        match refusals.is_empty() {
+            true => Ok(collection),
+            false => Err(Failure::Refused(refusals)),
+        }
+    }
+
+    fn target(&mut self, name: &str) -> Result<NotaryTarget, Failure> {
+        let target = self.client.target(name);
+        target.map_err(|error| error.about(&format!("{name} in {}", self.subject)))
+    }
+
+    fn list(&self) -> Result<Vec<NotaryTarget>, Failure> {
+        self.client.chain().list().map_err(|error| error.about(&self.subject))
+    }
+
+    /// Names the roles that are delegated to and that nobody has signed, and says so.
+    fn unsigned_roles(&self, session: &Session<'_>) -> Result<Vec<String>, Failure> {
+        let roles = self
+            .client
+            .chain()
+            .unlisted()
+            .map_err(|error: TrustError| error.about(&self.subject))?;
+        for role in &roles {
+            session
+                .context
+                .say(&format!("{role} is delegated to, and nobody has signed it yet"));
+        }
+        Ok(roles)
+    }
+
+    /// Remembers what is trusted now, and makes the report.
+    fn report(self, session: &Session<'_>, text: String, mut json: Value) -> Result<Report, Failure> {
+        session.trust.remember(self.gun, &trusted_files(self.client.chain()))?;
+        if let Some(members) = json.as_object_mut() {
+            members.insert("collection".to_owned(), self.gun.into());
+            members.insert("server".to_owned(), session.server.url().into());
+        }
+        Ok(Report::new(text, json))
+    }
+}
+
+/// Returns everything that was verified, by role.
+fn trusted_files(chain: &NotaryChain<AtTargets>) -> Vec<(String, &[u8])> {
+    let top = [
+        ("root", chain.newest_root().bytes()),
+        ("snapshot", chain.snapshot().bytes()),
+        ("targets", chain.targets().bytes()),
+        ("timestamp", chain.timestamp().bytes()),
+    ];
+    let delegated = chain.roles().map(|(role, targets)| (role, targets.bytes()));
+    delegated
+        .chain(top)
+        .map(|(role, bytes)| (role.to_owned(), bytes))
+        .collect()
+}
+
+/// Compares a file, of whatever size, with what was signed.
+fn compare(target: &NotaryTarget, path: &Path) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| Failure::unavailable(path.display(), format!("cannot read: {error}"));
+    // One byte more tells "too long" from "as long as signed".
+    let mut file = File::open(path)
+        .map_err(cannot)?
+        .take(target.length().saturating_add(1));
+    let mut check = target.check();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer).map_err(cannot)? {
+            0 => break,
+            read => check.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+    check.finish().map_err(|error| error.about(&path.display().to_string()))
+}
+
+fn digests(target: &NotaryTarget) -> String {
+    let digests: Vec<_> = target.digests().iter().map(ToString::to_string).collect();
+    digests.join(" ")
+}
+
+fn describe(gun: &str, target: &NotaryTarget, verb: &str) -> String {
+    let evidence = target.evidence();
+    let keys: Vec<_> = evidence.keys.iter().map(|key| key.short()).collect();
+    let mut text = format!("{verb}{}\n", target.name().escape_debug());
+    for digest in target.digests() {
+        let _ = writeln!(text, "  digest      {digest}");
+    }
+    let _ = writeln!(text, "  length      {}", target.length());
+    if let Some(custom) = target.custom() {
+        let _ = writeln!(text, "  custom      {custom}");
+    }
+    let _ = writeln!(text, "  collection  {gun}");
+    let _ = writeln!(
+        text,
+        "  signed by   {} ({} of its keys needed: {})",
+        evidence.role,
+        evidence.threshold,
+        keys.join(", ")
+    );
+    let _ = writeln!(
+        text,
+        "  metadata    root {}, timestamp {}, snapshot {}, {} {}",
+        evidence.root.version,
+        evidence.timestamp.version,
+        evidence.snapshot.version,
+        evidence.role,
+        evidence.role_mark().version
+    );
+    let _ = writeln!(
+        text,
+        "  judged at   {}; good until {}",
+        evidence.judged_at,
+        evidence.expires()
+    );
+    text
+}
