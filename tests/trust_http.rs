@@ -218,7 +218,7 @@ fn what_cannot_be_had_is_not_known_and_never_unsigned() {
     // What passes is tried again.
     let count = AtomicUsize::new(0);
     let url = serve(&dir, move |_, stream| {
-        let trouble = count.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let trouble = count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         if trouble {
             answer(stream, "503 Service Unavailable", "", b"");
         }

@@ -24,6 +24,9 @@ use imgkit::trust::edit::{Collection, RoleSpec};
 use imgkit::trust::{Client, Known, plain_file};
 use serde_json::{Value, json};
 
+/// What a registry makes of the answer for a path.
+type Lie = Arc<dyn Fn(&str, Answer) -> Answer + Send + Sync>;
+
 const REPOSITORY: &str = "team/trust";
 
 fn place(host: &str) -> TrustPlace {
@@ -385,7 +388,7 @@ fn a_registry_that_lies_is_refused_and_one_that_says_nothing_is_no_verdict() {
     user.good(&["init", &other, "--keys-as", "o"]);
     let others = get(registry.host(), &format!("{manifests}other")).2;
 
-    let lie = |user: &User, name: &str, answer: Arc<dyn Fn(&str, Answer) -> Answer + Send + Sync>| {
+    let lie = |user: &User, name: &str, answer: Lie| {
         let upstream = registry.host().to_owned();
         let server = Server::start(move |_, request| answer(&request.path, pass(&upstream, &request.path)));
         let place = format!("oci://{}/{REPOSITORY}", server.host());
@@ -404,7 +407,7 @@ fn a_registry_that_lies_is_refused_and_one_that_says_nothing_is_no_verdict() {
         assert_eq!(exit, 1, "{json}");
         json["refusals"][0]["code"].as_str().unwrap().to_owned()
     };
-    let instead = |tag: &str, bytes: &[u8]| -> Arc<dyn Fn(&str, Answer) -> Answer + Send + Sync> {
+    let instead = |tag: &str, bytes: &[u8]| -> Lie {
         let (tag, bytes) = (tag.to_owned(), bytes.to_vec());
         Arc::new(move |path, answer| match path == tag {
             true => Answer {
@@ -429,28 +432,27 @@ fn a_registry_that_lies_is_refused_and_one_that_says_nothing_is_no_verdict() {
         "another root of the same version"
     );
 
-    let swapped: Arc<dyn Fn(&str, Answer) -> Answer + Send + Sync> = Arc::new(|path, mut answer| {
+    let swapped: Lie = Arc::new(|path, mut answer| {
         if path.contains("/blobs/") {
             answer.body.reverse();
         }
         answer
     });
     assert_eq!(code(lie(&user, "a", swapped)), "DIGEST_MISMATCH");
-    let longer: Arc<dyn Fn(&str, Answer) -> Answer + Send + Sync> = Arc::new(|path, mut answer| {
+    let longer: Lie = Arc::new(|path, mut answer| {
         if path.contains("/blobs/") {
             answer.body.extend_from_slice(&[0; 4096]);
         }
         answer
     });
     assert_eq!(code(lie(&user, "a", longer)), "DIGEST_MISMATCH");
-    let endless: Arc<dyn Fn(&str, Answer) -> Answer + Send + Sync> =
-        Arc::new(|path, answer| match path.contains("/manifests/") {
-            true => Answer {
-                body: vec![b' '; 5 << 20],
-                ..answer
-            },
-            false => answer,
-        });
+    let endless: Lie = Arc::new(|path, answer| match path.contains("/manifests/") {
+        true => Answer {
+            body: vec![b' '; 5 << 20],
+            ..answer
+        },
+        false => answer,
+    });
     assert_eq!(code(lie(&user, "a", endless)), "MALFORMED");
     for nonsense in [
         &b"{}"[..],
@@ -464,13 +466,11 @@ fn a_registry_that_lies_is_refused_and_one_that_says_nothing_is_no_verdict() {
         let (exit, json) = lie(&user, "a", Arc::new(move |_, _| Answer::status(status)));
         assert_eq!((exit, &json["verdict"]), (3, &json!("unavailable")), "{status}: {json}");
     }
-    let page: Arc<dyn Fn(&str, Answer) -> Answer + Send + Sync> =
-        Arc::new(|_, _| Answer::ok("<html>welcome to this hotel</html>").with("Content-Type", "text/html"));
+    let page: Lie = Arc::new(|_, _| Answer::ok("<html>welcome to this hotel</html>").with("Content-Type", "text/html"));
     assert_eq!(lie(&user, "a", page).0, 3);
-    let missing: Arc<dyn Fn(&str, Answer) -> Answer + Send + Sync> =
-        Arc::new(|path, answer| match path.contains("/blobs/") {
-            true => Answer::status(404),
-            false => answer,
-        });
+    let missing: Lie = Arc::new(|path, answer| match path.contains("/blobs/") {
+        true => Answer::status(404),
+        false => answer,
+    });
     assert_eq!(lie(&user, "a", missing).0, 3);
 }
