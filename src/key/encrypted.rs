@@ -103,19 +103,32 @@ impl SigningKey {
     }
 }
 
-/// Decrypts an encrypted private key in PEM, within bounds of memory and time; what comes out may be nonsense.
-pub(super) fn decrypt(pem: &str, passphrase: &Passphrase) -> Result<SecretDocument, KeyError> {
-    decrypt_der(from_pem(pem)?.as_bytes(), passphrase)
-}
-
 /// Opens an `EncryptedPrivateKeyInfo` (RFC 5958, section 3) in DER.
 pub(super) fn open_der(der: &[u8], passphrase: &Passphrase) -> Result<SigningKey, KeyError> {
     let plain = decrypt_der(der, passphrase)?;
+    let opened = SigningKey::from_pkcs8_der(plain.as_bytes());
+    let opened = opened.or_else(|_| SigningKey::from_pkcs8_der(&as_version_1(plain.as_bytes())));
     // CBC without authentication: a wrong passphrase shows itself here as nonsense.
-    SigningKey::from_pkcs8_der(plain.as_bytes()).map_err(|error| match error {
+    opened.map_err(|error| match error {
         KeyError::Form { .. } => KeyError::Passphrase,
         other => other,
     })
+}
+
+/// Calls a `PrivateKeyInfo` version 1, which has no public key in the place where version 2 must have one (RFC 5958): Notary writes
+/// version 2 without.
+fn as_version_1(der: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut der = Zeroizing::new(der.to_vec());
+    // The sequence's length takes one byte, or more, which the first then says.
+    let at = match der.get(1) {
+        Some(0x81) => 3,
+        Some(0x82) => 4,
+        _ => 2,
+    };
+    if let Some([2, 1, version]) = der.get_mut(at..at + 3) {
+        *version = 0;
+    }
+    der
 }
 
 fn from_pem(pem: &str) -> Result<SecretDocument, KeyError> {

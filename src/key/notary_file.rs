@@ -11,11 +11,8 @@ use pkcs8::der::pem::LineEnding;
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::{EncryptionScheme as Cipher, Kdf, Parameters, Pbkdf2Params, Pbkdf2Prf, Salt};
 
-use zeroize::Zeroizing;
-
-use super::encrypted::decrypt;
+use super::file::KeyFile;
 use super::{KeyError, Passphrase, SigningKey};
-use crate::limit;
 
 const PEM_LABEL: &str = "ENCRYPTED PRIVATE KEY";
 
@@ -32,16 +29,13 @@ pub struct NotaryKeyInfo {
 }
 
 impl NotaryKeyInfo {
-    /// Reads the headers of a key file.
+    /// Reads the headers of a key file; what is none has none.
     pub fn read(text: &str) -> Self {
-        let header = |name: &str| {
-            let lines = text.lines().skip(1).take_while(|line| !line.is_empty());
-            let mut found = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-            found.next().map(str::to_owned)
-        };
+        let file = KeyFile::parse(text).ok();
+        let header = |of: fn(&KeyFile) -> Option<&str>| file.as_ref().and_then(of).map(str::to_owned);
         Self {
-            role: header("role").unwrap_or_default(),
-            gun: header("gun"),
+            role: header(KeyFile::role).unwrap_or_default(),
+            gun: header(KeyFile::gun),
         }
     }
 }
@@ -98,37 +92,8 @@ impl SigningKey {
     /// # Errors
     /// As [`SigningKey::from_encrypted_pem`].
     pub fn from_notary_pem(text: &str, passphrase: &Passphrase) -> Result<Self, KeyError> {
-        if text.len() > limit::KEY_FILE_BYTES {
-            return Err(KeyError::Form {
-                expected: "a Notary key file",
-                found: "one that is longer than any supported key".to_owned(),
-            });
-        }
-        // Base64 has no colon; headers have one.
-        let lines = text.lines().filter(|line| !line.contains(':') && !line.is_empty());
-        let pem: Vec<_> = lines.collect();
-        let plain = decrypt(&pem.join("\n"), passphrase)?;
-        Self::from_pkcs8_der(&as_version_1(plain.as_bytes())).map_err(|error| match error {
-            KeyError::Form { .. } => KeyError::Passphrase,
-            other => other,
-        })
+        KeyFile::parse(text)?.open(Some(passphrase))
     }
-}
-
-/// Calls a `PrivateKeyInfo` version 1, which has no public key in the place where version 2 must have one (RFC 5958): Notary writes
-/// version 2 without.
-fn as_version_1(der: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut der = Zeroizing::new(der.to_vec());
-    // The sequence's length takes one byte, or more, which the first then says.
-    let at = match der.get(1) {
-        Some(0x81) => 3,
-        Some(0x82) => 4,
-        _ => 2,
-    };
-    if let Some([2, 1, version]) = der.get_mut(at..at + 3) {
-        *version = 0;
-    }
-    der
 }
 
 #[cfg(test)]
