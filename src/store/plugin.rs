@@ -8,7 +8,6 @@ use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -136,11 +135,12 @@ fn ask<T: for<'de> Deserialize<'de>>(key: &PluginKey, operation: &str, mut quest
 
 /// Waits for the program's end; tells whether it was a success.
 fn wait(child: &mut Child) -> Result<bool, String> {
-    let start = Instant::now();
+    let mut looks = limit::PLUGIN_PATIENCE.as_millis() / limit::PLUGIN_POLL.as_millis().max(1);
     loop {
+        looks = looks.saturating_sub(1);
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status.success()),
-            Ok(None) if start.elapsed() < limit::PLUGIN_PATIENCE => thread::sleep(limit::PLUGIN_POLL),
+            Ok(None) if looks > 0 => thread::sleep(limit::PLUGIN_POLL),
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -293,7 +293,7 @@ fn a_roots_certificate_is_for_its_collection_and_in_its_time() {
     let cases = [
         (
             Key::root("example.com/other", now().plus(DAY)),
-            "a certificate for example.com/golden/app",
+            "a leaf certificate for example.com/golden/app",
         ),
         (Key::root(GUN, now().plus(-1)), "is good from"),
         (raw, "a certificate for"),
