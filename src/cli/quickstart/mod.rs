@@ -166,6 +166,8 @@ fn tamper(journal: &mut Journal, dir: &Path) -> Result<(), Failure> {
         "policy.yml",
         "--out",
         "evil-out",
+        "--epoch",
+        "1",
         "node.yml",
     ];
     let refused = journal.must_refuse("build with the tampered component", &build)?;
