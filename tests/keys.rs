@@ -5,14 +5,16 @@
 mod common;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use common::node::{NOW, Node};
+use common::token::{PIN, Token};
 use serde_json::Value;
 
 const PASSPHRASE: &str = "correct horse";
-const PIN: &str = "1234-secret";
 
 /// One user, with whatever tools write keys.
 struct Home {
@@ -69,6 +71,12 @@ impl Home {
         self.tool("openssl", &arguments.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// Puts the plugin where its keys are.
+    fn plugin(&self) {
+        fs::write(self.path("signer"), PLUGIN).unwrap();
+        fs::set_permissions(self.path("signer"), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     fn public_of(&self, key: &str) -> String {
         let exported = self.good(&["key", "export-public", key]);
         exported["public"].as_str().unwrap().to_owned()
@@ -92,52 +100,11 @@ fn json(command: &mut Command, expected: i32) -> Value {
     }
 }
 
-/// Debian's library of SoftHSM; where it lies depends on the architecture.
-fn softhsm() -> PathBuf {
-    let places = ["/usr/lib/softhsm/libsofthsm2.so"].map(PathBuf::from).into_iter();
-    let libraries = fs::read_dir("/usr/lib").unwrap().flatten();
-    let places = places.chain(libraries.map(|dir| dir.path().join("softhsm/libsofthsm2.so")));
-    let found = places.into_iter().find(|path| path.exists());
-    found.expect("SoftHSM is not installed: sudo apt-get install softhsm2")
-}
-
-/// Makes a token with a key of each kind: `p256`, `rsa`, `ed25519`, `p384`.
-fn token(home: &Home) -> impl Fn(&str) -> String + use<> {
-    fs::create_dir(home.path("tokens")).unwrap();
-    let config = format!("directories.tokendir = {}\n", home.text("tokens"));
-    fs::write(home.path("softhsm2.conf"), config).unwrap();
-    let util = |arguments: &[&str]| home.tool("softhsm2-util", arguments);
-    util(&[
-        "--init-token",
-        "--free",
-        "--label",
-        "my token",
-        "--so-pin",
-        "5678",
-        "--pin",
-        PIN,
-    ]);
-    let kinds = [
-        ("p256", "EC -pkeyopt ec_paramgen_curve:P-256"),
-        ("p384", "EC -pkeyopt ec_paramgen_curve:P-384"),
-        ("rsa", "RSA -pkeyopt rsa_keygen_bits:2048"),
-        ("ed25519", "ED25519"),
-    ];
-    for (number, (name, kind)) in kinds.iter().enumerate() {
-        home.openssl(&format!("genpkey -algorithm {kind} -out {name}.p8"));
-        let (file, id) = (format!("{name}.p8"), format!("0{}", number + 1));
-        util(&[
-            "--import", &file, "--token", "my token", "--label", name, "--id", &id, "--pin", PIN,
-        ]);
-    }
-    let module = softhsm();
-    move |name| format!("pkcs11:token=my%20token;object={name}?module-path={}", module.display())
-}
-
 #[test]
 fn a_collection_whose_keys_lie_in_a_token_lives_its_whole_life() {
     let home = Home::new();
-    let key = token(&home);
+    let token = Token::with_keys(home.dir.path());
+    let key = |name: &str| token.key(name);
     let spec = |role: &str, name: &str| format!("{role}={}", key(name));
     let specs = [
         spec("root", "p256"),
@@ -183,13 +150,101 @@ fn a_collection_whose_keys_lie_in_a_token_lives_its_whole_life() {
     // A token without the key is "could not find out".
     let gone = format!("root={}", key("p256").replace("p256", "gone"));
     json(&mut home.command(&["init", "d", "--key", &gone]), 3);
+
+    // Other keys of the token take over; whoever pins the first root goes on.
+    for (name, kind) in [
+        ("root-2", "p256"),
+        ("targets-2", "rsa"),
+        ("team", "ed25519"),
+        ("targets-3", "p384"),
+    ] {
+        token.add(name, kind);
+    }
+    let id_of = |name: &str| home.good(&["key", "export-public", &key(name)])["keyid"].clone();
+    for (role, old, new) in [("root", "p256", "root-2"), ("targets", "rsa", "targets-2")] {
+        let rotated = home.good(&["rotate", role, "--key", &key(new)]);
+        assert_eq!(rotated["before"], serde_json::json!([id_of(old)]));
+        assert_eq!(rotated["keys"], serde_json::json!([id_of(new)]));
+        home.good(&["verify", "--file", &file, "files/f"]);
+    }
+    home.good(&["renew", "root"]);
+    // Back to the first key: where it is, is known already.
+    home.good(&["rotate", "root", "--key", &key("p256")]);
+    home.good(&["rotate", "root", "--key", &key("root-2")]);
+
+    // A role below targets, and a change that is staged, signed and published.
+    home.good(&["delegate", "add", "team", "team/*", "--key", &key("team")]);
+    home.good(&["sign", "--role", "team", "--file", &file, "--name", "team/f"]);
+    home.good(&["verify", "--file", &file, "team/f"]);
+    let draft = home.text("draft.json");
+    home.good(&["stage", &draft, "sign", "--file", &file, "--name", "files/g"]);
+    assert_eq!(
+        home.command(&["lookup", "files/g"]).output().unwrap().status.code(),
+        Some(1)
+    );
+    home.good(&["publish", &draft]);
+    home.good(&["verify", "--file", &file, "files/g"]);
+
+    // Revoked keys are replaced by others of the token, which sign the rest again.
+    let lost = id_of("targets-2");
+    let lost = lost.as_str().unwrap();
+    let same = home
+        .command(&["revoke", lost, "--key", &key("targets-2"), "--yes"])
+        .output()
+        .unwrap();
+    assert_eq!(same.status.code(), Some(2));
+    let revoked = home.good(&["revoke", lost, "--key", &key("targets-3"), "--yes"]);
+    assert_eq!(revoked["noLongerTrusted"], serde_json::json!([]));
+    assert_eq!(revoked["signedAgain"], serde_json::json!(["files/f", "files/g"]));
+    for name in ["files/f", "files/g", "team/f"] {
+        home.good(&["verify", "--file", &file, name]);
+    }
+    let lost = id_of("team");
+    home.good(&["revoke", lost.as_str().unwrap(), "--key", &key("ed25519"), "--yes"]);
+    home.good(&["verify", "--file", &file, "team/f"]);
+    home.good(&["doctor"]);
+    // No private key has left the token.
+    let kept = fs::read_dir(home.path("keys/c"))
+        .unwrap()
+        .flatten()
+        .filter(|dir| dir.path().is_dir());
+    let kept = kept.flat_map(|role| fs::read_dir(role.path()).unwrap().flatten());
+    let files: Vec<_> = kept
+        .map(|file| file.path())
+        .filter(|file| file.extension().unwrap() == "pem")
+        .collect();
+    assert!(
+        files.iter().all(|file| file.parent().unwrap().ends_with("seal")),
+        "{files:?}"
+    );
+}
+
+#[test]
+fn a_secret_from_a_pipe_does_for_all_that_one_command_opens() {
+    let home = Home::new();
+    home.good(&["init", "c"]);
+    let mut command = home.command(&["rotate", "targets", "--algorithm", "p384", "--passphrase-fd", "0"]);
+    command.env_remove("IMGKIT_PASSPHRASE");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{PASSPHRASE}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let rotated: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let id = rotated["result"]["keys"][0].as_str().unwrap();
+    let key = home.good(&["key", "export-public", id])["key"].to_string();
+    assert!(key.contains("ecdsa-sha2-nistp384"), "{key}");
+    let idle = home
+        .command(&["rotate", "targets", "--algorithm", "p384", "--key", "k.pem"])
+        .output()
+        .unwrap();
+    assert_eq!(idle.status.code(), Some(2));
 }
 
 #[test]
 fn a_pin_comes_from_a_descriptor() {
     let home = Home::new();
-    let key = token(&home);
-    let mut command = home.command(&["key", "export-public", &key("p256"), "--pin-fd", "3"]);
+    let token = Token::with_keys(home.dir.path());
+    let mut command = home.command(&["key", "export-public", &token.key("p256"), "--pin-fd", "3"]);
     command.env_remove("IMGKIT_PKCS11_PIN");
     fs::write(home.path("pin"), format!("{PIN}\n")).unwrap();
     let mut shell = common::behind(
@@ -227,8 +282,7 @@ else:
 #[test]
 fn a_plugin_signs_and_is_not_believed() {
     let home = Home::new();
-    fs::write(home.path("signer"), PLUGIN).unwrap();
-    fs::set_permissions(home.path("signer"), fs::Permissions::from_mode(0o755)).unwrap();
+    home.plugin();
     home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out a.p8");
     home.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out b.p8");
     let key = |role: &str, name: &str| format!("{role}=plugin:{}:{name}", home.text("signer"));
@@ -241,6 +295,65 @@ fn a_plugin_signs_and_is_not_believed() {
     assert!(refused.to_string().contains("not good"), "{refused}");
     let refused = json(&mut home.command(&["init", "d", "--key", &key("root", "none")]), 3);
     assert!(refused.to_string().contains("there is no key none"), "{refused}");
+}
+
+#[test]
+fn images_are_sealed_by_keys_in_a_token_or_behind_a_program() {
+    let (node, home) = (Node::new(), Home::new());
+    let token = Token::with_keys(home.dir.path());
+    home.plugin();
+    home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out a.p8");
+    let behind = format!("plugin:{}:a", home.text("signer"));
+    let run = |arguments: &[&str]| {
+        let mut command = node.command(arguments);
+        command
+            .env("SOFTHSM2_CONF", token.config())
+            .env("IMGKIT_PKCS11_PIN", PIN);
+        command
+    };
+    for (number, key) in [token.key("p256"), token.key("ed25519"), behind].iter().enumerate() {
+        json(&mut run(&["trust", "rotate", "seal", "--key", key, "--at", NOW]), 0);
+        // No file is opened, so no passphrase is needed.
+        let (once, twice) = (format!("once{number}"), format!("twice{number}"));
+        let build = Node::build_args(&once, &["--format", "raw-bios", "--seal-key", key]);
+        json(run(&build).env_remove("IMGKIT_PASSPHRASE"), 0);
+        assert_eq!(node.verify(&format!("{once}/node-bios.img")).code, 0, "{key}");
+        let build = Node::build_args(&twice, &["--format", "raw-bios", "--seal-request", "request"]);
+        json(&mut run(&build), 0);
+        let sign = ["seal", "sign", "--seal-key", key, "request"];
+        json(run(&sign).env_remove("IMGKIT_PASSPHRASE"), 0);
+        let image = format!("{twice}/node-bios.img");
+        assert_eq!(node.verify(&image).code, 1, "not sealed yet");
+        node.good(&["seal", "attach", &image, "request.sig"]);
+        assert_eq!(node.verify(&image).code, 0, "{key}");
+    }
+    // What the key directory keeps of such a key names it as well.
+    let kept = fs::read_dir(node.path("keys/platform/seal")).unwrap().flatten();
+    let kept: Vec<_> = kept
+        .map(|file| file.path().display().to_string())
+        .filter(|file| file.ends_with(".json"))
+        .collect();
+    assert_eq!(kept.len(), 3);
+    json(&mut run(&["seal", "sign", "--seal-key", &kept[0], "request"]), 0);
+    // The token's keys no longer seal: the role has another.
+    let old = token.key("p256");
+    let old = Node::build_args("old", &["--format", "raw-bios", "--seal-key", &old]);
+    let refused = json(&mut run(&old), 1);
+    assert!(
+        refused.to_string().contains("REVOKED") || refused.to_string().contains("WRONG_KEY"),
+        "{refused}"
+    );
+    // A public key, and one that is yet to be made, seal nothing.
+    fs::write(home.path("a.pub"), home.openssl("pkey -in a.p8 -pubout")).unwrap();
+    let refused = json(
+        &mut run(&["seal", "sign", "--seal-key", &home.text("a.pub"), "request"]),
+        2,
+    );
+    assert!(refused.to_string().contains("public key"), "{refused}");
+    let made = run(&["seal", "sign", "--seal-key", "generate:p256", "request"])
+        .output()
+        .unwrap();
+    assert_eq!(made.status.code(), Some(2));
 }
 
 #[test]

@@ -336,6 +336,44 @@ fn a_root_is_made_with_keys_that_are_offline() {
 }
 
 #[test]
+fn a_private_key_in_place_of_a_revoked_one_signs_the_rest_again() {
+    let home = Home::new(&["--role", "team=team/*"]);
+    home.sign("team/a", "a", &["--role", "team"]);
+    home.sign("spec/b", "b", &[]);
+    for (role, name) in [("team", "team/a"), ("targets", "spec/b")] {
+        let file = home.text(&format!("new-{role}.pem"));
+        home.good(&["key", "generate", &file]);
+        let lost = home.key_id(role);
+        let (code, asked) = home.run(&["revoke", &lost, "--key", &file]);
+        let said = asked["error"]["problem"].as_str().unwrap();
+        assert!(code == 2 && said.contains(&format!("signed again: {name}")), "{said}");
+        let revoked = home.good(&["revoke", &lost, "--key", &file, "--yes"]);
+        let expected = (&json!([]), &json!([name]));
+        assert_eq!((&revoked["noLongerTrusted"], &revoked["signedAgain"]), expected);
+        assert_eq!(home.signer_of(name), role);
+        let kept = fs::read_dir(home.path("keys/c").join(role)).unwrap().count();
+        assert_eq!(kept, 2, "the new key is kept beside the old one");
+    }
+    // The revoked key itself, in a file that was kept, is no replacement.
+    let signed = home.good(&["lookup", "spec/b"]);
+    let last = signed["evidence"]["keys"][0].as_str().unwrap();
+    for key in ["new-targets.pem", &format!("keys/c/targets/{last}.pem")] {
+        let (code, refused) = home.run(&["revoke", last, "--key", &home.text(key), "--yes"]);
+        let text = refused.to_string();
+        assert!(code == 2 && text.contains("the one that is revoked"), "{text}");
+    }
+    // The public half of another can be trusted, but signs nothing here.
+    home.good(&["key", "generate", &home.text("third.pem")]);
+    let public = home.text("third.pub");
+    let (code, refused) = home.run(&["revoke", last, "--key", &public, "--yes"]);
+    assert!(code == 2 && refused.to_string().contains("0 are here"), "{refused}");
+    let signed = home.good(&["lookup", "team/a"]);
+    let last = signed["evidence"]["keys"][0].as_str().unwrap();
+    let revoked = home.good(&["revoke", last, "--key", &public, "--yes"]);
+    assert_eq!(revoked["noLongerTrusted"], json!(["team/a"]));
+}
+
+#[test]
 fn a_lost_key_is_taken_from_every_role_after_saying_what_that_means() {
     let home = Home::new(&["--role", "team=team/*", "--threshold", "team=1/2"]);
     home.sign("team/a", "a", &["--role", "team"]);

@@ -11,19 +11,18 @@ use serde_json::json;
 use super::judge::{self, TrustDirOption};
 use super::passphrase::PassphraseOptions;
 use super::seal::{Requests, write_requests};
+use super::seal_key::SealKey;
 use super::store::{Bar, StoreOptions, host_platform, registry};
 use super::{Context, Report};
 use crate::build::{self, Built, Format, Judge, Lock, Request};
 use crate::config::spec::Spec;
 use crate::failure::Failure;
 use crate::format::segment;
-use crate::key::Signer;
 use crate::limit;
 use crate::oci::Platform;
 use crate::policy::Policy;
 use crate::store::derived::Derived;
 use crate::store::file::{NewFile, make_dir, read_limited};
-use crate::store::key_store::open_key;
 use crate::store::{Resolver, Source};
 use crate::time::Time;
 use crate::verify::Anchors;
@@ -64,9 +63,9 @@ pub(super) struct Build {
     /// Use the digests and the time of this lock file [default with no value: the specification's name, ending in .lock]
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     locked: Option<Option<PathBuf>>,
-    /// Seal with the private key in this file
-    #[arg(long, value_name = "FILE", conflicts_with = "seal_request")]
-    seal_key: Option<PathBuf>,
+    /// Seal with this private key: FILE, pkcs11:URI or plugin:COMMAND:KEYNAME
+    #[arg(long, value_name = "KEY", conflicts_with = "seal_request")]
+    seal_key: Option<SealKey>,
     /// Write what has to be sealed to this file, for `imgkit seal sign` on another machine
     #[arg(long, value_name = "FILE")]
     seal_request: Option<PathBuf>,
@@ -105,10 +104,8 @@ impl Build {
         let pins = policy.as_ref().map(|(_, pins)| pins.clone()).unwrap_or_default();
         let anchors = self.trust.anchors(context, &pins)?;
         let judge = self.judge(policy.as_ref().map(|(policy, _)| policy), &anchors)?;
-        let seal_key = match &self.seal_key {
-            Some(path) => Some(open_key(path, &self.passphrase.existing(context)?)?),
-            None => None,
-        };
+        let seal_key = self.seal_key.as_ref();
+        let seal_key = seal_key.map(|key| key.open(context, &self.passphrase)).transpose()?;
         if seal_key.is_none() && self.seal_request.is_none() {
             context.say("note: without --seal-key or --seal-request the image has no seal, and nothing verifies it");
         }
@@ -135,7 +132,7 @@ impl Build {
             at,
             platform: &platform,
             judge,
-            seal_key: seal_key.as_ref().map(|key| key as &dyn Signer),
+            seal_key: seal_key.as_deref(),
             formats: &self.format,
             level: self.level,
             out: &self.out,
@@ -190,7 +187,7 @@ impl Build {
             return needs("it needs a lock file: `imgkit lock NODE.YML`, then --locked");
         }
         if self.seal_key.is_none() && self.seal_request.is_none() {
-            return needs("it needs a seal: --seal-key FILE or --seal-request FILE");
+            return needs("it needs a seal: --seal-key KEY or --seal-request FILE");
         }
         if (at.unix() - now.unix()).abs() > RELEASE_TOLERANCE {
             return needs(&format!(

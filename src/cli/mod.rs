@@ -17,6 +17,7 @@ mod quickstart;
 mod report;
 mod run;
 mod seal;
+mod seal_key;
 mod store;
 mod trust;
 mod tuf;

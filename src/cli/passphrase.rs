@@ -1,5 +1,6 @@
 //! Where a passphrase comes from: a file descriptor, the environment, or the terminal; never an argument.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ use crate::failure::Failure;
 use crate::key::Passphrase;
 use crate::limit;
 use crate::store::key_store::Secrets;
+
+/// What was read from descriptors: a pipe gives its line once, and one command may open keys several times.
+static LINES: Mutex<BTreeMap<u32, Zeroizing<String>>> = Mutex::new(BTreeMap::new());
 
 /// How the passphrase of private keys is given.
 #[derive(Clone, Debug, Args)]
@@ -164,6 +168,10 @@ fn make(text: Zeroizing<String>) -> Result<Passphrase, Failure> {
 }
 
 fn read_fd(number: u32) -> Result<Zeroizing<String>, Failure> {
+    let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(line) = lines.get(&number) {
+        return Ok(line.clone());
+    }
     let subject = format!("file descriptor {number}");
     let cannot = |error: std::io::Error| Failure::unavailable(&subject, format!("cannot read the passphrase: {error}"));
     let file = File::open(format!("/dev/fd/{number}")).map_err(cannot)?;
@@ -172,7 +180,9 @@ fn read_fd(number: u32) -> Result<Zeroizing<String>, Failure> {
     if read.map_err(cannot)? > limit::PASSPHRASE_BYTES {
         return Err(Failure::malformed(subject, "the passphrase is longer than 1024 bytes"));
     }
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+    let line = Zeroizing::new(text.lines().next().unwrap_or_default().to_owned());
+    lines.insert(number, line.clone());
+    Ok(line)
 }
 
 fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::disk::{DiskArg, DiskFormat, Opened};
 use super::passphrase::PassphraseOptions;
+use super::seal_key::SealKey;
 use super::{Context, Report};
 use crate::digest::Digest;
 use crate::disk::assembly::Patched;
@@ -23,7 +24,6 @@ use crate::key::{KeyId, TufKey};
 use crate::limit;
 use crate::seal::{Envelope, Sealed, Statement};
 use crate::store::file::{NewFile, read_limited};
-use crate::store::key_store::open_key;
 use crate::verify::disk::read_seal;
 
 const VERSION: u32 = 1;
@@ -40,16 +40,16 @@ enum Action {
     /// Put signatures into an image's seal
     Attach(Attach),
     /// Sign a seal request, on the machine that holds the key
-    Sign(Sign),
+    Sign(Box<Sign>),
 }
 
 #[derive(Debug, Args)]
 struct Sign {
     /// The request that `build --seal-request` wrote
     request: PathBuf,
-    /// The private key
-    #[arg(long, value_name = "FILE")]
-    seal_key: PathBuf,
+    /// The private key: FILE, pkcs11:URI or plugin:COMMAND:KEYNAME
+    #[arg(long, value_name = "KEY")]
+    seal_key: SealKey,
     /// The signature [default: the request's name with .sig behind it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -177,11 +177,11 @@ impl Sign {
                 let _ = writeln!(text, "  {} {}", subject.name, json!(subject.digest));
             }
         }
-        let key = open_key(&self.seal_key, &self.passphrase.existing(context)?)?;
+        let key = self.seal_key.open(context, &self.passphrase)?;
         let sign = |(payload, _): (Vec<u8>, Statement)| {
             let digest = Digest::sha256(&payload);
-            let signature = crate::build::sign(&key, &Envelope::unsigned(payload));
-            let signature = signature.map_err(|error| Failure::unavailable(self.seal_key.display(), error))?;
+            let signature = crate::build::sign(key.as_ref(), &Envelope::unsigned(payload));
+            let signature = signature.map_err(|error| Failure::unavailable(&self.seal_key, error))?;
             Ok(Signed {
                 payload: digest,
                 key: key.tuf_key().to_json().clone(),

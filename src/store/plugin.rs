@@ -91,6 +91,7 @@ fn ask<T: for<'de> Deserialize<'de>>(key: &PluginKey, operation: &str, mut quest
     let mut child = Command::new(key.command())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .env_remove("IMGKIT_NEW_PASSPHRASE")
         .env_remove("IMGKIT_PASSPHRASE")
         .env_remove("IMGKIT_PKCS11_PIN")
         .spawn()

@@ -16,6 +16,7 @@ pub mod places;
 pub mod registry;
 pub mod serve;
 pub mod server;
+pub mod token;
 pub mod users;
 
 use std::path::{Path, PathBuf};

@@ -8,38 +8,54 @@ use super::TrustOptions;
 use crate::cli::Context;
 use crate::failure::Failure;
 use crate::key::{Algorithm, KeySpec, TufKey};
-use crate::store::key_store::NewKey;
+use crate::store::KeyStore;
+use crate::store::key_store::{NewKey, Secrets};
 use crate::trust::edit::RoleSpec;
 
 /// The keys that a role gets.
 #[derive(Debug, Args)]
 pub(super) struct ChosenKeys {
     /// A key that the role gets: FILE.pem (a private key, which is copied into the key directory; or a public key, whose owner
-    /// signs elsewhere) or generate:ALGORITHM; may be repeated
+    /// signs elsewhere), generate:ALGORITHM, pkcs11:URI or plugin:COMMAND:KEYNAME; may be repeated
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<KeySpec>,
     /// How many new keys are made here for it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     new: Option<u8>,
+    /// The algorithm of new keys: ed25519, p256, p384, rsa3072 or rsa4096 [default: ed25519]
+    #[arg(long, value_name = "NAME")]
+    algorithm: Option<Algorithm>,
 }
 
 impl ChosenKeys {
-    /// Tells whether any were named.
+    /// Tells whether anything was said of them.
     pub(super) fn any(&self) -> bool {
-        !self.keys.is_empty() || self.new.is_some()
+        !self.keys.is_empty() || self.new.is_some() || self.algorithm.is_some()
     }
 
-    /// Returns how many keys were named by their files, and how many are to be made here.
-    pub(super) fn count(&self) -> (usize, usize) {
-        let made = self
-            .keys
-            .iter()
-            .filter(|key| matches!(key, KeySpec::Generate(_)))
-            .count();
-        (self.keys.len() - made, made + usize::from(self.new.unwrap_or(0)))
+    /// Opens the keys that were named, where they are; where nothing was named, `usual` new ones will be made.
+    pub(super) fn open(&self, secrets: &dyn Secrets, usual: usize) -> Result<OpenKeys, Failure> {
+        let new = match (self.new, self.keys.is_empty()) {
+            (Some(new), _) => usize::from(new),
+            (None, true) => usual,
+            (None, false) => 0,
+        };
+        if new == 0 && self.algorithm.is_some() {
+            let problem = "it is for new keys, and none is to be made; say how many with --new N";
+            return Err(Failure::malformed("--algorithm", problem));
+        }
+        let mut named = Vec::new();
+        let mut made = vec![self.algorithm.unwrap_or_default(); new];
+        for spec in &self.keys {
+            match spec {
+                KeySpec::Generate(algorithm) => made.push(*algorithm),
+                _ => named.push(NewKey::of(spec, secrets)?),
+            }
+        }
+        Ok(OpenKeys { named, made })
     }
 
-    /// Reads and makes the keys; where none were named, makes `usual` of them. New private keys are kept for `role`.
+    /// Opens and makes the keys of `role`, and keeps those whose private half is at hand.
     pub(super) fn get(
         &self,
         context: &Context,
@@ -48,24 +64,9 @@ impl ChosenKeys {
         role: &str,
         usual: usize,
     ) -> Result<Vec<TufKey>, Failure> {
-        let new = match (self.new, self.any()) {
-            (Some(new), _) => usize::from(new),
-            (None, true) => 0,
-            (None, false) => usual,
-        };
-        let mut specs = self.keys.clone();
-        specs.resize(specs.len() + new, KeySpec::Generate(Algorithm::default()));
         let secrets = options.secrets(context);
-        let store = options.keys(context)?;
-        let mut keys = Vec::new();
-        for spec in &specs {
-            let key = NewKey::of(spec, &secrets)?;
-            if let Some(file) = store.keep(collection, role, &key, &secrets)? {
-                context.say(&format!("kept a key of {role}: {}", file.display()));
-            }
-            keys.push(key.tuf_key().clone());
-        }
-        Ok(keys)
+        let keys = self.open(&secrets, usual)?;
+        keys.keep(context, &options.keys(context)?, collection, role, &secrets)
     }
 
     /// Makes a role's keys and threshold; without a threshold the present one stays, as far as there are keys.
@@ -75,6 +76,54 @@ impl ChosenKeys {
             threshold: threshold.unwrap_or(present.min(count).max(1)),
             keys,
         }
+    }
+}
+
+/// Keys that were named, opened, and those that are yet to be made.
+#[derive(Debug)]
+pub(super) struct OpenKeys {
+    named: Vec<NewKey>,
+    made: Vec<Algorithm>,
+}
+
+impl OpenKeys {
+    /// Returns the keys that were named.
+    pub(super) fn named(&self) -> impl Iterator<Item = &TufKey> {
+        self.named.iter().map(NewKey::tuf_key)
+    }
+
+    /// Returns how many keys they are.
+    pub(super) fn count(&self) -> usize {
+        self.named.len() + self.made.len()
+    }
+
+    /// Returns how many of them can sign here; the others are in somebody else's hands.
+    pub(super) fn here(&self) -> usize {
+        self.named.iter().filter(|key| key.signer().is_some()).count() + self.made.len()
+    }
+
+    /// Makes what is to be made, keeps for `role` what can sign, and returns the public halves.
+    pub(super) fn keep(
+        &self,
+        context: &Context,
+        store: &KeyStore,
+        collection: &str,
+        role: &str,
+        secrets: &dyn Secrets,
+    ) -> Result<Vec<TufKey>, Failure> {
+        let made = self
+            .made
+            .iter()
+            .map(|algorithm| NewKey::of(&KeySpec::Generate(*algorithm), secrets));
+        let made: Vec<_> = made.collect::<Result<_, _>>()?;
+        let mut keys = Vec::new();
+        for key in self.named.iter().chain(&made) {
+            if let Some(file) = store.keep(collection, role, key, secrets)? {
+                context.say(&format!("kept a key of {role}: {}", file.display()));
+            }
+            keys.push(key.tuf_key().clone());
+        }
+        Ok(keys)
     }
 }
 

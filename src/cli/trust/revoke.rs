@@ -7,11 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::TrustOptions;
-use super::chosen::{ChosenKeys, confirm};
+use super::chosen::{ChosenKeys, OpenKeys, confirm};
 use super::signer::find_key;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::{KeyId, TufKey};
+use crate::store::KeyStore;
 use crate::trust::edit::{Collection, RoleInfo, RoleSpec};
 
 /// Takes a key from every role; says first what stops being trusted.
@@ -44,9 +45,12 @@ impl Revoke {
             .filter(|role| role.signs_as == role.name)
             .collect();
         let key = find_key(roles.iter().flat_map(|role| role.keys.keyids()), &self.key)?;
+        // Opened before anything is said: whether they can sign here is a part of it.
+        let (secrets, store) = (options.secrets(context), options.keys(context)?);
+        let replacement = self.replacement.open(&secrets, 0)?;
         let mut losses = Vec::new();
         for role in roles.into_iter().filter(|role| role.keys.keyids().contains(&key)) {
-            losses.push(self.loss(context, options, &place.keys, role, &key)?);
+            losses.push(loss(&store, &place.keys, role, &key, &replacement)?);
         }
         let mut text = format!("the key {key} is taken from:\n");
         let (mut stops, mut again) = (BTreeSet::new(), BTreeSet::new());
@@ -75,9 +79,8 @@ impl Revoke {
         for loss in &losses {
             let role = loss.role.name.as_str();
             let mut keys = loss.left.clone();
-            if self.replacement.any() {
-                keys.extend(self.replacement.get(context, options, &place.keys, role, 0)?);
-            }
+            let new = replacement.keep(context, &store, &place.keys, role, &secrets)?;
+            keys.extend(new.into_iter().filter(|new| !has(&loss.left, new)));
             let threshold = loss.role.keys.threshold();
             specs.push((role, RoleSpec { keys, threshold }, loss.again));
         }
@@ -92,58 +95,72 @@ impl Revoke {
         let json = json!({ "revoked": key, "roles": roles, "noLongerTrusted": stops, "signedAgain": again });
         Ok(Report::new(text, changed.json(json)))
     }
+}
 
-    /// Says what a role has left, and refuses what would leave it with fewer keys than must sign.
-    fn loss(
-        &self,
-        context: &Context,
-        options: &TrustOptions,
-        collection: &str,
-        role: RoleInfo,
-        key: &KeyId,
-    ) -> Result<Loss, Failure> {
-        let left: Vec<_> = role
-            .keys
-            .keys()
-            .values()
-            .filter(|other| other.id() != *key)
-            .cloned()
-            .collect();
-        let (public, new) = self.replacement.count();
-        let threshold = usize::try_from(role.keys.threshold()).unwrap_or(usize::MAX);
-        if left.len() + public + new < threshold {
-            let problem = format!(
-                "without the key {} the role would have {} keys, and {threshold} must sign; give it another with --new 1 or \
-                 --key FILE{}",
-                key.short(),
-                left.len() + public + new,
-                match role.by {
-                    Some(_) => format!(", or take the role away: imgkit trust delegate rm {}", role.name),
-                    None => String::new(),
-                }
-            );
-            return Err(Failure::malformed(format!("role {}", role.name), problem));
-        }
-        let mut here = new;
-        for key in &left {
-            here += usize::from(
-                options
-                    .keys(context)?
-                    .find(collection, &role.name, &key.id())?
-                    .is_some(),
-            );
-        }
-        let again = here >= threshold;
-        if !again && role.by.is_none() {
-            let problem = format!(
-                "{threshold} of its other keys must sign it again, and {here} are here; give it another with --new, or stage the \
-                 change: imgkit trust stage FILE rotate {}",
-                role.name
-            );
-            return Err(Failure::malformed(format!("role {}", role.name), problem));
-        }
-        Ok(Loss { role, left, again })
+/// Says what a role has left, and refuses what would leave it with fewer keys than must sign.
+fn loss(
+    store: &KeyStore,
+    collection: &str,
+    role: RoleInfo,
+    key: &KeyId,
+    replacement: &OpenKeys,
+) -> Result<Loss, Failure> {
+    let subject = format!("role {}", role.name);
+    let lost = role.keys.keys().get(key);
+    if replacement
+        .named()
+        .any(|new| lost.is_some_and(|lost| lost.public() == new.public()))
+    {
+        let problem = format!(
+            "its new key is the one that is revoked, {}; give another with --key or --new",
+            key.short()
+        );
+        return Err(Failure::malformed(subject, problem));
     }
+    let left: Vec<_> = role
+        .keys
+        .keys()
+        .values()
+        .filter(|other| other.id() != *key)
+        .cloned()
+        .collect();
+    // A key that the role has already counts once.
+    let twice = replacement.named().filter(|new| has(&left, new)).count();
+    let count = left.len() + replacement.count() - twice;
+    let threshold = usize::try_from(role.keys.threshold()).unwrap_or(usize::MAX);
+    if count < threshold {
+        let problem = format!(
+            "without the key {} the role would have {count} keys, and {threshold} must sign; give it another with --new 1 or \
+             --key KEY{}",
+            key.short(),
+            match role.by {
+                Some(_) => format!(", or take the role away: imgkit trust delegate rm {}", role.name),
+                None => String::new(),
+            }
+        );
+        return Err(Failure::malformed(subject, problem));
+    }
+    let mut here = replacement.here();
+    for key in left
+        .iter()
+        .filter(|key| replacement.named().all(|new| new.public() != key.public()))
+    {
+        here += usize::from(store.find(collection, &role.name, &key.id())?.is_some());
+    }
+    let again = here >= threshold;
+    if !again && role.by.is_none() {
+        let problem = format!(
+            "{threshold} of its other keys must sign it again, and {here} are here; give it another with --new, or a private key \
+             with --key, or stage the change: imgkit trust stage FILE rotate {}",
+            role.name
+        );
+        return Err(Failure::malformed(subject, problem));
+    }
+    Ok(Loss { role, left, again })
+}
+
+fn has(keys: &[TufKey], key: &TufKey) -> bool {
+    keys.iter().any(|other| other.public() == key.public())
 }
 
 /// Returns the names that a role signs, its bins and the roles below it included: they are reached through it alone.

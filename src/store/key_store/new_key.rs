@@ -94,6 +94,15 @@ impl NewKey {
             Kept::Elsewhere => None,
         }
     }
+
+    /// Turns it into what signs with it; nothing when somebody else holds it.
+    pub fn into_signer(self) -> Option<Box<dyn Signer>> {
+        match self.kept {
+            Kept::Private(key) => Some(key),
+            Kept::Behind(signer, _) => Some(signer),
+            Kept::Elsewhere => None,
+        }
+    }
 }
 
 impl From<SigningKey> for NewKey {
@@ -106,7 +115,8 @@ impl From<SigningKey> for NewKey {
 }
 
 impl KeyStore {
-    /// Keeps a role's key, or where it is, and returns the file; none when somebody else holds it.
+    /// Keeps a role's key, or where it is, and returns the file; none when somebody else holds it. One that is kept already
+    /// stays as it is, if it opens.
     ///
     /// # Errors
     /// As [`KeyStore::save`], and when there is no passphrase for it.
@@ -117,6 +127,11 @@ impl KeyStore {
         key: &NewKey,
         secrets: &dyn Secrets,
     ) -> Result<Option<PathBuf>, Failure> {
+        if !matches!(key.kept, Kept::Elsewhere)
+            && let Some(file) = self.find(collection, role, &key.key.id())?
+        {
+            return Self::open(&file, secrets).map(|_| Some(file));
+        }
         match &key.kept {
             Kept::Private(private) => {
                 let passphrase = secrets.new_passphrase()?;
@@ -153,6 +168,10 @@ mod tests {
             KeyStore::open(&again, &secrets).unwrap().public(),
             made.tuf_key().public()
         );
+        // A second time it stays as it is, if it opens.
+        assert_eq!(store.keep("c", "other", &made, &secrets).unwrap().unwrap(), again);
+        std::fs::write(&again, "damaged").unwrap();
+        assert!(store.keep("c", "other", &made, &secrets).is_err());
         let public = dir.path().join("public.pem");
         std::fs::write(&public, made.tuf_key().public().to_pem().unwrap()).unwrap();
         let named = NewKey::of(&KeySpec::File(public), &secrets).unwrap();
