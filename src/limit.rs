@@ -326,6 +326,9 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// Most bytes of collections that the Notary server keeps in memory: about 100,000 small ones.
 pub const SERVER_CACHE_BYTES: usize = 64 << 20;
 
+/// Most keys in a PKCS#11 token whose places a server remembers: a few hundred bytes each.
+pub const TOKEN_KEYS_IN_MEMORY: usize = 4096;
+
 /// From which size on files are compressed for those who take it: smaller ones are mostly hashes, and fit one packet.
 pub const GZIP_FROM_BYTES: usize = 1024;
 

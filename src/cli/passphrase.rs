@@ -103,7 +103,8 @@ impl PassphraseOptions {
         self.passphrase_fd.is_some()
     }
 
-    fn given(&self, context: &Context) -> Result<Option<Passphrase>, Failure> {
+    /// Returns the passphrase that was given by a descriptor or the environment, if one was.
+    pub(super) fn given(&self, context: &Context) -> Result<Option<Passphrase>, Failure> {
         let text = match self.passphrase_fd {
             Some(number) => Some(read_fd(number)?),
             None => context.passphrase(),

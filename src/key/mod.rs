@@ -30,7 +30,7 @@ pub use scheme::Scheme;
 pub use signer::Signer;
 pub use signing::SigningKey;
 pub use spec::KeySpec;
-pub use token_uri::TokenUri;
+pub use token_uri::{TokenPlace, TokenUri};
 pub use tuf::{KeyId, TufKey};
 pub use vault::Vault;
 

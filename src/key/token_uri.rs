@@ -68,6 +68,59 @@ impl FromStr for TokenUri {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
+        let uri = Self::parse(text)?;
+        match uri.object.is_some() || uri.id.is_some() {
+            true => Ok(uri),
+            false => Err(bad("neither `object` nor `id`, which name the key")),
+        }
+    }
+}
+
+/// A token, whatever keys are in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPlace(TokenUri);
+
+impl TokenPlace {
+    /// Returns the place as that of a key which is not named.
+    pub fn uri(&self) -> &TokenUri {
+        &self.0
+    }
+
+    /// Returns the same token, reached through a library.
+    pub fn through(self, module: PathBuf) -> Self {
+        Self(self.0.through(module))
+    }
+}
+
+impl FromStr for TokenPlace {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let uri = TokenUri::parse(text)?;
+        let bad = |found: &str| KeyError::Form {
+            expected: "a token (RFC 7512), such as `pkcs11:token=NAME?module-path=LIBRARY`",
+            found: found.to_owned(),
+        };
+        if uri.object.is_some() || uri.id.is_some() {
+            return Err(bad("a key in one, by `object` or `id`"));
+        }
+        let named = uri.token.is_some() || uri.serial.is_some() || uri.slot.is_some();
+        match named || uri.manufacturer.is_some() || uri.model.is_some() {
+            true => Ok(Self(uri)),
+            false => Err(bad("nothing that tells which token is meant")),
+        }
+    }
+}
+
+impl fmt::Display for TokenPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TokenUri {
+    /// Reads a place, whether it names a key or not.
+    fn parse(text: &str) -> Result<Self, KeyError> {
         let rest = text
             .strip_prefix("pkcs11:")
             .ok_or_else(|| bad("it does not begin with `pkcs11:`"))?;
@@ -104,10 +157,7 @@ impl FromStr for TokenUri {
                 other => return Err(bad(&format!("the attribute `{}`", other.escape_debug()))),
             }
         }
-        match uri.object.is_some() || uri.id.is_some() {
-            true => Ok(uri),
-            false => Err(bad("neither `object` nor `id`, which name the key")),
-        }
+        Ok(uri)
     }
 }
 
@@ -211,6 +261,21 @@ mod tests {
         assert!(!uri.is_token(3, "Another", "", "", ""));
         let slot: TokenUri = "pkcs11:slot-id=3;object=a;type=private".parse().unwrap();
         assert!(slot.is_token(3, "x", "", "", "") && !slot.is_token(4, "x", "", "", ""));
+    }
+
+    #[test]
+    fn a_token_is_named_without_a_key() {
+        let text = "pkcs11:token=My%20token?module-path=/usr/lib/p11.so";
+        let place: TokenPlace = text.parse().unwrap();
+        assert_eq!(place.to_string(), text);
+        for text in [
+            "pkcs11:",
+            "pkcs11:token=t;object=o",
+            "pkcs11:token=t;id=%01",
+            "pkcs11:token=t?pin-value=1",
+        ] {
+            assert!(text.parse::<TokenPlace>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::notary::{PASSPHRASE, certificate};
 use super::registry::free_port;
+use super::token::{PIN, Token};
 use super::{imgkit, in_home, succeed};
 
 /// A server that ends with the test.
@@ -26,6 +27,7 @@ pub struct Setup {
     store: String,
     cert: PathBuf,
     key: PathBuf,
+    token: Option<PathBuf>,
 }
 
 impl Setup {
@@ -43,7 +45,20 @@ impl Setup {
 
     fn with_store(dir: TempDir, store: String) -> Self {
         let (cert, key) = certificate(dir.path(), "tls");
-        Self { dir, store, cert, key }
+        let token = None;
+        Self {
+            dir,
+            store,
+            cert,
+            key,
+            token,
+        }
+    }
+
+    /// The server finds the token, and has its PIN instead of a passphrase.
+    pub fn with_token(self, token: &Token) -> Self {
+        let token = Some(token.config());
+        Self { token, ..self }
     }
 
     pub fn path(&self) -> &Path {
@@ -52,8 +67,13 @@ impl Setup {
 
     /// Starts a server with TLS.
     pub fn start(&self, more: &[&str]) -> TrustServer {
+        self.run(&[&self.tls(), more].concat())
+    }
+
+    /// The options with which a server speaks TLS.
+    pub fn tls(&self) -> [&str; 4] {
         let (cert, key) = (self.cert.to_str().unwrap(), self.key.to_str().unwrap());
-        self.run(&[&["--tls-cert", cert, "--tls-key", key], more].concat())
+        ["--tls-cert", cert, "--tls-key", key]
     }
 
     /// Starts a server with plain HTTP.
@@ -65,13 +85,21 @@ impl Setup {
     pub fn command(&self, more: &[&str]) -> Command {
         let mut command = imgkit(self.path());
         command.args(["trust", "serve", "--listen", "127.0.0.1:0", "--store", &self.store]);
-        command.args(more).env("IMGKIT_PASSPHRASE", PASSPHRASE);
+        command.args(more);
+        match &self.token {
+            Some(config) => command.env("SOFTHSM2_CONF", config).env("IMGKIT_PKCS11_PIN", PIN),
+            None => command.env("IMGKIT_PASSPHRASE", PASSPHRASE),
+        };
         command.stdin(Stdio::null());
         command
     }
 
     fn run(&self, more: &[&str]) -> TrustServer {
-        let mut command = self.command(more);
+        self.spawn(&mut self.command(more))
+    }
+
+    /// Starts a server with a command that was prepared.
+    pub fn spawn(&self, command: &mut Command) -> TrustServer {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())

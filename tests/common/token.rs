@@ -83,6 +83,16 @@ impl Token {
         format!("pkcs11:token=my%20token?module-path={}", library().display())
     }
 
+    /// How many objects are in the token: two for each key.
+    pub fn objects(&self) -> usize {
+        let tokens = fs::read_dir(self.dir.join("tokens")).unwrap().flatten();
+        let files = tokens.flat_map(|token| fs::read_dir(token.path()).unwrap().flatten());
+        let names = files.map(|file| file.file_name().into_string().unwrap());
+        names
+            .filter(|name| name.ends_with(".object") && name != "token.object")
+            .count()
+    }
+
     /// The file that tells SoftHSM where the token is: the variable SOFTHSM2_CONF.
     pub fn config(&self) -> PathBuf {
         self.dir.join("softhsm2.conf")

@@ -13,10 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::TrustOptions;
 use crate::cli::{Context, OutputFormat, Report};
 use crate::failure::Failure;
-use crate::key::Algorithm;
+use crate::key::{Algorithm, TokenPlace};
 use crate::limit;
 use crate::store::file::read_limited;
 use crate::store::notary_server::{Bound, Clock, Options, StoreOptions, TokenOptions};
+use crate::store::pkcs11::TokenKeys;
 
 /// Serves collections to `notary` and `docker trust`, until SIGTERM or SIGINT.
 ///
@@ -42,6 +43,10 @@ pub(super) struct Serve {
     /// What kind of timestamp and snapshot keys to make: p256, as notary-signer does, or ed25519
     #[arg(long, value_name = "ALGORITHM", default_value = "p256", value_parser = key_algorithm)]
     key_algorithm: Algorithm,
+    /// Make timestamp and snapshot keys in this PKCS#11 token, which they never leave: pkcs11:token=NAME?module-path=LIBRARY
+    /// [default: they are kept sealed in the store]
+    #[arg(long, value_name = "pkcs11:URI")]
+    key_store: Option<TokenPlace>,
     /// Serve only collections whose names begin so
     #[arg(long, value_name = "PREFIX")]
     gun_prefix: Vec<String>,
@@ -118,12 +123,20 @@ impl Serve {
             Some(at) => Ok(at.plus(i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX))),
             None => clock.now(),
         };
+        let secrets = options.secrets(context);
+        let token = self.key_store.clone().map(|place| TokenKeys::open(place, &secrets));
+        let token = token.transpose()?.map(Arc::new);
+        let passphrase = match &token {
+            Some(_) => options.passphrase().given(context)?,
+            None => Some(options.passphrase().existing(context)?),
+        };
         let talker = Context::new(context.output());
         Ok(Options {
             listen: self.listen,
             store,
             tls: self.tls_cert.clone().zip(self.tls_key.clone()),
-            passphrase: options.passphrase().existing(context)?,
+            passphrase,
+            token,
             algorithm: self.key_algorithm,
             tokens,
             prefixes: self.gun_prefix.clone(),

@@ -5,7 +5,8 @@
 //! - `changes` is the changefeed. A change is written before the line in the log that makes it true; when the server starts, a
 //!   last change that never became true is cut off. So a server that is killed leaves the old collection or the new one.
 //! - A line begins with a part of its own hash: one that was half written when the power went is seen, and cut off.
-//! - `collections/…/keys` holds the server's private keys, sealed; `vault.pem` what they are sealed with, under the passphrase.
+//! - `collections/…/keys` holds the server's private keys, sealed, or where they are in a token; `vault.pem` what they are sealed with,
+//!   under the passphrase.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -247,7 +248,7 @@ impl Directory {
             let id = KeyId::new(id).map_err(|error| damaged(gun, error))?;
             keys.push(HeldKey {
                 role,
-                sealed: read_limited(&entry.path(), limit::KEY_FILE_BYTES)?,
+                kept: read_limited(&entry.path(), limit::KEY_FILE_BYTES)?,
                 used: entries.iter().any(|entry| entry.keys.contains(&id)),
                 id,
             });
@@ -260,7 +261,7 @@ impl Directory {
         let _turn = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.dir_of(gun).join("keys");
         private_dir(&dir)?;
-        write_private(&dir.join(format!("{}.{}", key.role.name(), key.id)), &key.sealed)?;
+        write_private(&dir.join(format!("{}.{}", key.role.name(), key.id)), &key.kept)?;
         for above in [self.dir_of(gun), self.dir.join(COLLECTIONS)] {
             sync_dir(&above)?;
         }

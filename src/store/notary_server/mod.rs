@@ -4,7 +4,7 @@
 //! - An upload is published whole or not at all, by one server among many.
 //! - Published files are sent from memory, with headers and compressed forms made beforehand. A server on a directory is the only
 //!   one; one on PostgreSQL hears of others' changes, and forgets everything while it cannot.
-//! - The server's private keys are kept sealed ([`crate::key::Vault`]).
+//! - The server's private keys are kept sealed ([`crate::key::Vault`]), or never leave a PKCS#11 token.
 //! - Every wait for a client, and all that it may send, is bounded.
 
 mod answer;
@@ -12,6 +12,7 @@ mod auth;
 mod cache;
 mod directory;
 mod http_date;
+mod keyring;
 mod listen;
 mod metrics;
 mod multipart;
@@ -38,12 +39,14 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
-use crate::key::{Algorithm, Passphrase, Vault};
+use crate::key::{Algorithm, KeyError, Passphrase, Vault};
 use crate::limit;
+use crate::store::pkcs11::TokenKeys;
 use crate::time::Time;
 use auth::TokenAuth;
 use cache::Cache;
 use directory::Directory;
+use keyring::Keyring;
 use metrics::Metrics;
 use postgres::Postgres;
 use route::Gun;
@@ -91,8 +94,10 @@ pub struct Options {
     pub store: StoreOptions,
     /// The files of certificate and key in PEM; none for plain HTTP, on the loopback only.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// What the server's keys are encrypted under.
-    pub passphrase: Passphrase,
+    /// What the server's sealed keys are encrypted under; with a token it is needed only where some are sealed already.
+    pub passphrase: Option<Passphrase>,
+    /// The token in which new keys are made, instead of being sealed.
+    pub token: Option<Arc<TokenKeys>>,
     /// What kind of keys the server makes.
     pub algorithm: Algorithm,
     /// Whom to believe about who may do what; none lets everybody do everything.
@@ -125,8 +130,7 @@ pub struct Bound {
 struct Server {
     store: Store,
     cache: Arc<Cache>,
-    vault: Vault,
-    algorithm: Algorithm,
+    keyring: Keyring,
     auth: Option<TokenAuth>,
     prefixes: Vec<String>,
     metrics: Metrics,
@@ -185,8 +189,11 @@ impl Bound {
         let server = Server {
             store,
             cache,
-            vault,
-            algorithm: options.algorithm,
+            keyring: Keyring {
+                vault,
+                token: options.token,
+                algorithm: options.algorithm,
+            },
             auth,
             prefixes: options.prefixes,
             metrics: Metrics::new(),
@@ -241,18 +248,18 @@ impl Server {
     }
 }
 
-async fn open_store(options: &Options) -> Result<(Store, Vault), Failure> {
-    let passphrase = &options.passphrase;
-    let wrong = |error: crate::key::KeyError| Failure::malformed("the server's keys", error);
+/// Opens the store and the vault in it; one that is needed and not there is made.
+async fn open_store(options: &Options) -> Result<(Store, Option<Vault>), Failure> {
     match &options.store {
         StoreOptions::Directory(dir) => {
             let store = Directory::open(dir)?;
             let vault = match store.vault()? {
-                Some(pem) => Vault::unlock(&pem, passphrase).map_err(wrong)?,
+                Some(pem) => Some(unlock(&pem, options)?),
+                None if options.token.is_some() => None,
                 None => {
-                    let (vault, pem) = Vault::create(passphrase).map_err(wrong)?;
+                    let (vault, pem) = Vault::create(passphrase(options)?).map_err(wrong)?;
                     store.save_vault(&pem)?;
-                    vault
+                    Some(vault)
                 }
             };
             Ok((Store::Directory(Arc::new(store)), vault))
@@ -260,15 +267,15 @@ async fn open_store(options: &Options) -> Result<(Store, Vault), Failure> {
         StoreOptions::Postgres { url, password, ca } => {
             let password = password.as_ref().map(|password| password.as_str());
             let store = Postgres::open(url, password, ca.as_deref()).await?;
-            let unlock = |pem: &str| Vault::unlock(pem, passphrase).map_err(wrong);
             let vault = match store.vault(None).await? {
-                Some(pem) => unlock(&pem)?,
+                Some(pem) => Some(unlock(&pem, options)?),
+                None if options.token.is_some() => None,
                 None => {
-                    let (vault, pem) = Vault::create(passphrase).map_err(wrong)?;
+                    let (vault, pem) = Vault::create(passphrase(options)?).map_err(wrong)?;
                     // Another server may have been faster; all use the one that is kept.
                     match store.vault(Some(&pem)).await? {
-                        Some(kept) if kept == pem => vault,
-                        Some(kept) => unlock(&kept)?,
+                        Some(kept) if kept == pem => Some(vault),
+                        Some(kept) => Some(unlock(&kept, options)?),
                         None => {
                             return Err(Failure::unavailable(
                                 "the database",
@@ -281,4 +288,19 @@ async fn open_store(options: &Options) -> Result<(Store, Vault), Failure> {
             Ok((Store::Postgres(Box::new(store)), vault))
         }
     }
+}
+
+fn unlock(pem: &str, options: &Options) -> Result<Vault, Failure> {
+    Vault::unlock(pem, passphrase(options)?).map_err(wrong)
+}
+
+fn passphrase(options: &Options) -> Result<&Passphrase, Failure> {
+    let problem =
+        "the store has keys that are sealed under a passphrase; set IMGKIT_PASSPHRASE, or give --passphrase-fd N";
+    let passphrase = options.passphrase.as_ref();
+    passphrase.ok_or_else(|| Failure::malformed("the server's keys", problem))
+}
+
+fn wrong(error: KeyError) -> Failure {
+    Failure::malformed("the server's keys", error)
 }

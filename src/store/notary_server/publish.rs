@@ -14,11 +14,9 @@ use super::route::{Gun, HeldRole};
 use super::store::off_the_loop;
 use crate::failure::Failure;
 use crate::key::KeyId;
-use crate::key::Signer as _;
-use crate::key::SigningKey;
 use crate::limit;
 use crate::time::Time;
-use crate::trust::notary::{Files, NewFile, NotaryKey, Plan, Root, TIMESTAMP_LIFETIME, Unverified, UploadError};
+use crate::trust::notary::{Files, NewFile, Plan, Root, TIMESTAMP_LIFETIME, Unverified, UploadError};
 
 /// What came of looking whether something is to be published.
 enum Made {
@@ -103,10 +101,13 @@ impl Server {
             return self.public_object(gun, key.clone()).await;
         }
         let (server, owner) = (Arc::clone(self), gun.clone());
-        let key = off_the_loop(move || server.new_key(&owner, role)).await?;
-        self.store.add_key(gun, key).await?;
+        let new = off_the_loop(move || server.keyring.make(&owner, role)).await?;
+        self.store.add_key(gun, new.clone()).await?;
         // Another server may have made one at the same time, which then counts.
         let keys = self.store.keys(gun).await?;
+        if keys.iter().all(|key| key.id != new.id) {
+            self.destroy_keys(gun, vec![new]).await;
+        }
         let key = keys.into_iter().find(|key| key.role == role && !key.used);
         let key = key.ok_or_else(|| Failure::unavailable(gun, "the new key is not there; try again"))?;
         self.public_object(gun, key).await
@@ -123,29 +124,19 @@ impl Server {
         Ok(named.map(|role| role.keyids.clone()).unwrap_or_default())
     }
 
-    fn new_key(&self, gun: &Gun, role: HeldRole) -> Result<HeldKey, Failure> {
-        let bad = |error: crate::key::KeyError| Failure::unavailable("a new key", error);
-        let key = SigningKey::generate_as(self.algorithm).map_err(bad)?;
-        let id = NotaryKey::plain(key.public().clone()).map_err(bad)?.id().clone();
-        let sealed = self.vault.seal(&key, &context(gun, role, &id)).map_err(bad)?;
-        Ok(HeldKey {
-            role,
-            id,
-            sealed,
-            used: false,
-        })
-    }
-
-    fn open_key(&self, gun: &Gun, key: &HeldKey) -> Result<SigningKey, Failure> {
-        let opened = self.vault.open(&key.sealed, &context(gun, key.role, &key.id));
-        opened.map_err(|error| Failure::unavailable(gun, format!("the server's {} key: {error}", key.role.name())))
+    /// Takes keys that nothing names any more out of the token; what cannot be taken out is logged.
+    pub(super) async fn destroy_keys(self: &Arc<Self>, gun: &Gun, keys: Vec<HeldKey>) {
+        let (server, owner) = (Arc::clone(self), gun.clone());
+        let destroyed = off_the_loop(move || keys.iter().try_for_each(|key| server.keyring.destroy(&owner, key)));
+        if let Err(failure) = destroyed.await {
+            self.own_fault(&failure);
+        }
     }
 
     async fn public_object(self: &Arc<Self>, gun: &Gun, key: HeldKey) -> Result<String, Failure> {
         let (server, gun) = (Arc::clone(self), gun.clone());
         off_the_loop(move || {
-            let key = server.open_key(&gun, &key)?;
-            let key = NotaryKey::plain(key.public().clone()).map_err(|error| Failure::unavailable(&gun, error))?;
+            let key = server.keyring.public(&gun, &key)?;
             let text = |pointer: &str| {
                 key.to_json()
                     .pointer(pointer)
@@ -210,15 +201,10 @@ impl Server {
         let files = plan.sign(|key, message| {
             let held = keys.iter().find(|held| held.id == *key.id());
             let held = held.ok_or_else(|| crate::key::KeyError::Signer(format!("there is no key {}", key.id())))?;
-            let key = self.vault.open(&held.sealed, &context(gun, held.role, &held.id))?;
-            key.sign_with(key.public().default_scheme(), message)
+            let signed = self.keyring.sign(gun, held, message);
+            signed.map_err(|failure| crate::key::KeyError::Signer(failure.to_string()))
         });
         let files = files.map_err(|error| Failure::unavailable(gun, format!("cannot sign: {error}")))?;
         Ok(Made::Files(files, used))
     }
-}
-
-/// What a sealed key is for: one that is copied elsewhere does not open there.
-fn context(gun: &Gun, role: HeldRole, id: &KeyId) -> String {
-    format!("{}\n{id}\n{gun}", role.name())
 }

@@ -88,12 +88,13 @@ impl Collection {
     }
 }
 
-/// A private key of the server, as it is kept.
+/// A private key of the server.
 #[derive(Clone, Debug)]
 pub(super) struct HeldKey {
     pub(super) role: HeldRole,
     pub(super) id: KeyId,
-    pub(super) sealed: Vec<u8>,
+    /// What the store keeps of it: [`super::keyring`] knows what it means.
+    pub(super) kept: Vec<u8>,
     /// Whether a published root has named it.
     pub(super) used: bool,
 }

@@ -218,12 +218,15 @@ impl Server {
         }
     }
 
-    async fn delete(&self, gun: &Gun) -> Result<(), Refused> {
+    async fn delete(self: &Arc<Self>, gun: &Gun) -> Result<(), Refused> {
         let _turn = self.turn(gun).lock().await;
         let now = (self.clock.now)().map_err(|failure| self.own_fault(&failure))?;
+        let keys = self.store.keys(gun).await.map_err(|failure| self.own_fault(&failure))?;
         let deleted = self.store.delete(gun, now).await;
         self.cache.forget(gun);
-        deleted.map_err(|failure| self.own_fault(&failure))
+        deleted.map_err(|failure| self.own_fault(&failure))?;
+        self.destroy_keys(gun, keys).await;
+        Ok(())
     }
 
     async fn changes(&self, gun: Option<Gun>, query: &str) -> Result<Answer, Refused> {

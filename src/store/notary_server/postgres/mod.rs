@@ -171,7 +171,7 @@ impl Postgres {
                     other => return Err(damaged(gun, format!("a key of the role {other}"))),
                 },
                 id: KeyId::new(self.get::<String>(row, 1)?).map_err(|error| damaged(gun, error))?,
-                sealed: self.get(row, 2)?,
+                kept: self.get(row, 2)?,
                 used: self.get(row, 3)?,
             })
         };
@@ -184,7 +184,7 @@ impl Postgres {
         let insert = "INSERT INTO imgkit_notary_keys (gun, role, id, sealed, used) VALUES ($1, $2, $3, $4, false)
                       ON CONFLICT DO NOTHING";
         let (role, id) = (key.role.name(), key.id.as_str());
-        let inserted = async { client.execute(insert, &[&gun.as_str(), &role, &id, &key.sealed]).await };
+        let inserted = async { client.execute(insert, &[&gun.as_str(), &role, &id, &key.kept]).await };
         self.place.answer(inserted).await.map(drop)
     }
 

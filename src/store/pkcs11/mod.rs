@@ -4,6 +4,10 @@
 //! - Hashes are made here where the token's mechanism allows it, so that little goes through it.
 //! - What a token signs is checked with the public key before anybody sees it.
 
+mod made;
+
+pub use made::TokenKeys;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +26,7 @@ use sha2::{Digest as _, Sha256, Sha384};
 
 use super::key_store::Secrets;
 use crate::failure::Failure;
-use crate::key::{KeyError, PublicKey, Scheme, Signer, TokenUri, ecdsa};
+use crate::key::{KeyError, Passphrase, PublicKey, Scheme, Signer, TokenUri, ecdsa};
 
 /// Salt of RSASSA-PSS, in bytes (RFC 8017: as long as the hash).
 const SALT: usize = 32;
@@ -47,16 +51,13 @@ impl TokenSigner {
     pub fn open(uri: &TokenUri, secrets: &dyn Secrets) -> Result<Self, Failure> {
         let missing = |problem: &str| Failure::unavailable(uri, problem);
         let about = |what: &str, error: Error| Failure::unavailable(uri, format!("{what}: {}", plain(&error)));
-        let module = uri.module().ok_or_else(|| {
-            let problem = "no library that speaks to the token is named; give --pkcs11-module FILE, or `?module-path=FILE` \
-                           behind the key's place";
-            Failure::malformed(uri, problem)
-        })?;
-        let library = library(module).map_err(|error| about("the library cannot be used", error))?;
-        let slot = slot(&library, uri)?;
+        let (library, slot) = find_token(uri)?;
         let opened = library.open_ro_session(slot);
         let session = opened.map_err(|error| about("the token cannot be opened", error))?;
-        log_in(&library, slot, &session, uri, secrets)?;
+        let pin = needs_pin(&library, slot, uri)?
+            .then(|| secrets.pin(uri.token_name()))
+            .transpose()?;
+        log_in(&library, slot, &session, uri, pin.as_ref())?;
         let find = |class: ObjectClass| -> Result<ObjectHandle, Failure> {
             let mut template = vec![Attribute::Class(class)];
             template.extend(uri.object().map(|label| Attribute::Label(label.into())));
@@ -84,30 +85,6 @@ impl TokenSigner {
             private,
         })
     }
-
-    /// Asks the token for a signature.
-    fn ask(&self, scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        match scheme {
-            Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha256 => {
-                session.sign(&Mechanism::Ecdsa, self.private, &Sha256::digest(message))
-            }
-            Scheme::EcdsaP384Sha384 => session.sign(&Mechanism::Ecdsa, self.private, &Sha384::digest(message)),
-            Scheme::Ed25519 => {
-                let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519));
-                session.sign(&mechanism, self.private, message)
-            }
-            Scheme::RsaPkcs1Sha256 => session.sign(&Mechanism::Sha256RsaPkcs, self.private, message),
-            Scheme::RsaPssSha256 => {
-                let parameters = PkcsPssParams {
-                    hash_alg: MechanismType::SHA256,
-                    mgf: PkcsMgfType::MGF1_SHA256,
-                    s_len: SALT.try_into()?,
-                };
-                session.sign(&Mechanism::Sha256RsaPkcsPss(parameters), self.private, message)
-            }
-        }
-    }
 }
 
 impl Signer for TokenSigner {
@@ -121,28 +98,70 @@ impl Signer for TokenSigner {
             return Err(KeyError::Scheme { scheme, key });
         }
         let bad = |problem: &dyn fmt::Display| KeyError::Signer(format!("{}: {problem}", self.uri));
-        let signed = self.ask(scheme, message).map_err(|error| bad(&plain(&error)))?;
-        let signature = match scheme {
-            Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha256 | Scheme::EcdsaP384Sha384 => {
-                let (r, s) = signed.split_at(signed.len() / 2);
-                // Longer numbers than any curve here has do not fit DER's short form.
-                match signed.len() <= 96 {
-                    true => ecdsa::to_der(r, s),
-                    false => return Err(bad(&"it signed with another curve")),
-                }
-            }
-            Scheme::Ed25519 | Scheme::RsaPkcs1Sha256 | Scheme::RsaPssSha256 => signed,
-        };
-        let checked = self.public.verify(scheme, message, &signature);
-        checked.map_err(|_| bad(&"what it signed is not good by its own public key"))?;
-        Ok(signature)
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let signed = ask(&session, self.private, scheme, message).map_err(|error| bad(&plain(&error)))?;
+        checked(&self.public, scheme, message, signed).map_err(|problem| bad(&problem))
     }
+}
+
+/// Asks a token for a signature.
+fn ask(session: &Session, private: ObjectHandle, scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, Error> {
+    match scheme {
+        Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha256 => {
+            session.sign(&Mechanism::Ecdsa, private, &Sha256::digest(message))
+        }
+        Scheme::EcdsaP384Sha384 => session.sign(&Mechanism::Ecdsa, private, &Sha384::digest(message)),
+        Scheme::Ed25519 => {
+            let mechanism = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519));
+            session.sign(&mechanism, private, message)
+        }
+        Scheme::RsaPkcs1Sha256 => session.sign(&Mechanism::Sha256RsaPkcs, private, message),
+        Scheme::RsaPssSha256 => {
+            let parameters = PkcsPssParams {
+                hash_alg: MechanismType::SHA256,
+                mgf: PkcsMgfType::MGF1_SHA256,
+                s_len: SALT.try_into()?,
+            };
+            session.sign(&Mechanism::Sha256RsaPkcsPss(parameters), private, message)
+        }
+    }
+}
+
+/// Writes what a token signed as metadata have it, if it is good by the token's own public key.
+fn checked(public: &PublicKey, scheme: Scheme, message: &[u8], signed: Vec<u8>) -> Result<Vec<u8>, &'static str> {
+    let signature = match scheme {
+        Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha256 | Scheme::EcdsaP384Sha384 => {
+            let (r, s) = signed.split_at(signed.len() / 2);
+            // Longer numbers than any curve here has do not fit DER's short form.
+            match signed.len() <= 96 {
+                true => ecdsa::to_der(r, s),
+                false => return Err("it signed with another curve"),
+            }
+        }
+        Scheme::Ed25519 | Scheme::RsaPkcs1Sha256 | Scheme::RsaPssSha256 => signed,
+    };
+    let checked = public.verify(scheme, message, &signature);
+    checked.map_err(|_| "what it signed is not good by its own public key")?;
+    Ok(signature)
 }
 
 impl fmt::Debug for TokenSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenSigner({})", self.uri)
     }
+}
+
+/// Loads the library that a place names, and finds the token.
+fn find_token(uri: &TokenUri) -> Result<(Pkcs11, Slot), Failure> {
+    let module = uri.module().ok_or_else(|| {
+        let problem = "no library that speaks to the token is named; give --pkcs11-module FILE, or `?module-path=FILE` behind \
+                       the place";
+        Failure::malformed(uri, problem)
+    })?;
+    let cannot = |error: Error| Failure::unavailable(uri, format!("the library cannot be used: {}", plain(&error)));
+    let library = library(module).map_err(cannot)?;
+    let slot = slot(&library, uri)?;
+    Ok((library, slot))
 }
 
 fn library(module: &Path) -> Result<Pkcs11, Error> {
@@ -182,28 +201,26 @@ fn slot(library: &Pkcs11, uri: &TokenUri) -> Result<Slot, Failure> {
     }
 }
 
+/// Tells whether a PIN has to be given to the library: not where it is typed at the reader.
+fn needs_pin(library: &Pkcs11, slot: Slot, uri: &TokenUri) -> Result<bool, Failure> {
+    let info = library.get_token_info(slot);
+    let info = info.map_err(|error| Failure::unavailable(uri, format!("cannot log in: {}", plain(&error))))?;
+    Ok(info.login_required() && !info.protected_authentication_path())
+}
+
 fn log_in(
     library: &Pkcs11,
     slot: Slot,
     session: &Session,
     uri: &TokenUri,
-    secrets: &dyn Secrets,
+    pin: Option<&Passphrase>,
 ) -> Result<(), Failure> {
     let cannot = |error: Error| Failure::unavailable(uri, format!("cannot log in: {}", plain(&error)));
-    let info = library.get_token_info(slot).map_err(cannot)?;
-    if !info.login_required() {
+    if !library.get_token_info(slot).map_err(cannot)?.login_required() {
         return Ok(());
     }
-    let logged_in = match info.protected_authentication_path() {
-        // The PIN is typed at the reader.
-        true => session.login(UserType::User, None),
-        false => {
-            let pin = secrets.pin(uri.token_name())?;
-            let pin = AuthPin::from(pin.text().to_owned());
-            session.login(UserType::User, Some(&pin))
-        }
-    };
-    match logged_in {
+    let pin = pin.map(|pin| AuthPin::from(pin.text().to_owned()));
+    match session.login(UserType::User, pin.as_ref()) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(Error::Pkcs11(RvError::PinIncorrect, _)) => {
             let problem = "the PIN is wrong; a token locks itself after a few wrong ones";
