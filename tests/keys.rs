@@ -429,6 +429,41 @@ fn keys_of_notary_are_read() {
 }
 
 #[test]
+fn keys_of_cosign_are_imported_and_kept_under_another_passphrase() {
+    let home = Home::new();
+    home.good(&["init", "c"]);
+    let file = |name: &str| {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/key/testdata");
+        dir.join(name).to_str().unwrap().to_owned()
+    };
+    let files = [
+        ("cosign-old-label.key", Some("hello")),
+        ("cosign-no-passphrase.key", None),
+    ];
+    for (name, passphrase) in files {
+        let key = file(name);
+        let mut import = home.command(&["key", "import", "--role", "targets", &key]);
+        import
+            .env("IMGKIT_NEW_PASSPHRASE", PASSPHRASE)
+            .env_remove("IMGKIT_PASSPHRASE");
+        import.envs(passphrase.map(|passphrase| ("IMGKIT_PASSPHRASE", passphrase)));
+        let imported = json(&mut import, 0);
+        let kept = imported["imported"][0]["file"].as_str().unwrap();
+        fs::write(home.path("pass"), PASSPHRASE).unwrap();
+        let public = home.openssl(&format!("pkey -in {kept} -passin file:pass -pubout"));
+        assert_eq!(home.public_of(kept), public, "openssl opens what is kept");
+        // The key signs for a role at once.
+        home.good(&["signer", "add", "targets", "--key", kept]);
+        home.good(&["rotate", "targets", "--key", kept]);
+    }
+    let wrong = home
+        .command(&["key", "import", "--role", "targets", &file("cosign-new-label.key")])
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn a_backup_brings_every_key_back_and_writes_over_none() {
     let home = Home::new();
     home.good(&[

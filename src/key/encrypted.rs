@@ -45,6 +45,11 @@ impl Passphrase {
         Ok(Self(text))
     }
 
+    /// Returns the empty one, which others write keys under that they do not protect.
+    pub(super) fn none() -> Self {
+        Self(Zeroizing::default())
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

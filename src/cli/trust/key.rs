@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::key::{Algorithm, KeyFile, KeySpec, SigningKey};
 use crate::store::KeyStore;
 use crate::store::file::{NewFile, cannot};
-use crate::store::key_store::{Entry, NewKey, read_key_file, replace_key, write_new};
+use crate::store::key_store::{Entry, NewKey, open_any_key, read_key_file, replace_key, write_new};
 
 /// Looks after private keys.
 #[derive(Debug, Args)]
@@ -226,7 +226,6 @@ struct Passwd {
 
 impl Passwd {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        use crate::store::key_store::Secrets as _;
         let files = match self.files.is_empty() {
             false => self.files.clone(),
             true => {
@@ -239,12 +238,7 @@ impl Passwd {
         let mut keys = Vec::new();
         // All are opened before one is changed: half of them under another passphrase would be a trap.
         for file in &files {
-            let key = read_key_file(file)?;
-            let opened = match key.is_encrypted() {
-                true => key.open(Some(&secrets.passphrase()?)),
-                false => key.open(None),
-            };
-            keys.push((file, opened.map_err(|error| Failure::malformed(file.display(), error))?));
+            keys.push((file, open_any_key(file, &secrets)?));
         }
         if keys.is_empty() {
             return Ok(Report::new(

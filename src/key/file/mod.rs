@@ -1,6 +1,7 @@
 //! Private key files as others write them: openssl, Notary, cosign.
 //!
 //! - One private key in a file; openssl's `EC PARAMETERS` beside it are passed over.
+//! - cosign's form may have an empty passphrase, which is tried where there is none.
 //! - Notary's headers (`role:`, `gun:`) are read and say nothing of the key.
 //! - openssl's old encryption (`Proc-Type: 4,ENCRYPTED`) derives its key with one round of MD5: it is refused, with the command
 //!   that turns the file into a good one.
@@ -88,11 +89,6 @@ impl KeyFile {
         found.ok_or_else(|| bad("no PEM (`-----BEGIN … PRIVATE KEY-----`)"))
     }
 
-    /// Tells whether a passphrase is needed.
-    pub fn is_encrypted(&self) -> bool {
-        matches!(self.form.kind, Kind::EncryptedPkcs8 | Kind::Cosign)
-    }
-
     /// Returns the role that Notary wrote beside the key.
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
@@ -106,8 +102,8 @@ impl KeyFile {
     /// Opens the key; one that is not encrypted needs no passphrase.
     ///
     /// # Errors
-    /// [`KeyError`] when there is no passphrase for an encrypted key, or it does not open it, or opening it would cost more than
-    /// allowed, or the key is of a type that imgkit does not have.
+    /// [`KeyError::Passphrase`] when there is no passphrase for an encrypted key, or it does not open it; others when opening it
+    /// would cost more than allowed, or the key is of a type that imgkit does not have.
     pub fn open(&self, passphrase: Option<&Passphrase>) -> Result<SigningKey, KeyError> {
         let bytes = self.form.bytes.as_slice();
         let passphrase = || passphrase.ok_or(KeyError::Passphrase);
@@ -121,7 +117,8 @@ impl KeyFile {
             }
             Kind::NotaryEd25519 => notary_ed25519(bytes),
             Kind::Cosign => {
-                let plain = sealed_box::open(bytes, limit::KEY_FILE_BYTES, passphrase()?)?;
+                let none = Passphrase::none();
+                let plain = sealed_box::open(bytes, limit::KEY_FILE_BYTES, passphrase().unwrap_or(&none))?;
                 SigningKey::from_pkcs8_der(&plain)
             }
         }
@@ -155,5 +152,77 @@ fn bad(found: &str) -> KeyError {
     KeyError::Form {
         expected: "a private key in PEM (PKCS#8, SEC 1, PKCS#1, Notary's or cosign's)",
         found: found.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::key::PublicKey;
+
+    fn spki(body: &str) -> PublicKey {
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n");
+        PublicKey::from_pem(&pem).unwrap()
+    }
+
+    // What the public halves are was found with other software: testdata/README.md.
+    #[test]
+    fn keys_that_cosign_wrote_open_with_their_passphrases_alone() {
+        let mut ed25519 = [0; 32];
+        hex::decode_to_slice(
+            "d303f1e483d81713a0c971a151484798b1f14f2bd28a5e198463e2fd0e9e28ed",
+            &mut ed25519,
+        )
+        .unwrap();
+        let keys = [
+            (
+                include_str!("../testdata/cosign-old-label.key"),
+                Some("hello"),
+                spki(
+                    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECYtspttZZ7e9PMd8wyU2CWDlpEXN\n\
+                     bqTve0ZBuOXu9xTjtm7Z107cVLCCk96Ma4D0tesnKeCPwrcspLz7GNZJSw==",
+                ),
+            ),
+            (
+                include_str!("../testdata/cosign-new-label.key"),
+                Some("hello"),
+                spki(
+                    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE7z9gA/tqa9iHt/f9F3ulyVi4lwqU\n\
+                     LfHWfhG2mK4eyJ8LDcLstb+VVhxj3pkMjc3fNo+sSfiIY2NLR7c+DG1V4w==",
+                ),
+            ),
+            (
+                include_str!("../testdata/cosign-no-passphrase.key"),
+                None,
+                spki(
+                    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEGmsWpZNuu+SUX70n3lVK4JLsaoV7\n\
+                     T+rhea2rQUu29EQiatoLB06QdsmSd+GsQGlQzfcDtsKPzb+B2zLggrWZjg==",
+                ),
+            ),
+            (
+                include_str!("../testdata/sigstore-rs-p256.key"),
+                Some("123"),
+                spki(
+                    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEI3sxu+p/GFrJyfgmSWr4qMzwbnd/\n\
+                     pRAShSG6tHcrlhBSoRCAiVYOoQR7514Uz6ft2tQlnoJLHmHcFqqy0/ERJA==",
+                ),
+            ),
+            (
+                include_str!("../testdata/sigstore-rs-ed25519.key"),
+                Some("123"),
+                PublicKey::from_ed25519(&ed25519).unwrap(),
+            ),
+        ];
+        for (pem, passphrase, public) in keys {
+            let file = KeyFile::parse(pem).unwrap();
+            let right = passphrase.map(|text| Passphrase::new(text).unwrap());
+            assert_eq!(*file.open(right.as_ref()).unwrap().public(), public);
+            let wrong = Passphrase::new("wrong").unwrap();
+            assert!(matches!(file.open(Some(&wrong)), Err(KeyError::Passphrase)));
+            if right.is_some() {
+                assert!(matches!(file.open(None), Err(KeyError::Passphrase)));
+            }
+        }
     }
 }

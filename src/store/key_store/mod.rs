@@ -18,7 +18,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::key::{KeyFile, KeyId, Passphrase, Signer, SigningKey};
+use crate::key::{KeyError, KeyFile, KeyId, Passphrase, Signer, SigningKey};
 use crate::limit;
 use crate::store::file::{NewFile, cannot, read_limited};
 use reference::Reference;
@@ -203,6 +203,19 @@ pub fn read_key_file(path: &Path) -> Result<KeyFile, Failure> {
     let bytes = Zeroizing::new(read_limited(path, limit::KEY_FILE_BYTES)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| bad(&"it is not a key in PEM"))?;
     KeyFile::parse(text).map_err(|error| bad(&error))
+}
+
+/// Opens a private key file of any form that is read; its passphrase is asked for only if it has one.
+///
+/// # Errors
+/// As [`read_key_file`], and when the passphrase does not open it.
+pub fn open_any_key(path: &Path, secrets: &dyn Secrets) -> Result<SigningKey, Failure> {
+    let file = read_key_file(path)?;
+    let opened = match file.open(None) {
+        Err(KeyError::Passphrase) => file.open(Some(&secrets.passphrase()?)),
+        other => other,
+    };
+    opened.map_err(|error| Failure::malformed(path.display(), error))
 }
 
 /// Writes a private file that is not there yet.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::reference::Reference;
-use super::{KeyStore, REFERENCE, Secrets, read_key_file, write};
+use super::{KeyStore, REFERENCE, Secrets, open_any_key, write};
 use crate::failure::Failure;
 use crate::key::{KeySpec, PublicKey, Signer, SigningKey, TufKey};
 use crate::limit;
@@ -52,12 +52,7 @@ impl NewKey {
                             kept: Kept::Elsewhere,
                         })
                     }
-                    false => {
-                        let file = read_key_file(path)?;
-                        let passphrase = file.is_encrypted().then(|| secrets.passphrase()).transpose()?;
-                        let key = file.open(passphrase.as_ref());
-                        Ok(key.map_err(|error| Failure::malformed(path.display(), error))?.into())
-                    }
+                    false => open_any_key(path, secrets).map(Self::from),
                 }
             }
             KeySpec::Plugin(key) => {
