@@ -2,12 +2,17 @@
 //!
 //! - `private/KEY.key`: private keys, encrypted, 0600 in directories of 0700, named by the key's canonical id.
 //! - `tuf/GUN/metadata/ROLE.json`: what was last trusted of a collection; `notary` goes on from it, and so does imgkit.
+//! - Nothing is written over by something older: two commands at once, or Notary's own client, may have been there meanwhile.
 //! - What is read here is verified again like what a server sent; only that nothing gets older rests on it.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
 
 use super::file::{Lock, NewFile, cannot, read_limited};
 use crate::failure::Failure;
@@ -156,7 +161,8 @@ impl DockerTrust {
         Ok(known)
     }
 
-    /// Remembers what is trusted of a collection now, by role; the timestamp last, as everything else follows from it.
+    /// Remembers what is trusted of a collection now, by role; the timestamp last, as everything else follows from it. Where what
+    /// is remembered is newer, it stays; below a role that is newer, versions may begin again.
     ///
     /// # Errors
     /// [`Failure`] when it cannot be written, or `gun` cannot name directories.
@@ -165,10 +171,17 @@ impl DockerTrust {
         make_private_dir(&dir)?;
         let _lock = Lock::exclusive(&dir.join(".imgkit.lock"))?;
         let mut files: Vec<_> = files.iter().collect();
-        files.sort_by_key(|(role, _)| role == "timestamp");
+        // Who delegates comes before the role, so that it is judged first.
+        files.sort_by_key(|(role, _)| (role == "timestamp", role != "root", role.matches('/').count()));
+        let mut judged = BTreeMap::new();
         for (role, bytes) in files {
             let path = dir.join(format!("{role}.json"));
-            if fs::read(&path).is_ok_and(|known| known == *bytes) {
+            let age = match above(role).find_map(|above| judged.get(above)) {
+                Some(Ordering::Equal) | None => age(bytes, &path)?,
+                Some(decided) => *decided,
+            };
+            judged.insert(role.as_str(), age);
+            if age != Ordering::Greater {
                 continue;
             }
             make_private_dir(path.parent().unwrap_or(&dir))?;
@@ -205,6 +218,42 @@ impl DockerTrust {
             }
         }
     }
+}
+
+/// What is read of metadata to see how old they are.
+#[derive(Deserialize)]
+struct File {
+    signed: Numbered,
+}
+
+#[derive(Deserialize)]
+struct Numbered {
+    version: u64,
+}
+
+/// Compares a role's bytes with those that are remembered of it, by version.
+fn age(bytes: &[u8], path: &Path) -> Result<Ordering, Failure> {
+    let known = match path.try_exists() {
+        Ok(true) => read_limited(path, limit::TARGETS_BYTES)?,
+        Ok(false) => return Ok(Ordering::Greater),
+        Err(error) => return Err(cannot("read", path, &error)),
+    };
+    // Both were verified, or will be: nothing but the order rests on this, and large files are gone through fast.
+    let version = |bytes: &[u8]| {
+        serde_json::from_slice::<File>(bytes)
+            .ok()
+            .map(|file| file.signed.version)
+    };
+    match known == bytes {
+        true => Ok(Ordering::Equal),
+        false => Ok(version(bytes).cmp(&version(&known))),
+    }
+}
+
+/// Names the roles that a role's keys come from, the closest first.
+fn above(role: &str) -> impl Iterator<Item = &str> {
+    let delegating = std::iter::successors(Some(role), |role| role.rsplit_once('/').map(|(above, _)| above));
+    delegating.skip(1).chain((role != "root").then_some("root"))
 }
 
 /// Finds the delegated roles below `role` that have a file.
@@ -275,5 +324,76 @@ mod tests {
         trust.forget("r.example/a").unwrap();
         assert!(trust.known("r.example/a").unwrap().root.is_none());
         assert!(trust.known("../a").is_err());
+    }
+
+    /// Remembers roles with these versions, each with who says so.
+    fn remember(trust: &DockerTrust, who: &str, versions: &[(&str, u64)]) {
+        let file = |(role, version): &(&str, u64)| {
+            let bytes = format!(r#"{{"signed":{{"version":{version},"who":"{who}"}},"signatures":[]}}"#);
+            ((*role).to_owned(), bytes.into_bytes())
+        };
+        let files: Vec<_> = versions.iter().map(file).collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(role, bytes)| (role.clone(), bytes.as_slice()))
+            .collect();
+        trust.remember("a/b", &files).unwrap();
+    }
+
+    /// What is remembered: versions with who said so.
+    fn remembered(trust: &DockerTrust, roles: &[&str]) -> Vec<String> {
+        let dir = trust.metadata("a/b").unwrap();
+        let read = |role: &&str| {
+            let file = fs::read(dir.join(format!("{role}.json"))).unwrap();
+            let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+            let (version, who) = (&file["signed"]["version"], &file["signed"]["who"]);
+            format!("{role} {version} {}", who.as_str().unwrap())
+        };
+        roles.iter().map(read).collect()
+    }
+
+    #[test]
+    fn a_slow_command_does_not_put_older_metadata_back() {
+        let dir = tempfile::tempdir().unwrap();
+        // Two commands: the slow one read the collection first and remembers it last.
+        let (slow, quick) = (DockerTrust::at(dir.path()), DockerTrust::at(dir.path()));
+        let roles = ["root", "timestamp", "snapshot", "targets", "targets/a", "targets/a/b"];
+        let all = |versions: [u64; 6]| roles.into_iter().zip(versions).collect::<Vec<_>>();
+        remember(&quick, "quick", &all([1, 6, 5, 4, 3, 1]));
+        remember(&slow, "slow", &all([1, 5, 4, 4, 3, 1]));
+        let expected = roles.iter().zip([1, 6, 5, 4, 3, 1]);
+        let expected: Vec<_> = expected
+            .map(|(role, version)| format!("{role} {version} quick"))
+            .collect();
+        assert_eq!(remembered(&slow, &roles), expected);
+        // What is newer is taken, and what was not there; another content of the same version is not.
+        remember(&slow, "slow", &[("timestamp", 7), ("snapshot", 5), ("targets/c", 1)]);
+        let expected = ["timestamp 7 slow", "snapshot 5 quick", "targets/c 1 slow"];
+        assert_eq!(remembered(&slow, &["timestamp", "snapshot", "targets/c"]), expected);
+
+        // Below a newer role versions begin again: a delegation that was made anew.
+        remember(&slow, "anew", &[("targets", 5), ("targets/a", 1)]);
+        assert_eq!(
+            remembered(&slow, &["targets", "targets/a"]),
+            ["targets 5 anew", "targets/a 1 anew"]
+        );
+        remember(&quick, "old", &[("targets", 4), ("targets/a", 9), ("targets/a/b", 9)]);
+        assert_eq!(
+            remembered(&slow, &["targets/a", "targets/a/b"]),
+            ["targets/a 1 anew", "targets/a/b 1 quick"]
+        );
+        // And below a newer root: timestamp and snapshot after a recovery from keys that were stolen.
+        remember(&slow, "recovered", &all([2, 1, 1, 1, 1, 1]));
+        assert!(
+            remembered(&slow, &roles)
+                .iter()
+                .all(|file| file.ends_with(" recovered"))
+        );
+        remember(&quick, "old", &all([1, 90, 90, 90, 90, 90]));
+        assert!(
+            remembered(&slow, &roles)
+                .iter()
+                .all(|file| file.ends_with(" recovered"))
+        );
     }
 }
