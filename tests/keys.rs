@@ -7,55 +7,27 @@ mod common;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::node::{NOW, Node};
+use common::home::{Home, NOW, PASSPHRASE, answer};
+use common::node::Node;
 use common::token::{PIN, Token};
 use serde_json::Value;
 
-const PASSPHRASE: &str = "correct horse";
-
-/// One user, with whatever tools write keys.
-struct Home {
-    dir: tempfile::TempDir,
+/// A user with whatever tools write keys, who finds a token if there is one.
+fn user() -> Home {
+    let mut home = Home::by_the_clock();
+    home.set("SOFTHSM2_CONF", home.path("softhsm2.conf"));
+    home.set("IMGKIT_PKCS11_PIN", PIN);
+    home
 }
 
 impl Home {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_owned()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = common::imgkit(self.dir.path());
-        command.args(["--output", "json", "trust"]).args(arguments);
-        command
-            .env("IMGKIT_TRUST_DIR", self.path("trust"))
-            .env("IMGKIT_KEY_DIR", self.path("keys"))
-            .env("IMGKIT_PASSPHRASE", PASSPHRASE)
-            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
-            .env("IMGKIT_PKCS11_PIN", PIN)
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn good(&self, arguments: &[&str]) -> Value {
-        json(&mut self.command(arguments), 0)
-    }
-
     /// Runs another program, which must succeed.
     fn tool(&self, program: &str, arguments: &[&str]) -> String {
-        let mut command = common::in_home(Path::new(program), self.dir.path());
-        command.current_dir(self.dir.path()).args(arguments);
+        let mut command = common::in_home(Path::new(program), self.dir());
+        command.current_dir(self.dir()).args(arguments);
         command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
         for role in ["ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"] {
             command.env(format!("NOTARY_{role}_PASSPHRASE"), PASSPHRASE);
@@ -83,17 +55,11 @@ impl Home {
     }
 }
 
+/// Runs a command that ends so; returns its result, or everything that it says of its failure.
 fn json(command: &mut Command, expected: i32) -> Value {
     let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let code = output.status.code();
-    assert_eq!(
-        code,
-        Some(expected),
-        "{command:?}: {text} {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let value: Value = serde_json::from_str(&text).unwrap();
+    let (code, value) = answer(&output);
+    assert_eq!(code, expected, "{command:?}: {output:?}");
     match expected {
         0 => value["result"].clone(),
         _ => value,
@@ -102,8 +68,8 @@ fn json(command: &mut Command, expected: i32) -> Value {
 
 #[test]
 fn a_collection_whose_keys_lie_in_a_token_lives_its_whole_life() {
-    let home = Home::new();
-    let token = Token::with_keys(home.dir.path());
+    let home = user();
+    let token = Token::with_keys(home.dir());
     let key = |name: &str| token.key(name);
     let spec = |role: &str, name: &str| format!("{role}={}", key(name));
     let specs = [
@@ -221,7 +187,7 @@ fn a_collection_whose_keys_lie_in_a_token_lives_its_whole_life() {
 
 #[test]
 fn a_secret_from_a_pipe_does_for_all_that_one_command_opens() {
-    let home = Home::new();
+    let home = user();
     home.good(&["init", "c"]);
     let mut command = home.command(&["rotate", "targets", "--algorithm", "p384", "--passphrase-fd", "0"]);
     command.env_remove("IMGKIT_PASSPHRASE");
@@ -242,8 +208,8 @@ fn a_secret_from_a_pipe_does_for_all_that_one_command_opens() {
 
 #[test]
 fn a_pin_comes_from_a_descriptor() {
-    let home = Home::new();
-    let token = Token::with_keys(home.dir.path());
+    let home = user();
+    let token = Token::with_keys(home.dir());
     let mut command = home.command(&["key", "export-public", &token.key("p256"), "--pin-fd", "3"]);
     command.env_remove("IMGKIT_PKCS11_PIN");
     fs::write(home.path("pin"), format!("{PIN}\n")).unwrap();
@@ -281,7 +247,7 @@ else:
 
 #[test]
 fn a_plugin_signs_and_is_not_believed() {
-    let home = Home::new();
+    let home = user();
     home.plugin();
     home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out a.p8");
     home.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out b.p8");
@@ -299,8 +265,8 @@ fn a_plugin_signs_and_is_not_believed() {
 
 #[test]
 fn images_are_sealed_by_keys_in_a_token_or_behind_a_program() {
-    let (node, home) = (Node::new(), Home::new());
-    let token = Token::with_keys(home.dir.path());
+    let (node, home) = (Node::new(), user());
+    let token = Token::with_keys(home.dir());
     home.plugin();
     home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out a.p8");
     let behind = format!("plugin:{}:a", home.text("signer"));
@@ -358,7 +324,7 @@ fn images_are_sealed_by_keys_in_a_token_or_behind_a_program() {
 
 #[test]
 fn keys_of_openssl_are_read_in_every_form() {
-    let home = Home::new();
+    let home = user();
     home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out p256.pem");
     home.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out p384.pem");
     home.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem");
@@ -411,7 +377,7 @@ fn keys_of_openssl_are_read_in_every_form() {
 
 #[test]
 fn keys_of_notary_are_read() {
-    let home = Home::new();
+    let home = user();
     for role in ["root", "targets"] {
         let dir = home.text("notary");
         home.tool("notary", &["-d", &dir, "key", "generate", "ecdsa", "--role", role]);
@@ -430,7 +396,7 @@ fn keys_of_notary_are_read() {
 
 #[test]
 fn keys_of_cosign_are_imported_and_kept_under_another_passphrase() {
-    let home = Home::new();
+    let home = user();
     home.good(&["init", "c"]);
     let file = |name: &str| {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/key/testdata");
@@ -465,7 +431,7 @@ fn keys_of_cosign_are_imported_and_kept_under_another_passphrase() {
 
 #[test]
 fn a_backup_brings_every_key_back_and_writes_over_none() {
-    let home = Home::new();
+    let home = user();
     home.good(&[
         "init",
         "c",
@@ -506,7 +472,7 @@ fn a_backup_brings_every_key_back_and_writes_over_none() {
 
 #[test]
 fn a_passphrase_is_changed_for_all_keys_or_none() {
-    let home = Home::new();
+    let home = user();
     home.good(&["init", "c"]);
     home.good(&["key", "generate", &home.text("mine.pem"), "--algorithm", "p384"]);
     assert!(

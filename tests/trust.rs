@@ -1,83 +1,22 @@
 //! `imgkit trust` through the binary: the life of a collection, its keys, and what is refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod common;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use common::home::{Home, NOW, PASSPHRASE, answer};
 use imgkit::key::{Signer, SigningKey};
 use imgkit::oci::Descriptor;
 use imgkit::reference::Reference;
 use imgkit::store::layout::Layout;
-use serde_json::{Value, json};
-
-const NOW: &str = "2026-11-23T00:00:00Z";
-const PASSPHRASE: &str = "correct horse";
-
-/// Directories of one user.
-struct Home {
-    dir: tempfile::TempDir,
-}
+use serde_json::json;
 
 impl Home {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Self { dir }
-    }
-
-    /// A user with the collection `c`.
-    fn with_collection(options: &[&str]) -> Self {
-        let home = Self::new();
-        home.good(&[&["init", "c"], options].concat());
-        home
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Makes the command `imgkit --output json trust ARGS` at `NOW`, with the passphrase in the environment.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_imgkit"));
-        command.args(["--output", "json", "trust"]).args(arguments);
-        if !arguments.contains(&"--at") {
-            command.args(["--at", NOW]);
-        }
-        command
-            .env_clear()
-            .env("IMGKIT_TRUST_DIR", self.path("trust"))
-            .env("IMGKIT_KEY_DIR", self.path("keys"))
-            .env("IMGKIT_STORE", self.path("store"))
-            .env("HOME", self.dir.path())
-            .env("IMGKIT_PASSPHRASE", PASSPHRASE)
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> (i32, Value) {
-        answer(&self.command(arguments).output().unwrap())
-    }
-
-    fn good(&self, arguments: &[&str]) -> Value {
-        let (code, json) = self.run(arguments);
-        assert_eq!(code, 0, "{arguments:?}: {json}");
-        json["result"].clone()
-    }
-
-    /// Runs a command that is refused, and returns the reason's code.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let (code, json) = self.run(arguments);
-        assert_eq!(code, 1, "{arguments:?}: {json}");
-        json["refusals"][0]["code"].as_str().unwrap().to_owned()
-    }
-
-    fn file(&self, name: &str, content: &str) -> String {
-        fs::write(self.path(name), content).unwrap();
-        self.path(name).to_str().unwrap().to_owned()
-    }
-
     /// Puts an image for this machine into the store whose only file has `content`.
     fn image(&self, name: &str, content: &str) {
         let layout = Layout::open_or_create(self.path("store")).unwrap();
@@ -113,12 +52,6 @@ impl Home {
         let name: Reference = name.parse().unwrap();
         writer.tag(&name, &manifest).unwrap();
     }
-}
-
-fn answer(output: &Output) -> (i32, Value) {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let json = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{output:?}"));
-    (output.status.code().unwrap(), json)
 }
 
 #[test]
@@ -356,10 +289,7 @@ fn openssl_alone_checks_a_signature_and_opens_a_key() {
     let message = home.file("message", "what is signed");
     fs::write(home.path("signature"), key.sign(b"what is signed").unwrap()).unwrap();
     let openssl = |arguments: &[&str]| {
-        let output = Command::new("openssl")
-            .args(arguments)
-            .current_dir(home.dir.path())
-            .output();
+        let output = Command::new("openssl").args(arguments).current_dir(home.dir()).output();
         output.expect("openssl is installed")
     };
     let verify = |message: &str| {

@@ -1,90 +1,22 @@
 //! `imgkit trust` through the binary: what owners of collections do, one by one and several together.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use common::home::{Home, NOW};
 use imgkit::store::TrustDir;
 use imgkit::time::Time;
 use imgkit::trust::{Client, Known};
 use serde_json::{Value, json};
 
-const NOW: &str = "2026-11-23T00:00:00Z";
-
-/// Directories of one owner.
-struct Home {
-    dir: tempfile::TempDir,
-}
-
 impl Home {
-    /// An owner of the collection `c`.
-    fn new(options: &[&str]) -> Self {
-        let home = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
-        home.good(&[&["init", "c"], options].concat());
-        home
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_owned()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_imgkit"));
-        command.args(["--output", "json", "trust"]).args(arguments);
-        if !arguments.contains(&"--at") {
-            command.args(["--at", NOW]);
-        }
-        command
-            .env_clear()
-            .env("IMGKIT_TRUST_DIR", self.path("trust"))
-            .env("IMGKIT_KEY_DIR", self.path("keys"))
-            .env("HOME", self.dir.path())
-            .env("IMGKIT_PASSPHRASE", "correct horse")
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> (i32, Value) {
-        self.run_with(arguments, &[])
-    }
-
-    /// Runs a command with other directories.
-    fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, Value) {
-        let output = self
-            .command(arguments)
-            .envs(environment.iter().copied())
-            .output()
-            .unwrap();
-        let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-        (output.status.code().unwrap(), json)
-    }
-
-    fn good(&self, arguments: &[&str]) -> Value {
-        self.good_with(arguments, &[])
-    }
-
-    fn good_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Value {
-        let (code, json) = self.run_with(arguments, environment);
-        assert_eq!(code, 0, "{arguments:?}: {json}");
-        json["result"].clone()
-    }
-
-    fn refused(&self, arguments: &[&str]) -> String {
-        let (code, json) = self.run(arguments);
-        assert_eq!(code, 1, "{arguments:?}: {json}");
-        json["refusals"][0]["code"].as_str().unwrap().to_owned()
-    }
-
     /// Signs a file with the content `content` under `name`.
     fn sign(&self, name: &str, content: &str, options: &[&str]) -> Value {
         let file = self.text("content");
@@ -142,7 +74,7 @@ impl Home {
 
 #[test]
 fn names_are_looked_up_described_and_taken_out_again() {
-    let home = Home::new(&[]);
+    let home = Home::with_collection(&[]);
     home.sign("spec/a", "a", &["--custom", r#"{"z":1,"a":{"note":"<&>"}}"#]);
     let found = home.good(&["lookup", "spec/a"]);
     assert_eq!(found["custom"], json!({"a":{"note":"<&>"},"z":1}));
@@ -165,7 +97,7 @@ fn names_are_looked_up_described_and_taken_out_again() {
 
 #[test]
 fn every_role_gets_new_keys_and_all_that_was_signed_stays() {
-    let home = Home::new(&["--role", "team=team/*", "--bins", "4"]);
+    let home = Home::with_collection(&["--role", "team=team/*", "--bins", "4"]);
     home.sign("spec/a", "a", &[]);
     home.sign("team/b", "b", &["--role", "team"]);
     let pin = fs::read(home.path("keys/c/root.json")).unwrap();
@@ -186,7 +118,7 @@ fn every_role_gets_new_keys_and_all_that_was_signed_stays() {
 
 #[test]
 fn roles_are_trusted_with_names_and_in_turn_trust_others() {
-    let home = Home::new(&[]);
+    let home = Home::with_collection(&[]);
     home.good(&[
         "delegate",
         "add",
@@ -222,7 +154,7 @@ fn roles_are_trusted_with_names_and_in_turn_trust_others() {
     assert_eq!(home.run(&["delegate", "rm", "team"]).0, 2);
 
     // A key whose private part is elsewhere: its role begins there.
-    let other = Home::new(&[]);
+    let other = Home::with_collection(&[]);
     other.good(&["inspect", "--keys-to", &other.text("public")]);
     let id = other.key_id("targets");
     let key = other.text(&format!("public/{id}.pem"));
@@ -241,7 +173,7 @@ fn roles_are_trusted_with_names_and_in_turn_trust_others() {
 
 #[test]
 fn keys_come_to_a_role_and_go_one_by_one() {
-    let home = Home::new(&[]);
+    let home = Home::with_collection(&[]);
     home.sign("spec/a", "a", &[]);
     let old = home.key_id("targets");
     home.good(&["signer", "add", "targets", "--new", "1"]);
@@ -268,7 +200,7 @@ fn keys_come_to_a_role_and_go_one_by_one() {
 
 #[test]
 fn a_change_waits_for_enough_signatures() {
-    let home = Home::new(&["--threshold", "targets=2/2"]);
+    let home = Home::with_collection(&["--threshold", "targets=2/2"]);
     home.give_key("targets", "bob");
     let bob = home.text("bob");
     let bob = [("IMGKIT_KEY_DIR", bob.as_str())];
@@ -305,7 +237,7 @@ fn a_change_waits_for_enough_signatures() {
 
 #[test]
 fn a_root_is_made_with_keys_that_are_offline() {
-    let home = Home::new(&["--threshold", "root=2/2"]);
+    let home = Home::with_collection(&["--threshold", "root=2/2"]);
     home.sign("spec/a", "a", &[]);
     home.give_key("root", "alice");
     home.give_key("root", "bob");
@@ -337,7 +269,7 @@ fn a_root_is_made_with_keys_that_are_offline() {
 
 #[test]
 fn a_private_key_in_place_of_a_revoked_one_signs_the_rest_again() {
-    let home = Home::new(&["--role", "team=team/*"]);
+    let home = Home::with_collection(&["--role", "team=team/*"]);
     home.sign("team/a", "a", &["--role", "team"]);
     home.sign("spec/b", "b", &[]);
     for (role, name) in [("team", "team/a"), ("targets", "spec/b")] {
@@ -375,7 +307,7 @@ fn a_private_key_in_place_of_a_revoked_one_signs_the_rest_again() {
 
 #[test]
 fn a_lost_key_is_taken_from_every_role_after_saying_what_that_means() {
-    let home = Home::new(&["--role", "team=team/*", "--threshold", "team=1/2"]);
+    let home = Home::with_collection(&["--role", "team=team/*", "--threshold", "team=1/2"]);
     home.sign("team/a", "a", &["--role", "team"]);
     let lost = home.key_id("team");
     home.sign("spec/b", "b", &[]);
@@ -399,7 +331,7 @@ fn a_lost_key_is_taken_from_every_role_after_saying_what_that_means() {
         .unwrap()
         .to_owned();
     assert_eq!(home.run(&["revoke", &last, "--yes"]).0, 2);
-    let other = Home::new(&[]);
+    let other = Home::with_collection(&[]);
     other.good(&["inspect", "--keys-to", &other.text("public")]);
     let id = other.key_id("targets");
     let key = other.text(&format!("public/{id}.pem"));
@@ -448,7 +380,7 @@ fn a_lost_key_is_taken_from_every_role_after_saying_what_that_means() {
 
 #[test]
 fn the_past_is_told_and_verified() {
-    let home = Home::new(&["--bins", "4", "--role", "team=team/*"]);
+    let home = Home::with_collection(&["--bins", "4", "--role", "team=team/*"]);
     home.sign("spec/a", "a", &["--at", "2026-11-24T00:00:00Z"]);
     home.sign("spec/a", "b", &["--at", "2026-11-25T00:00:00Z"]);
     home.sign("team/c", "c", &["--role", "team"]);
@@ -482,7 +414,7 @@ fn the_past_is_told_and_verified() {
 
 #[test]
 fn what_is_broken_is_said_with_the_command_that_mends_it() {
-    let home = Home::new(&[]);
+    let home = Home::with_collection(&[]);
     home.sign("spec/a", "a", &[]);
     home.good(&["rotate", "timestamp"]);
     home.good(&["rotate", "timestamp"]);
@@ -517,7 +449,7 @@ fn what_is_broken_is_said_with_the_command_that_mends_it() {
 
 #[test]
 fn names_in_bins_are_names_like_others() {
-    let home = Home::new(&["--bins", "auto:1000"]);
+    let home = Home::with_collection(&["--bins", "auto:1000"]);
     for name in ["spec/a", "spec/b", "deep/er/still/c"] {
         home.sign(name, name, &[]);
         assert_eq!(home.signer_of(name), "targets");
@@ -551,7 +483,7 @@ fn names_in_bins_are_names_like_others() {
 /// Issue 3: 50 rounds of two publishers at once.
 #[test]
 fn of_two_publishers_at_once_both_succeed() {
-    let home = Home::new(&["--bins", "4"]);
+    let home = Home::with_collection(&["--bins", "4"]);
     let file = home.text("content");
     fs::write(&file, "x").unwrap();
     for round in 0..50 {
@@ -570,7 +502,7 @@ fn of_two_publishers_at_once_both_succeed() {
 /// Issue 3: kill -9 at random points of publish, 200 rounds.
 #[test]
 fn a_publisher_that_is_killed_leaves_the_old_collection_or_the_new_one() {
-    let home = Home::new(&["--bins", "4"]);
+    let home = Home::with_collection(&["--bins", "4"]);
     let file = home.text("content");
     fs::write(&file, "x").unwrap();
     let start = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! Private keys as Notary and `docker trust` keep them (../shared/reference/notary.md, section 1): encrypted PKCS#8 in PEM, with
+//! Private keys as Notary and `docker trust` keep them (docs/notary.md, "Key files"): encrypted PKCS#8 in PEM, with
 //! the role, and the collection where the key is for one, as headers.
 //!
 //! - Written with PBKDF2 over HMAC-SHA-1 with 2,048 iterations and AES-256-CBC: the only form that Notary's own client opens.

@@ -6,6 +6,7 @@
 
 pub mod forge;
 pub mod guest;
+pub mod home;
 pub mod images;
 pub mod line;
 pub mod newc;

@@ -27,6 +27,18 @@ pub(super) struct ChosenKeys {
     algorithm: Option<Algorithm>,
 }
 
+/// A role, the keys that it gets, and how many of its keys must sign then.
+#[derive(Debug, Args)]
+pub(super) struct KeysOfRole {
+    /// The role: root, targets, snapshot, timestamp, or one that is delegated to
+    pub(super) role: String,
+    #[command(flatten)]
+    pub(super) keys: ChosenKeys,
+    /// How many of the role's keys must sign from now on [default: as many as now]
+    #[arg(long, value_name = "K")]
+    pub(super) threshold: Option<u32>,
+}
+
 impl ChosenKeys {
     /// Tells whether anything was said of them.
     pub(super) fn any(&self) -> bool {

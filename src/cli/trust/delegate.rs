@@ -131,9 +131,7 @@ impl Remove {
 
 fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
     let place = options.place(context)?;
-    let mut collection = place.load()?;
-    let loaded = collection.load_all();
-    loaded.map_err(|error| error.about(&place.subject()))?;
+    let collection = place.load_all()?;
     let mut text = String::new();
     let mut all = Vec::new();
     for role in collection.roles() {

@@ -51,9 +51,7 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let mut collection = place.load()?;
-        let loaded = collection.load_all();
-        loaded.map_err(|error| error.about(&place.subject()))?;
+        let collection = place.load_all()?;
         let mut text = format!("collection {} in {}\n", place.name, place.at);
         let mut all = Vec::new();
         let roles = collection.roles();

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::TrustOptions;
-use super::chosen::ChosenKeys;
+use super::chosen::KeysOfRole;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::{KeyId, TufKey};
@@ -22,22 +22,11 @@ pub(super) struct Signer {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Give a role one more key, or several
-    Add(Add),
+    Add(KeysOfRole),
     /// List roles and their keys, and which of these are here
     Ls,
     /// Take a key from a role
     Rm(Remove),
-}
-
-#[derive(Debug, Args)]
-struct Add {
-    /// The role
-    role: String,
-    #[command(flatten)]
-    keys: ChosenKeys,
-    /// How many of the role's keys must sign from now on [default: as many as now]
-    #[arg(long, value_name = "K")]
-    threshold: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -54,39 +43,31 @@ struct Remove {
 impl Signer {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         match &self.action {
-            Action::Add(add) => add.run(context, options),
+            Action::Add(more) => add(context, options, more),
             Action::Ls => list(context, options),
             Action::Rm(remove) => remove.run(context, options),
         }
     }
 }
 
-impl Add {
-    fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        let place = options.place(context)?;
-        let name = &place.keys;
-        // Found before a key is made for it.
-        let found = place.load()?.find(&self.role);
-        found.map_err(|error| error.about(&place.subject()))?;
-        let new = self.keys.get(context, options, name, &self.role, 1)?;
-        let ids: Vec<_> = new.iter().map(TufKey::id).collect();
-        let text = ids.iter().fold(String::new(), |text, id| {
-            text + &format!("{} has the key {id}\n", self.role)
-        });
-        change(
-            context,
-            options,
-            &self.role,
-            text,
-            json!({ "role": self.role, "added": ids }),
-            |spec| {
-                let there = |key: &TufKey| spec.keys.iter().any(|other| other.public() == key.public());
-                let new: Vec<_> = new.iter().filter(|key| !there(key)).cloned().collect();
-                spec.keys.extend(new);
-                spec.threshold = self.threshold.unwrap_or(spec.threshold);
-            },
-        )
-    }
+fn add(context: &Context, options: &TrustOptions, more: &KeysOfRole) -> Result<Report, Failure> {
+    let KeysOfRole { role, keys, threshold } = more;
+    let place = options.place(context)?;
+    // Found before a key is made for it.
+    let found = place.load()?.find(role);
+    found.map_err(|error| error.about(&place.subject()))?;
+    let new = keys.get(context, options, &place.keys, role, 1)?;
+    let ids: Vec<_> = new.iter().map(TufKey::id).collect();
+    let text = ids
+        .iter()
+        .fold(String::new(), |text, id| text + &format!("{role} has the key {id}\n"));
+    let json = json!({ "role": role, "added": ids });
+    change(context, options, role, text, json, |spec| {
+        let there = |key: &TufKey| spec.keys.iter().any(|other| other.public() == key.public());
+        let new: Vec<_> = new.iter().filter(|key| !there(key)).cloned().collect();
+        spec.keys.extend(new);
+        spec.threshold = threshold.unwrap_or(spec.threshold);
+    })
 }
 
 impl Remove {
@@ -152,9 +133,7 @@ fn change(
 
 fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
     let place = options.place(context)?;
-    let mut collection = place.load()?;
-    let loaded = collection.load_all();
-    loaded.map_err(|error| error.about(&place.subject()))?;
+    let collection = place.load_all()?;
     let store = options.keys(context)?;
     let mut text = String::new();
     let mut all = Vec::new();

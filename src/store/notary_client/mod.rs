@@ -1,4 +1,4 @@
-//! A client of Notary's server API (../shared/reference/notary.md, section 3), behind a synchronous face.
+//! A client of Notary's server API (docs/notary-server.md, "Requests"), behind a synchronous face.
 //!
 //! - HTTPS; plain HTTP is spoken to the loopback alone. Redirections are followed nowhere: Notary servers send none.
 //! - One connection for all requests of a command; every answer is read within bounds of size and time.

@@ -1,4 +1,4 @@
-//! The Notary server's HTTP API: what `notary` and `docker trust` speak to (../shared/reference/notary.md, "API").
+//! The Notary server's HTTP API: what `notary` and `docker trust` speak to (docs/notary-server.md, "Requests").
 //!
 //! - What is published is judged by [`crate::trust::notary`]; here is all disk and network.
 //! - An upload is published whole or not at all, by one server among many.

@@ -1,4 +1,4 @@
-//! Keys and signatures as Notary writes them (reference: notary, `tuf/data/keys.go`; ../shared/reference/notary.md, section 3).
+//! Keys and signatures as Notary writes them (its `tuf/data/keys.go`; docs/notary.md, "What is spoken").
 //!
 //! - A key object is `{"keytype":T,"keyval":{"private":null,"public":BASE64}}`; its id is SHA-256 of exactly that, canonical,
 //!   and is computed, never taken over. Other members are refused: the real client drops them, and the id with them.

@@ -1,4 +1,4 @@
-//! The four kinds of metadata as Notary writes them (../shared/reference/notary.md, section 3).
+//! The four kinds of metadata as Notary writes them (docs/notary.md, "What is spoken").
 //!
 //! Members that imgkit does not know are kept, so that a document that is read, edited and written again loses nothing.
 

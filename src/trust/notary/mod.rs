@@ -1,4 +1,4 @@
-//! The dialect of TUF that Notary v1 and `docker trust` speak (../shared/reference/notary.md, sections 3 and 6).
+//! The dialect of TUF that Notary v1 and `docker trust` speak (docs/notary.md, "What is spoken").
 //!
 //! - Bytes and `now` come in, typed values go out, as in [`crate::trust`], whose checks these are: signatures are counted by
 //!   the one [`RoleKeys::check`](crate::trust::RoleKeys::check).

@@ -1,6 +1,6 @@
 //! What may stand in a target's `custom`, so that every Notary client verifies it, and can sign it again.
 //!
-//! The real client signs `custom` as its text is and verifies its canonical form (bug 1 of ../shared/reference/notary.md): members
+//! The real client signs `custom` as its text is and verifies its canonical form (docs/notary.md, "Custom data"): members
 //! are sorted here, as in all metadata; what Go writes otherwise than it signs is refused.
 
 use serde_json::Value;

@@ -4,7 +4,7 @@
 //! - A change marks roles; [`NotaryCollection::sign`] gives these new versions and expiries, and signs them. The timestamp is
 //!   the server's; so is the snapshot where the server holds its key.
 //! - Root keys are given by the caller, never made here.
-//! - What the real client could not sign again (bugs 1 and 2 of ../shared/reference/notary.md) is refused before it is signed.
+//! - What the real client could not sign again (docs/notary.md, "Custom data") is refused before it is signed.
 
 mod change;
 mod custom;
