@@ -1,9 +1,12 @@
 //! `imgkit verify` and `imgkit show`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::json;
 
 use super::disk::{DiskArg, Opened};
@@ -18,7 +21,7 @@ use crate::trust::Lineage;
 use crate::verify::disk::{disk, read_seal};
 use crate::verify::files::files;
 use crate::verify::image::tree_name;
-use crate::verify::{Disk, Memory, Question, Verified};
+use crate::verify::{Anchors, Disk, Memory, Question, Verified};
 
 /// Verifies a finished image, offline.
 #[derive(Debug, Args)]
@@ -41,12 +44,63 @@ pub(super) struct VerifyOptions {
     /// Remember the highest epoch of each image here, by its name and its collection's root files, and refuse lower ones
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    today: Today,
+}
+
+/// The collections' metadata of today, and where they are.
+#[derive(Debug, Args)]
+struct TodayOptions {
     /// Judge seal, inputs and components at this moment as well, by the collections' metadata of today: refuses what was revoked
     /// or replaced since the image was built
     #[arg(long)]
     fresh: bool,
     #[command(flatten)]
     trust: TrustDirOption,
+}
+
+/// [`TodayOptions`], of which the places are refused where --fresh does not ask for them. The environment's may stand: it is for
+/// other commands as well, which is what clap's own `requires` does not know.
+#[derive(Debug)]
+struct Today(TodayOptions);
+
+impl Today {
+    /// Finds today's metadata, if they are asked for.
+    fn anchors(&self, context: &Context, pins: &BTreeMap<String, Vec<u8>>) -> Result<Option<Anchors>, Failure> {
+        self.0.fresh.then(|| self.0.trust.anchors(context, pins)).transpose()
+    }
+}
+
+impl FromArgMatches for Today {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let options = TodayOptions::from_arg_matches(matches)?;
+        let typed = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        match ["trust_dir", "collection", "trust_state"].iter().find(typed) {
+            Some(id) if !options.fresh => {
+                let what = format!(
+                    "--{} is for today's metadata, which --fresh asks for; an image is verified by what its seal holds\n",
+                    id.replace('_', "-")
+                );
+                Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, what))
+            }
+            _ => Ok(Self(options)),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Today {
+    fn augment_args(command: Command) -> Command {
+        TodayOptions::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        TodayOptions::augment_args_for_update(command)
+    }
 }
 
 impl Memory for Epochs {
@@ -77,10 +131,7 @@ impl VerifyOptions {
         let (policy, pins) = judge::read(&self.policy)?;
         let epochs = self.state.as_ref().map(Epochs::at);
         let now = context.now()?;
-        let fresh = match self.fresh {
-            true => Some(self.trust.anchors(context, &pins)?),
-            false => None,
-        };
+        let fresh = self.today.anchors(context, &pins)?;
         let question = Question {
             subject,
             policy: &policy,
@@ -95,7 +146,7 @@ impl VerifyOptions {
             Opened::Files(sealed, members) => files(&question, &sealed, &members)?,
         };
         if let Some(anchors) = &fresh {
-            self.trust.remember(context, anchors, now)?;
+            self.today.0.trust.remember(context, anchors, now)?;
         }
         if let Some(epochs) = &epochs {
             let report = verified.report();
@@ -209,4 +260,23 @@ fn write_seal(dir: &std::path::Path, sealed: &Sealed) -> Result<(), Failure> {
     write_named(dir, "seal", "pae", &sealed.envelope.pae())?;
     let mut signatures = sealed.envelope.signatures().iter();
     signatures.try_for_each(|signature| write_named(dir, &signature.keyid, "sig", &signature.sig))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_todays_metadata_need_fresh() {
+        let parse = |words: &[&str]| {
+            let command = Today::augment_args(Command::new("verify"));
+            let matches = command.try_get_matches_from(["verify"].iter().chain(words));
+            matches.and_then(|matches| Today::from_arg_matches(&matches)).is_ok()
+        };
+        for option in ["--trust-dir", "--collection", "--trust-state"] {
+            assert!(!parse(&[option, "x"]), "{option}");
+            assert!(parse(&[option, "x", "--fresh"]), "{option}");
+        }
+        assert!(parse(&[]));
+    }
 }
