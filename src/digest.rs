@@ -4,6 +4,7 @@
 //! - Two digests are equal when algorithm and value are; comparison needs no constant time, as no digest is a secret.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use sha2::Digest as _;
@@ -138,6 +139,35 @@ impl Hasher {
             Self::Sha256(hash) => Digest::Sha256(hash.finalize().into()),
             Self::Sha512(hash) => Digest::Sha512(hash.finalize().into()),
         }
+    }
+}
+
+/// Hashes with SHA-256 what is read through it.
+pub struct HashingReader<R> {
+    input: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> HashingReader<R> {
+    /// Reads `input`.
+    pub fn sha256(input: R) -> Self {
+        Self {
+            input,
+            hasher: Hasher::sha256(),
+        }
+    }
+
+    /// Returns the digest of what was read.
+    pub fn finish(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buffer)?;
+        self.hasher.update(buffer.get(..n).unwrap_or_default());
+        Ok(n)
     }
 }
 

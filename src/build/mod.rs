@@ -159,9 +159,9 @@ pub fn build(
     derived: &Derived,
     lock: Option<&Lock>,
 ) -> Result<Built, Failure> {
-    let mut supply = FromStore::new(source, derived, lock);
+    let supply = FromStore::new(source, derived, lock);
     let mut refusals = Vec::new();
-    let judged = judge(request, &mut supply, &mut refusals)?;
+    let judged = judge(request, &supply, &mut refusals)?;
     let (sources, spool) = read_sources(request, derived.scratch())?;
     let inputs = judge_inputs(request, &sources, &mut refusals)?;
     if !refusals.is_empty() {
@@ -204,7 +204,7 @@ pub fn build(
 
 fn judge(
     request: &Request<'_>,
-    supply: &mut dyn Supply,
+    supply: &dyn Supply,
     refusals: &mut Vec<Refusal>,
 ) -> Result<BTreeMap<Reference, Verified<Component>>, Failure> {
     let Some(gate) = request.gate() else {
@@ -361,6 +361,7 @@ impl Work<'_> {
     fn disks(&self, segments: &[Made], pending: &mut Vec<Pending>) -> Result<(Statement, Sealed), Failure> {
         let loader = sealing::loader(self.judged, self.request, &self.workshop)?;
         let (kernel, microcode) = self.kernel()?;
+        let compared: Vec<_> = segments.iter().map(|made| made.compared).collect();
         let files = BootFiles {
             kernel,
             microcode,
@@ -375,7 +376,7 @@ impl Work<'_> {
             let raw = Pending::write(Format::RawBios, self.path("-bios.img"), |out| {
                 formats::copy(&disk, out).map_err(cannot)
             })?;
-            self.check_disk(&raw, raw.file.reopen()?, &statement)?;
+            self.check_disk(&raw, raw.file.reopen()?, &statement, &compared)?;
             pending.push(raw);
         }
         if self.request.formats.contains(&Format::Qcow2Bios) {
@@ -385,23 +386,25 @@ impl Work<'_> {
             })?;
             let guest = qcow2::Guest::open(Arc::new(file.file.reopen()?));
             let guest = guest.map_err(|error| Failure::unavailable(file.path.display(), error))?;
-            self.check_disk(&file, guest, &statement)?;
+            self.check_disk(&file, guest, &statement, &compared)?;
             pending.push(file);
         }
         Ok((statement, sealed))
     }
 
-    /// Opens a written disk again and verifies it as a user would; an unsealed one by its content alone.
+    /// Opens a written disk again and verifies it as a user would; an unsealed one by its content alone. What of it was unpacked
+    /// and compared before the seal is not unpacked again.
     fn check_disk(
         &self,
         written: &Pending,
         guest: impl ReadAt + 'static,
         statement: &Statement,
+        compared: &[Option<Digest>],
     ) -> Result<(), Failure> {
         let guest: Arc<dyn ReadAt> = Arc::new(guest);
         let subject = written.path.display().to_string();
         match self.question(&subject) {
-            Some(question) => disk::disk(&question, guest).map(drop),
+            Some(question) => disk::written(&question, guest, compared),
             None => {
                 let (place, _) = disk::read_seal(&subject, &guest)?;
                 let tree = Merkle::of(&guest, place.offset..place.offset + place.length);

@@ -181,12 +181,12 @@ pub fn sign(key: &dyn Signer, envelope: &Envelope) -> Result<Signature, KeyError
 /// Computes how many bytes the seal may take, before the parts that depend on it are known.
 fn capacity(predicate: &Predicate, evidence: &Evidence, disk: u64) -> Result<u64, Failure> {
     let stored = evidence
-        .encode()
+        .estimate()
         .map_err(|error| Failure::malformed(&predicate.name, error))?;
     let spans = disk.div_ceil(merkle::span(disk)) * size_of::<Node>() as u64;
     // Base64 takes four bytes for three; lengths and offsets are not known yet, and take little.
     let statement = Statement::new(Vec::new(), predicate.clone()).encode().len() as u64;
-    let needed = stored.len() as u64 + spans + statement * 4 / 3 + SIGNATURE_ROOM;
+    let needed = stored + spans + statement * 4 / 3 + SIGNATURE_ROOM;
     Ok(needed.next_multiple_of(CAPACITY_STEP))
 }
 

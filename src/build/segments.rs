@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::assemble::{Image, Segment};
 use crate::config::spec::Spec;
-use crate::digest::Digest;
+use crate::digest::{Digest, HashingReader};
 use crate::disk::{ReadAt, Stream};
 use crate::failure::Failure;
 use crate::format::cpio::CpioError;
@@ -28,7 +28,7 @@ pub(super) struct Workshop<'a> {
     pub(super) derived: &'a Derived,
     pub(super) level: i32,
     pub(super) progress: &'a dyn Progress,
-    /// Whether the finished image is unpacked and compared before it has its name, so that nothing made now is unpacked twice.
+    /// Whether the finished image is unpacked and compared before it has its name, so that nothing made now is read twice.
     pub(super) unpacked_at_the_end: bool,
     /// Contents of `files: source:`.
     pub(super) sources: &'a Spool,
@@ -40,6 +40,8 @@ pub(super) struct Workshop<'a> {
 pub(super) struct Made {
     pub(super) owner: String,
     pub(super) bytes: Arc<dyn ReadAt>,
+    /// SHA-256 of the bytes that were unpacked and compared; `None` where that is left to the check of the finished image.
+    pub(super) compared: Option<Digest>,
 }
 
 impl Workshop<'_> {
@@ -49,7 +51,7 @@ impl Workshop<'_> {
         image: &Image,
         component: &(dyn Fn(&Segment) -> Option<&'c Verified<Component>> + Sync),
     ) -> Result<Vec<Made>, Failure> {
-        // The largest first, so that the last thread to end ends early; the result keeps the plan's order.
+        // One by one and the largest first, so that the last thread to end ends early; the result keeps the plan's order.
         let mut order: Vec<usize> = (0..image.plan.segments.len()).collect();
         let size = |at: &usize| {
             image
@@ -71,8 +73,8 @@ impl Workshop<'_> {
             Ok((at, made))
         };
         let mut made = order
-            .into_par_iter()
-            .with_max_len(1)
+            .into_iter()
+            .par_bridge()
             .map(one)
             .collect::<Result<Vec<(usize, Made)>, Failure>>()?;
         made.sort_by_key(|(at, _)| *at);
@@ -86,21 +88,22 @@ impl Workshop<'_> {
         component: Option<&Verified<Component>>,
     ) -> Result<Made, Failure> {
         let key = segment.cache_key(self.level);
-        let bytes = match self.known(segment, &key) {
-            Some(bytes) => bytes,
+        let (bytes, compared) = match self.known(segment, &key) {
+            Some((bytes, digest)) => (bytes, Some(digest)),
             None => self.make(segment, &key, image, component)?,
         };
         Ok(Made {
             owner: segment.owner(self.spec),
             bytes: Arc::new(bytes),
+            compared,
         })
     }
 
     /// Finds a kept segment, and unpacks and compares it; one that is wrong is forgotten.
-    fn known(&self, segment: &Segment, key: &Digest) -> Option<FileAt> {
+    fn known(&self, segment: &Segment, key: &Digest) -> Option<(FileAt, Digest)> {
         let file = self.derived.open(Kind::Segment, key)?;
-        if holds(&file, segment) {
-            return Some(file);
+        if let Some(digest) = compare(&file, segment) {
+            return Some((file, digest));
         }
         self.derived.forget(Kind::Segment, key);
         None
@@ -112,19 +115,22 @@ impl Workshop<'_> {
         key: &Digest,
         image: &Image,
         component: Option<&Verified<Component>>,
-    ) -> Result<FileAt, Failure> {
+    ) -> Result<(FileAt, Option<Digest>), Failure> {
         let contents = self.everything(component.into_iter(), image)?;
         let mut file = self.derived.start(Kind::Segment, key)?;
         let written = write_segment(&segment.tree, &contents, segment.place, self.level, &mut file);
         written.map_err(|error| cannot_write(segment, &error))?;
         let file = self.derived.keep(Kind::Segment, key, file)?;
-        if !self.unpacked_at_the_end && !holds(&file, segment) {
-            return Err(Failure::unavailable(
+        if self.unpacked_at_the_end {
+            return Ok((file, None));
+        }
+        let digest = compare(&file, segment).ok_or_else(|| {
+            Failure::unavailable(
                 format!("segment {}", segment.name),
                 "what was written is not what was to be written; check this machine's disk and memory",
-            ));
-        }
-        Ok(file)
+            )
+        })?;
+        Ok((file, Some(digest)))
     }
 
     /// Unpacks every component, for formats that hold whole files.
@@ -158,7 +164,7 @@ impl Workshop<'_> {
         let mut file = self.derived.start(Kind::File, digest)?;
         io::copy(&mut contents.open(digest).map_err(cannot)?, &mut file).map_err(cannot)?;
         let file = self.derived.keep(Kind::File, digest, file)?;
-        match is_it(&file) {
+        match self.unpacked_at_the_end || is_it(&file) {
             true => Ok(Arc::new(file)),
             false => Err(Failure::unavailable(
                 subject,
@@ -203,15 +209,16 @@ fn cannot_write(segment: &Segment, error: &CpioError) -> Failure {
     }
 }
 
-/// Tells whether a file holds exactly a segment: its entries, its place, nothing else.
-fn holds(file: &FileAt, segment: &Segment) -> bool {
+/// Unpacks a file, and returns its SHA-256 if it holds exactly a segment: its entries, its place, nothing else.
+fn compare(file: &FileAt, segment: &Segment) -> Option<Digest> {
     let mut tree = Tree::new();
-    let mut stream = Stream::new(file);
-    let read = read_segment(&mut stream, file.len(), &mut HashOnly, &mut |path, entry| {
+    let mut bytes = HashingReader::sha256(Stream::new(file));
+    let read = read_segment(&mut bytes, file.len(), &mut HashOnly, &mut |path, entry| {
         tree.insert(path, entry);
         Ok(())
     });
-    read.is_ok_and(|summary| summary.place == segment.place) && tree == segment.tree
+    let same = read.is_ok_and(|summary| summary.place == segment.place) && tree == segment.tree;
+    same.then(|| bytes.finish())
 }
 
 /// Contents of everything that an image holds.

@@ -1,6 +1,7 @@
 //! Components for the gate, out of the store or a registry.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use super::Lock;
 use crate::digest::Digest;
@@ -20,7 +21,7 @@ pub struct FromStore<'a> {
     derived: &'a Derived,
     lock: Option<&'a Lock>,
     /// What was unpacked on the way, so that no layer is unpacked twice.
-    spools: BTreeMap<Digest, Spool>,
+    spools: Mutex<BTreeMap<Digest, Spool>>,
 }
 
 impl<'a> FromStore<'a> {
@@ -30,25 +31,25 @@ impl<'a> FromStore<'a> {
             source,
             derived,
             lock,
-            spools: BTreeMap::new(),
+            spools: Mutex::default(),
         }
     }
 
     /// Returns the unpacked contents by the image's manifest, of images whose layers had to be read.
     pub fn into_spools(self) -> BTreeMap<Digest, Spool> {
-        self.spools
+        self.spools.into_inner().unwrap_or_default()
     }
 }
 
 impl Supply for FromStore<'_> {
-    fn image(&mut self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
+    fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         match self.lock {
             Some(lock) => self.source.image(&lock.pin(reference)?, platform),
             None => self.source.image(reference, platform),
         }
     }
 
-    fn tree(&mut self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure> {
+    fn tree(&self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure> {
         // A list with the signed digest is what the signer signed, wherever it was kept.
         let known = signed.and_then(|digest| self.derived.tree_list(digest));
         if let Some(tree) = known.and_then(|bytes| list::parse(&bytes).ok()) {
@@ -59,7 +60,10 @@ impl Supply for FromStore<'_> {
         let text = list::write(&tree);
         self.derived
             .keep_tree_list(&Digest::sha256(text.as_bytes()), text.as_bytes());
-        self.spools.insert(*image.manifest_digest(), spool);
+        // Without it the layers are unpacked once more, no worse.
+        if let Ok(mut spools) = self.spools.lock() {
+            spools.insert(*image.manifest_digest(), spool);
+        }
         Ok(tree)
     }
 }

@@ -14,8 +14,8 @@ use crate::tree::{Contents, Entry, Node, Tree, TreePath};
 /// The compression level that segments have unless a caller says otherwise.
 pub const LEVEL: i32 = 9;
 
-/// The widest window that a level up to 19 has by itself.
-const LEVEL_WINDOW_LOG: u32 = 23;
+/// Up to this size of their largest file, segments have their level's own window: what repeats in them repeats nearby.
+const LEVEL_WINDOW_LOG: u32 = 24;
 
 /// zstd's magic number, and the frame header's descriptor byte: content checksum, nothing else (RFC 8878, 3.1.1.1).
 const FRAME: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0x04];
@@ -53,7 +53,7 @@ pub fn write_segment(
 }
 
 /// Returns the window for matches over long distances, which large programs are full of: as long as the largest file, if that is
-/// more than any level's own window; memory stays in proportion to the largest file.
+/// large; memory stays in proportion to the largest file.
 fn long_window(tree: &Tree) -> Option<u32> {
     let size = |entry: &Entry| match entry.node {
         Node::File { size, .. } => size,

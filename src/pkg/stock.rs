@@ -8,7 +8,7 @@ use std::path::Path;
 use super::archive::{Archive, Fetched};
 use super::deb::Deb;
 use super::lock::Package;
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, HashingReader};
 use crate::failure::Failure;
 use crate::oci::digest_mismatch;
 use crate::store::file::cannot;
@@ -165,14 +165,11 @@ impl Stock {
     fn unpack(&mut self, fetched: &Fetched) -> Result<(Item, Vec<String>), Failure> {
         let path = &fetched.path;
         let file = File::open(path).map_err(|error| cannot("open", path, &error))?;
-        let mut input = Hashed {
-            input: BufReader::new(file),
-            hasher: Hasher::sha256(),
-        };
+        let mut input = HashingReader::sha256(BufReader::new(file));
         let deb = Deb::read(&mut input, &mut self.spool);
         let rest = io::copy(&mut input, &mut io::sink());
         rest.map_err(|error| cannot("read", path, &error))?;
-        let found = input.hasher.finish();
+        let found = input.finish();
         if found != fetched.sha256 {
             return Err(digest_mismatch(&path.display().to_string(), fetched.sha256, found));
         }
@@ -199,20 +196,6 @@ impl Stock {
             },
             control.depends,
         ))
-    }
-}
-
-/// Hashes what is read through it.
-struct Hashed<R> {
-    input: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.input.read(buffer)?;
-        self.hasher.update(buffer.get(..n).unwrap_or_default());
-        Ok(n)
     }
 }
 

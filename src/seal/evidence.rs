@@ -14,6 +14,9 @@ const MAGIC: &[u8] = b"imgkit evidence 1\n";
 /// Compression level: evidence is small, and what it saves is saved in every image.
 const LEVEL: i32 = 19;
 
+/// Level for estimates: what it makes is longer.
+const ESTIMATE_LEVEL: i32 = 3;
+
 /// Documents by name: `node.yml`, `oci/sha256:…`, `tree/sha256:…`, `trust/ROOT/FILE`, `file/sha256:…`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -44,6 +47,18 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError`] when it is too large or cannot be compressed.
     pub fn encode(&self) -> Result<Vec<u8>, EvidenceError> {
+        self.compress(LEVEL)
+    }
+
+    /// Says about how long the stored evidence will be, rather more than less, in a small part of the time that storing it takes.
+    ///
+    /// # Errors
+    /// As [`Evidence::encode`].
+    pub fn estimate(&self) -> Result<u64, EvidenceError> {
+        Ok(self.compress(ESTIMATE_LEVEL)?.len() as u64)
+    }
+
+    fn compress(&self, level: i32) -> Result<Vec<u8>, EvidenceError> {
         let mut plain = MAGIC.to_vec();
         for (name, document) in &self.documents {
             let length = u32::try_from(name.len()).map_err(|_| EvidenceError("a name is too long"))?;
@@ -55,7 +70,7 @@ impl Evidence {
         if plain.len() as u64 > limit::EVIDENCE_BYTES {
             return Err(EvidenceError("it is larger than 256 MiB"));
         }
-        zstd::bulk::compress(&plain, LEVEL).map_err(|_| EvidenceError("it cannot be compressed"))
+        zstd::bulk::compress(&plain, level).map_err(|_| EvidenceError("it cannot be compressed"))
     }
 
     /// Reads stored evidence.

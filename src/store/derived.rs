@@ -56,7 +56,7 @@ impl Derived {
         let _ = self.new_file(&path).and_then(|file| {
             std::io::Write::write_all(&mut file.as_file(), list)
                 .map_err(|error| Failure::unavailable(path.display(), error))?;
-            file.finish(&path)
+            file.name(&path)
         });
     }
 
@@ -81,7 +81,7 @@ impl Derived {
     pub fn keep(&self, kind: Kind, key: &Digest, file: NewFile) -> Result<FileAt, Failure> {
         let opened = file.reopen()?;
         // From the scratch directory the name cannot be given; the open file is enough.
-        let _ = file.finish(&self.path(kind, key));
+        let _ = file.name(&self.path(kind, key));
         Ok(opened)
     }
 

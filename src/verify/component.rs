@@ -75,19 +75,19 @@ impl Component {
 
 /// Where the bytes of components come from: the store at build, the seal's evidence at verification.
 ///
-/// Nothing that it gives is trusted; everything is hashed and compared here.
-pub trait Supply {
+/// Nothing that it gives is trusted; everything is hashed and compared here. Components are asked for by several threads.
+pub trait Supply: Sync {
     /// Gives the image that a reference names.
     ///
     /// # Errors
     /// [`Failure`] when it cannot be found or is not in its form.
-    fn image(&mut self, reference: &Reference, platform: &Platform) -> Result<Image, Failure>;
+    fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure>;
 
     /// Gives an image's tree; `signed` is the digest that its list should have, when somebody signed one.
     ///
     /// # Errors
     /// [`Failure`] when it cannot be read.
-    fn tree(&mut self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure>;
+    fn tree(&self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure>;
 }
 
 /// What components are judged by.
@@ -108,13 +108,13 @@ impl Gate<'_> {
     ///
     /// # Errors
     /// A refusal at the place where the specification names it, or why it could not be found out.
-    pub fn component(&self, name: &ImageName, supply: &mut dyn Supply) -> Result<Verified<Component>, Failure> {
+    pub fn component(&self, name: &ImageName, supply: &dyn Supply) -> Result<Verified<Component>, Failure> {
         self.judge(&name.reference, supply)
             .map_err(|failure| failure.at(Some(&name.place)))
             .map(Verified)
     }
 
-    fn judge(&self, reference: &Reference, supply: &mut dyn Supply) -> Result<Component, Failure> {
+    fn judge(&self, reference: &Reference, supply: &dyn Supply) -> Result<Component, Failure> {
         let subject = reference.to_string();
         let rule = self.rule(reference)?;
         let admitted = match &rule.requirement {
@@ -289,7 +289,7 @@ impl Verified<Component> {
 pub fn unsafe_accept_unsigned(
     name: &ImageName,
     platform: &Platform,
-    supply: &mut dyn Supply,
+    supply: &dyn Supply,
 ) -> Result<Verified<Component>, Failure> {
     let subject = name.reference.to_string();
     let image = supply

@@ -47,8 +47,8 @@ pub(super) fn check(
     };
     let inputs = std::iter::once(&predicate.spec).chain(&predicate.sources);
     admit_inputs(&gate, spec, inputs, &mut refusals)?;
-    let mut supply = Offline(&opened.statement, &opened.evidence);
-    components(&gate, spec, &mut supply, &mut refusals)?;
+    let supply = Offline(&opened.statement, &opened.evidence);
+    components(&gate, spec, &supply, &mut refusals)?;
     match refusals.is_empty() {
         true => Ok(()),
         false => Err(Failure::Refused(

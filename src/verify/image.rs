@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::Verified;
 use super::anchors::Anchors;
 use super::component::{Component, Gate, Supply};
@@ -10,7 +12,7 @@ use super::records::check_records;
 use super::seal::{Opened, nonsense};
 use crate::assemble;
 use crate::config::rootfs;
-use crate::config::spec::{Role, Spec};
+use crate::config::spec::{ImageName, Role, Spec};
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::oci::{Image, Platform, walk};
@@ -191,23 +193,29 @@ pub const SPEC: &str = "spec";
 pub fn components(
     gate: &Gate<'_>,
     spec: &Spec,
-    supply: &mut dyn Supply,
+    supply: &dyn Supply,
     refusals: &mut Vec<Refusal>,
 ) -> Result<BTreeMap<Reference, Verified<Component>>, Failure> {
-    let mut judged: BTreeMap<Reference, Result<Verified<Component>, Failure>> = BTreeMap::new();
+    let images = spec.images();
+    // Each once, by the first line that names it.
+    let mut named: BTreeMap<&Reference, &ImageName> = BTreeMap::new();
+    for (_, name) in &images {
+        named.entry(&name.reference).or_insert(name);
+    }
+    let judge = |(reference, name): (&Reference, &ImageName)| (reference.clone(), gate.component(name, supply));
+    let judged: BTreeMap<Reference, Result<Verified<Component>, Failure>> =
+        named.into_iter().par_bridge().map(judge).collect();
     let mut unknown = None;
-    for (role, name) in spec.images() {
-        let outcome = judged
-            .entry(name.reference.clone())
-            .or_insert_with(|| gate.component(name, supply));
-        match outcome {
-            Ok(component) if matches!(role, Role::Init(_)) => collect(refusals, component.check_init(name))?,
-            Ok(_) => {}
+    for (role, name) in images {
+        match judged.get(&name.reference) {
+            None => {}
+            Some(Ok(component)) if matches!(role, Role::Init(_)) => collect(refusals, component.check_init(name))?,
+            Some(Ok(_)) => {}
             // It was judged once, and is refused on every line that names it.
-            Err(Failure::Refused(found)) => {
+            Some(Err(Failure::Refused(found))) => {
                 refusals.extend(found.iter().cloned().map(|refusal| refusal.at(name.place.clone())));
             }
-            Err(failure) => unknown = unknown.or(Some(failure.clone())),
+            Some(Err(failure)) => unknown = unknown.or(Some(failure.clone())),
         }
     }
     let components: BTreeMap<_, _> = judged
@@ -354,7 +362,7 @@ impl Offline<'_> {
 }
 
 impl Supply for Offline<'_> {
-    fn image(&mut self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
+    fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         let subject = reference.to_string();
         let record = self
             .0
@@ -373,7 +381,7 @@ impl Supply for Offline<'_> {
         walk(&subject, document, &record.document, platform, &mut fetch)
     }
 
-    fn tree(&mut self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure> {
+    fn tree(&self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure> {
         let record = self
             .0
             .predicate

@@ -94,11 +94,22 @@ impl NewFile {
     pub fn finish(self, path: &Path) -> Result<(), Failure> {
         let synced = self.temp.as_file().sync_all();
         synced.map_err(|error| cannot("write", path, &error))?;
-        let named = self.temp.persist(path);
-        named.map_err(|error| cannot("give the name", path, &error.error))?;
+        self.name(path)?;
         // The name itself is on the disk only when its directory is.
         let dir = File::open(parent(path)).and_then(|dir| dir.sync_all());
         dir.map_err(|error| cannot("sync the directory of", path, &error))
+    }
+
+    /// Gives the file its name, as [`NewFile::finish`], without waiting for the disk: for what is checked at each use and can be
+    /// made again.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when renaming fails.
+    pub fn name(self, path: &Path) -> Result<(), Failure> {
+        let named = self.temp.persist(path);
+        named
+            .map(drop)
+            .map_err(|error| cannot("give the name", path, &error.error))
     }
 }
 

@@ -1,7 +1,6 @@
 //! The comparison of a disk's bytes, each part with what its owner signed.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -91,8 +90,8 @@ impl Bytes<'_> {
         Err(refusal.at_byte(byte).into())
     }
 
-    /// Compares kernel, configuration and segments with what they should hold.
-    pub(in crate::verify) fn check_contents(&self, files: bool) -> Result<(), Failure> {
+    /// Compares kernel, configuration and segments with what they should hold; `compared` is [`super::written`]'s.
+    pub(in crate::verify) fn check_contents(&self, files: bool, compared: &[Option<Digest>]) -> Result<(), Failure> {
         let config = Digest::sha256(grub::config(&self.judged.image.cmdline).as_bytes());
         self.check_file(grub::CONFIG, &config, "its command line")?;
         let component = self.judged.component(Role::Kernel);
@@ -110,14 +109,19 @@ impl Bytes<'_> {
             .extents
             .iter()
             .filter(|extent| matches!(extent.owner, Owner::Segment { .. }));
-        let mut pairs: Vec<_> = segments.zip(&self.judged.image.plan.segments).collect();
-        pairs.retain(|(_, segment)| files || segment.role.is_none());
-        pairs.sort_by_key(|(extent, _)| std::cmp::Reverse(extent.length));
-        let check = |(extent, segment): (&Extent, &Segment)| {
-            let range = extent.offset..extent.offset + extent.length;
-            (range.start, self.check_segment(segment, range, &extent.owner))
+        let known = compared.iter().copied().chain(std::iter::repeat(None));
+        let mut parts: Vec<_> = segments.zip(&self.judged.image.plan.segments).zip(known).collect();
+        parts.retain(|((_, segment), _)| files || segment.role.is_none());
+        parts.sort_by_key(|((extent, _), _)| std::cmp::Reverse(extent.length));
+        let check = |((extent, segment), known): ((&Extent, &Segment), Option<Digest>)| {
+            let checked = match known {
+                Some(digest) => self.check_digest(extent, &digest, "the build"),
+                None => self.check_segment(segment, extent),
+            };
+            (extent.offset, checked)
         };
-        let mut results: Vec<_> = pairs.into_par_iter().with_max_len(1).map(check).collect();
+        // One by one in this order, so that no thread is left with the largest at the end.
+        let mut results: Vec<_> = parts.into_iter().par_bridge().map(check).collect();
         // What is said does not depend on which thread was first.
         results.sort_by_key(|(offset, _)| *offset);
         let mut refusals = Vec::new();
@@ -133,7 +137,10 @@ impl Bytes<'_> {
     fn check_file(&self, name: &str, expected: &Digest, maker: &str) -> Result<(), Failure> {
         let named = |owner: &Owner| matches!(owner, Owner::File { name: other } if other == name);
         let extent = self.extents.iter().find(|extent| named(&extent.owner));
-        let Some(extent) = extent else { return Ok(()) };
+        extent.map_or(Ok(()), |extent| self.check_digest(extent, expected, maker))
+    }
+
+    fn check_digest(&self, extent: &Extent, expected: &Digest, maker: &str) -> Result<(), Failure> {
         let range = extent.offset..extent.offset + extent.length;
         let slice = Slice::new(Arc::clone(self.guest), extent.offset, extent.length);
         let found = slice.map(|slice| hash_to(&mut Stream::new(&slice), &mut io::sink()));
@@ -147,8 +154,10 @@ impl Bytes<'_> {
         }
     }
 
-    fn check_segment(&self, segment: &Segment, range: Range<u64>, owner: &Owner) -> Result<(), Failure> {
-        let slice = Slice::new(Arc::clone(self.guest), range.start, range.end - range.start);
+    fn check_segment(&self, segment: &Segment, extent: &Extent) -> Result<(), Failure> {
+        let owner = &extent.owner;
+        let range = extent.offset..extent.offset + extent.length;
+        let slice = Slice::new(Arc::clone(self.guest), extent.offset, extent.length);
         let slice = slice.ok_or_else(|| unreadable(self.subject, &io::ErrorKind::UnexpectedEof.into()))?;
         let mut tree = Tree::new();
         let read = read_segment(

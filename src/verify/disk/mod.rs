@@ -50,19 +50,42 @@ pub(super) struct Checks {
     pub(super) merkle: bool,
 }
 
+impl Checks {
+    const ALL: Self = Self {
+        regeneration: true,
+        merkle: true,
+    };
+}
+
 /// Verifies the bytes that a guest sees of a disk.
 ///
 /// # Errors
 /// Refusals that name the owner of the first wrong byte, or why it could not be found out.
 pub fn disk(question: &Question<'_>, guest: Arc<dyn ReadAt>) -> Result<Verified<Disk>, Failure> {
-    let checks = Checks {
-        regeneration: true,
-        merkle: true,
-    };
-    check(question, guest, checks).map(|report| Verified(Disk { report }))
+    check(question, guest, Checks::ALL, &[]).map(|report| Verified(Disk { report }))
 }
 
-pub(super) fn check(question: &Question<'_>, guest: Arc<dyn ReadAt>, checks: Checks) -> Result<DiskReport, Failure> {
+/// Checks a disk that was just written, as [`disk`] does, but for segments that the writer unpacked and compared before.
+///
+/// `compared` says, in the plan's order, which bytes of each segment those were, by their SHA-256: the disk has to hold the same ones.
+/// Segments without one are unpacked here, all of them.
+///
+/// # Errors
+/// As [`disk`].
+pub fn written(question: &Question<'_>, guest: Arc<dyn ReadAt>, compared: &[Option<Digest>]) -> Result<(), Failure> {
+    let question = Question {
+        files: true,
+        ..*question
+    };
+    check(&question, guest, Checks::ALL, compared).map(drop)
+}
+
+pub(super) fn check(
+    question: &Question<'_>,
+    guest: Arc<dyn ReadAt>,
+    checks: Checks,
+    compared: &[Option<Digest>],
+) -> Result<DiskReport, Failure> {
     let subject = question.subject;
     let (place, sealed) = read_seal(subject, &guest)?;
     let seal_subject = format!("seal of {subject}");
@@ -87,7 +110,7 @@ pub(super) fn check(question: &Question<'_>, guest: Arc<dyn ReadAt>, checks: Che
         || match checks.regeneration {
             true => bytes
                 .check_structures(&layout)
-                .and_then(|()| bytes.check_contents(files)),
+                .and_then(|()| bytes.check_contents(files, compared)),
             false => Ok(()),
         },
     );

@@ -126,6 +126,15 @@ impl Fixture {
     }
 
     fn check(&self, disk: Vec<u8>, checks: Checks) -> Result<DiskReport, Failure> {
+        self.check_compared(disk, checks, &[])
+    }
+
+    fn check_compared(
+        &self,
+        disk: Vec<u8>,
+        checks: Checks,
+        compared: &[Option<Digest>],
+    ) -> Result<DiskReport, Failure> {
         let question = Question {
             subject: "disk",
             policy: &self.policy,
@@ -135,7 +144,7 @@ impl Fixture {
             fresh: None,
             memory: None,
         };
-        check(&question, Arc::new(disk), checks)
+        check(&question, Arc::new(disk), checks, compared)
     }
 
     /// Verifies the disk with one bit in the middle of an extent flipped.
@@ -248,5 +257,27 @@ fn a_seal_that_was_changed_is_refused_whatever_else_is_checked() {
         };
         assert_eq!(refusals[0].subject, "seal of disk");
         assert_ne!(refusals[0].code, Code::BytesMismatch);
+    }
+}
+
+#[test]
+fn a_segment_that_was_compared_has_to_be_the_same_bytes_on_the_disk() {
+    let fixture = Fixture::new();
+    let of_segments = |extent: &&Extent| matches!(extent.owner, Owner::Segment { .. });
+    let segments: Vec<&Extent> = fixture.extents.iter().filter(of_segments).collect();
+    let digest = |extent: &&Extent| {
+        let range = extent.offset as usize..(extent.offset + extent.length) as usize;
+        Some(Digest::sha256(&fixture.disk[range]))
+    };
+    let mut compared: Vec<_> = segments.iter().map(digest).collect();
+    let check = |compared: &[_]| fixture.check_compared(fixture.disk.clone(), REGENERATION, compared);
+    check(&compared).unwrap();
+    for (at, extent) in segments.iter().enumerate() {
+        let right = std::mem::replace(&mut compared[at], Some(Digest::sha256(b"other bytes")));
+        let Err(Failure::Refused(refusals)) = check(&compared) else {
+            panic!("{} has other bytes", extent.owner);
+        };
+        assert_eq!(refusals[0].subject, format!("{} of disk", extent.owner));
+        compared[at] = right;
     }
 }
