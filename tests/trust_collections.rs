@@ -303,6 +303,22 @@ fn a_private_key_in_place_of_a_revoked_one_signs_the_rest_again() {
     let last = signed["evidence"]["keys"][0].as_str().unwrap();
     let revoked = home.good(&["revoke", last, "--key", &public, "--yes"]);
     assert_eq!(revoked["noLongerTrusted"], json!(["team/a"]));
+    // While that role waits for its owner, another key can still be taken away, and from the waiting role as well.
+    let signed = home.good(&["lookup", "spec/b"]);
+    let lost = signed["evidence"]["keys"][0].as_str().unwrap();
+    let revoked = home.good(&["revoke", lost, "--new", "1", "--yes"]);
+    assert_eq!(revoked["signedAgain"], json!(["spec/b"]));
+    assert_eq!(revoked["distrusted"][0]["role"], "team");
+    assert_eq!(home.signer_of("spec/b"), "targets");
+    assert_eq!(home.refused(&["lookup", "team/a"]), "REVOKED");
+    let id = home.good(&["key", "export-public", &public])["keyid"].clone();
+    let revoked = home.good(&["revoke", id.as_str().unwrap(), "--new", "1", "--yes"]);
+    assert_eq!(
+        (&revoked["roles"], &revoked["signedAgain"]),
+        (&json!(["team"]), &json!([]))
+    );
+    home.good(&["witness", "team", "--yes"]);
+    assert_eq!(home.signer_of("team/a"), "team");
 }
 
 #[test]

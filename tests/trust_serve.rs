@@ -198,10 +198,10 @@ fn keys_that_are_made_in_a_token_stay_there() {
     let options = ["--key-store", place.as_str()];
     for algorithm in ["p256", "ed25519"] {
         let setup = Setup::in_directory().with_token(&token);
-        let before = token.objects();
+        let before = token.objects().len();
         whole_life(&[&setup.start(&[&options[..], &["--key-algorithm", algorithm]].concat())]);
         // What was deleted took its keys along; the timestamp key of the second beginning is left.
-        assert_eq!(token.objects() - before, 2);
+        assert_eq!(token.objects().len() - before, 2);
         assert!(!setup.path().join("store/vault.pem").exists());
     }
 
@@ -222,6 +222,17 @@ fn keys_that_are_made_in_a_token_stay_there() {
     assert_eq!(targets(&server), names(&["v1", "v2", "v3", "v4"]));
     assert!(server.stop(Signal::TERM).success());
 
+    // The token gives none of them away.
+    let private = token.objects().into_iter().map(|object| token.attributes(&object));
+    let private: Vec<_> = private.filter(|attributes| attributes["CKA_PRIVATE"]).collect();
+    assert_eq!(private.len(), 2 + 4);
+    for attributes in private {
+        let of = |name: &str| attributes[name];
+        assert!(
+            of("CKA_SENSITIVE") && of("CKA_NEVER_EXTRACTABLE") && !of("CKA_EXTRACTABLE"),
+            "{attributes:?}"
+        );
+    }
     // The store holds no private key: only where they are.
     let keys = key_files(&setup);
     assert_eq!(keys.len(), 4, "{keys:?}");

@@ -178,6 +178,11 @@ impl TrustError {
         }
     }
 
+    /// Tells whether what was found was judged, and refused: not where it was missing, or could not be found out.
+    pub fn is_verdict(&self) -> bool {
+        !matches!(self, Self::Missing { .. } | Self::Pin { .. } | Self::Source(_))
+    }
+
     /// Says what this means for `subject`: a collection, an image, a disk.
     ///
     /// A missing or unreadable file is [`Failure::Unavailable`], a bad pin [`Failure::Malformed`]; the rest are refusals.

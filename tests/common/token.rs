@@ -1,5 +1,6 @@
 //! A PKCS#11 token of SoftHSM in a directory of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -83,14 +84,33 @@ impl Token {
         format!("pkcs11:token=my%20token?module-path={}", library().display())
     }
 
-    /// How many objects are in the token: two for each key.
-    pub fn objects(&self) -> usize {
+    /// The files of the objects in the token: two for each key.
+    pub fn objects(&self) -> Vec<PathBuf> {
         let tokens = fs::read_dir(self.dir.join("tokens")).unwrap().flatten();
         let files = tokens.flat_map(|token| fs::read_dir(token.path()).unwrap().flatten());
-        let names = files.map(|file| file.file_name().into_string().unwrap());
-        names
-            .filter(|name| name.ends_with(".object") && name != "token.object")
-            .count()
+        let files = files.map(|file| file.path());
+        files
+            .filter(|file| file.extension().is_some_and(|ending| ending == "object") && !file.ends_with("token.object"))
+            .collect()
+    }
+
+    /// What SoftHSM wrote of an object: the values of the attributes that are true or false.
+    pub fn attributes(&self, object: &Path) -> BTreeMap<String, bool> {
+        // It ends with 1 also where all went well.
+        let dump = Command::new("softhsm2-dump-file").arg(object).output().unwrap();
+        let dump = String::from_utf8(dump.stdout).unwrap();
+        let lines: Vec<_> = dump.lines().collect();
+        let values = lines.windows(3).filter_map(|lines| {
+            let name = lines[0]
+                .split_whitespace()
+                .last()
+                .filter(|name| name.starts_with("CKA_"))?;
+            let value = lines[2].split_whitespace().last()?;
+            lines[1]
+                .ends_with("boolean attribute")
+                .then(|| (name.to_owned(), value == "TRUE"))
+        });
+        values.collect()
     }
 
     /// The file that tells SoftHSM where the token is: the variable SOFTHSM2_CONF.

@@ -13,7 +13,7 @@ use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::{KeyId, TufKey};
 use crate::store::KeyStore;
-use crate::trust::edit::{Collection, RoleInfo, RoleSpec};
+use crate::trust::edit::{Collection, EditError, RoleInfo, RoleSpec};
 
 /// Takes a key from every role; says first what stops being trusted.
 #[derive(Debug, Args)]
@@ -38,7 +38,14 @@ struct Loss {
 impl Revoke {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let collection = place.load_all()?;
+        let about = |error: EditError| error.about(&place.subject());
+        let mut collection = place.load()?;
+        // A key has to be taken away also where other roles are broken.
+        let distrusted = collection.load_trusted().map_err(about)?;
+        let distrusted: Vec<_> = distrusted
+            .into_iter()
+            .map(|(role, error)| (role, error.to_string()))
+            .collect();
         let roles: Vec<_> = collection
             .roles()
             .into_iter()
@@ -51,6 +58,10 @@ impl Revoke {
         let mut losses = Vec::new();
         for role in roles.into_iter().filter(|role| role.keys.keyids().contains(&key)) {
             losses.push(loss(&store, &place.keys, role, &key, &replacement)?);
+        }
+        // What cannot be trusted now is not signed again by this: its keys say so anew, or `trust witness` does.
+        for loss in &mut losses {
+            loss.again &= distrusted.iter().all(|(role, _)| *role != loss.role.name);
         }
         let mut text = format!("the key {key} is taken from:\n");
         let (mut stops, mut again) = (BTreeSet::new(), BTreeSet::new());
@@ -73,6 +84,9 @@ impl Revoke {
         for name in &again {
             let _ = writeln!(text, "signed again: {}", name.escape_debug());
         }
+        for (role, problem) in &distrusted {
+            let _ = writeln!(text, "not trusted before, and not looked into: {role}: {problem}");
+        }
         confirm(context, self.yes, &text)?;
 
         let mut specs = Vec::new();
@@ -92,7 +106,9 @@ impl Revoke {
         })?;
         changed.tell(&mut text);
         let roles: Vec<_> = losses.iter().map(|loss| loss.role.name.as_str()).collect();
-        let json = json!({ "revoked": key, "roles": roles, "noLongerTrusted": stops, "signedAgain": again });
+        let reason = |(role, problem): &(String, String)| json!({ "role": role, "problem": problem });
+        let distrusted: Vec<_> = distrusted.iter().map(reason).collect();
+        let json = json!({ "revoked": key, "roles": roles, "noLongerTrusted": stops, "signedAgain": again, "distrusted": distrusted });
         Ok(Report::new(text, changed.json(json)))
     }
 }

@@ -29,13 +29,13 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Gives a role new keys, and leaves what it signed as it is: it counts if enough of the new keys signed it already.
+    /// Gives a role new keys, and leaves what it signed as it is: it counts if enough of the new keys signed it already. Whether it
+    /// is trusted now does not matter.
     ///
     /// # Errors
     /// As [`Collection::rotate`].
     pub fn replace_keys(&mut self, role: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
         spec.check(role)?;
-        self.find(role)?;
         match names::TOP_LEVEL.contains(&role) {
             true => self.replace_top_level(role, spec),
             false => self.replace_delegated(role, spec, now),

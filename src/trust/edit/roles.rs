@@ -37,7 +37,36 @@ impl Collection<'_> {
     /// # Errors
     /// [`EditError::Trust`] when some are not what their keys signed.
     pub fn load_all(&mut self) -> Result<(), EditError> {
-        self.search(None).map(|_| ())
+        match self.load_trusted()?.into_iter().next() {
+            None => Ok(()),
+            Some((_, error)) => Err(error),
+        }
+    }
+
+    /// Loads the metadata of every role that is trusted, and returns the others, each with the reason; what these delegate to is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when it could not be found out whether a role is trusted.
+    pub fn load_trusted(&mut self) -> Result<Vec<(String, EditError)>, EditError> {
+        let mut distrusted = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut queue = VecDeque::from(["targets".to_owned()]);
+        while let Some(by) = queue.pop_front() {
+            let Some(body) = self.targets_of(&by) else { continue };
+            for child in self.children(body) {
+                if !see(&mut seen, &child)? {
+                    continue;
+                }
+                match self.hold(&by, &child) {
+                    Ok(true) => queue.push_back(child),
+                    Ok(false) => {}
+                    Err(EditError::Trust(error)) if error.is_verdict() => distrusted.push((child, error.into())),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(distrusted)
     }
 
     /// Loads what has to be loaded to find a role.
@@ -170,7 +199,7 @@ impl Collection<'_> {
         if let Some(by) = self.by(role) {
             return Ok(by.to_owned());
         }
-        self.search(Some(role))?
+        self.search(role)?
             .ok_or_else(|| EditError::NoRole { role: role.to_owned() })
     }
 
@@ -277,31 +306,43 @@ impl Collection<'_> {
         names
     }
 
-    /// Goes through the roles level by level and loads them, until one delegates to `wanted`; returns that one.
+    /// Goes through the roles level by level and loads them, until one delegates to `wanted`; returns that one. A role that is not
+    /// trusted stands in nobody's way but that of the roles below it.
     ///
     /// Whoever looks for a role by its name looks into no bins: what they could delegate to is not looked for by name.
-    fn search(&mut self, wanted: Option<&str>) -> Result<Option<String>, EditError> {
+    fn search(&mut self, wanted: &str) -> Result<Option<String>, EditError> {
+        let mut distrusted = Ok(None);
         let mut seen = BTreeSet::new();
         let mut queue = VecDeque::from(["targets".to_owned()]);
         while let Some(by) = queue.pop_front() {
             let Some(body) = self.targets_of(&by) else { continue };
-            if wanted.is_some_and(|wanted| body.delegation(wanted).is_some()) {
+            if body.delegation(wanted).is_some() {
                 return Ok(Some(by));
             }
-            let children = match wanted {
-                Some(_) => delegations(body).map(|role| role.name.clone()).collect(),
-                None => self.children(body),
-            };
+            let children: Vec<_> = delegations(body).map(|role| role.name.clone()).collect();
             for child in children {
-                if seen.len() >= limit::COLLECTION_ROLES {
-                    let problem = format!("the collection has more than {} roles", limit::COLLECTION_ROLES);
-                    return Err(TrustError::malformed("delegations", problem).into());
+                if !see(&mut seen, &child)? {
+                    continue;
                 }
-                if seen.insert(child.clone()) && self.hold(&by, &child)? {
-                    queue.push_back(child);
+                match self.hold(&by, &child) {
+                    Ok(true) => queue.push_back(child),
+                    Ok(false) => {}
+                    Err(EditError::Trust(error)) if error.is_verdict() => {
+                        distrusted = distrusted.and(Err(error.into()));
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
-        Ok(None)
+        distrusted
     }
+}
+
+/// Adds a role to those that were seen, within bounds; tells whether it is new.
+fn see(seen: &mut BTreeSet<String>, role: &str) -> Result<bool, EditError> {
+    if seen.len() >= limit::COLLECTION_ROLES {
+        let problem = format!("the collection has more than {} roles", limit::COLLECTION_ROLES);
+        return Err(TrustError::malformed("delegations", problem).into());
+    }
+    Ok(seen.insert(role.to_owned()))
 }
