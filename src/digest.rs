@@ -74,7 +74,12 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm(), self.hex())
+        let mut hex = [0; 128];
+        let hex = hex.get_mut(..2 * self.as_bytes().len()).unwrap_or_default();
+        hex::encode_to_slice(self.as_bytes(), hex).map_err(|_| fmt::Error)?;
+        f.write_str(self.algorithm())?;
+        f.write_str(":")?;
+        f.write_str(std::str::from_utf8(hex).map_err(|_| fmt::Error)?)
     }
 }
 

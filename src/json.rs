@@ -6,6 +6,10 @@
 //! - [`canonical`] writes the one encoding that TUF signs: members sorted by their bytes, no white space, only `"` and `\`
 //!   escaped, integers only.
 
+mod plain;
+
+pub use plain::Plain;
+
 use std::cell::Cell;
 use std::fmt;
 
@@ -94,6 +98,34 @@ pub fn canonical(value: &Value) -> Result<Vec<u8>, JsonError> {
     let mut out = Vec::new();
     write_canonical(value, &mut out)?;
     Ok(out)
+}
+
+/// Writes an object as [`canonical`] does, with `text`, which is canonical itself, in the place of what its member `name` is.
+///
+/// # Errors
+/// As [`canonical`].
+pub fn canonical_with(object: &Map<String, Value>, name: &str, text: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let mut out = Vec::new();
+    write_members(object, &mut out, |member, value, out| match member == name {
+        true => {
+            out.extend_from_slice(text);
+            Ok(())
+        }
+        false => write_canonical(value, out),
+    })?;
+    Ok(out)
+}
+
+/// Writes a text as [`canonical`] does.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text.bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
 }
 
 /// Bytes that are not the JSON they should be.
@@ -241,20 +273,27 @@ fn write_canonical(value: &Value, out: &mut Vec<u8>) -> Result<(), JsonError> {
             }
             out.push(b']');
         }
-        Value::Object(members) => {
-            // Sorted here, whatever order the map keeps: byte order of UTF-8 is the order of code points.
-            let mut members: Vec<_> = members.iter().collect();
-            members.sort_by_key(|(name, _)| *name);
-            out.push(b'{');
-            for (at, (name, member)) in members.into_iter().enumerate() {
-                write_comma(at, out);
-                write_text(name, out);
-                out.push(b':');
-                write_canonical(member, out)?;
-            }
-            out.push(b'}');
-        }
+        Value::Object(members) => write_members(members, out, |_, member, out| write_canonical(member, out))?,
     }
+    Ok(())
+}
+
+fn write_members(
+    members: &Map<String, Value>,
+    out: &mut Vec<u8>,
+    write: impl Fn(&str, &Value, &mut Vec<u8>) -> Result<(), JsonError>,
+) -> Result<(), JsonError> {
+    // Sorted here, whatever order the map keeps: byte order of UTF-8 is the order of code points.
+    let mut members: Vec<_> = members.iter().collect();
+    members.sort_by_key(|(name, _)| *name);
+    out.push(b'{');
+    for (at, (name, member)) in members.into_iter().enumerate() {
+        write_comma(at, out);
+        write_text(name, out);
+        out.push(b':');
+        write(name, member, out)?;
+    }
+    out.push(b'}');
     Ok(())
 }
 
@@ -262,17 +301,6 @@ fn write_comma(at: usize, out: &mut Vec<u8>) {
     if at > 0 {
         out.push(b',');
     }
-}
-
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        if matches!(byte, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(byte);
-    }
-    out.push(b'"');
 }
 
 #[cfg(test)]

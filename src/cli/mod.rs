@@ -9,6 +9,7 @@ mod completions;
 mod context;
 mod disk;
 mod judge;
+mod lazy;
 mod passphrase;
 mod pkg;
 mod place;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
+use lazy::{Chosen, Lazy};
 
 /// Signs, assembles and verifies immutable node images.
 ///
@@ -43,49 +45,49 @@ pub struct Cli {
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
     #[command(subcommand)]
-    command: Command,
+    command: Chosen<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Build an image whose every component satisfies a policy
-    Build(Box<build::Build>),
+    Build(Lazy<build::Build>),
     /// Look after the local store of images
-    Cache(cache::Cache),
+    Cache(Lazy<cache::Cache>),
     /// Print a completion script for a shell
-    Completions(completions::Completions),
+    Completions(Lazy<completions::Completions>),
     /// Write down what each image of a specification is now, and the time
-    Lock(build::LockCommand),
+    Lock(Lazy<build::LockCommand>),
     /// Write the manual pages into a directory
-    Man(completions::Man),
+    Man(Lazy<completions::Man>),
     /// Make components of Debian packages or of a directory
-    Pkg(pkg::Pkg),
+    Pkg(Lazy<pkg::Pkg>),
     /// Check policies and explain what they decide
-    Policy(policy::PolicyCommand),
+    Policy(Lazy<policy::PolicyCommand>),
     /// Do the whole main job in a directory of its own: components, signatures, disk, boot
-    Quickstart(quickstart::Quickstart),
+    Quickstart(Lazy<quickstart::Quickstart>),
     /// Verify a disk and boot it in QEMU
-    Run(run::Run),
+    Run(Lazy<run::Run>),
     /// Seal an image in two phases
-    Seal(seal::SealCommand),
+    Seal(Lazy<seal::SealCommand>),
     /// Show what an image says of itself, without judging
-    Show(verify::Show),
+    Show(Lazy<verify::Show>),
     /// Sign images and files, and look after the collections of signatures
-    Trust(Box<trust::Trust>),
+    Trust(Lazy<trust::Trust>),
     /// Refresh metadata of any TUF repository, and download what they sign
-    Tuf(tuf::Tuf),
+    Tuf(Lazy<tuf::Tuf>),
     /// Verify a finished image, offline
-    Verify(verify::Verify),
+    Verify(Lazy<verify::Verify>),
 }
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse_from(trust::respell(std::env::args_os().collect())) {
+    let cli = match lazy::parse::<Cli>(trust::respell(std::env::args_os().collect())) {
         Ok(cli) => cli,
         Err(error) => return tuf::usage(&error).unwrap_or_else(|| error.exit()),
     };
     let context = Context::new(cli.output);
-    let (name, result): (&str, Result<Report, Failure>) = match &cli.command {
+    let (name, result): (&str, Result<Report, Failure>) = match &*cli.command {
         Command::Build(command) => ("build", command.run(&context)),
         Command::Cache(command) => ("cache", command.run(&context)),
         Command::Completions(command) => ("completions", command.run()),
@@ -102,7 +104,7 @@ pub fn run() -> ExitCode {
         Command::Verify(command) => ("verify", command.run(&context)),
     };
     let code = report::print(&context, name, result);
-    match &cli.command {
+    match &*cli.command {
         Command::Tuf(_) => tuf::exit_code(code),
         _ => code,
     }

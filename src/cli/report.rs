@@ -1,5 +1,6 @@
 //! What a command prints in the end, as text or as JSON.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -95,7 +96,13 @@ fn as_text(result: &Result<Report, Failure>) -> io::Result<()> {
 }
 
 /// Escapes what a terminal would obey instead of show: names in images and documents are whatever somebody wrote there.
-fn printable(text: &str) -> String {
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_shown = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+    let all_shown = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & is_shown(byte));
+    // By the piece, so that long lists are looked through at more than a byte at a time.
+    if text.as_bytes().chunks(256).all(all_shown) {
+        return Cow::Borrowed(text);
+    }
     let obeyed = |c: char| {
         let turns_text_round = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         (c.is_control() && c != '\n' && c != '\t') || turns_text_round
@@ -107,7 +114,7 @@ fn printable(text: &str) -> String {
             false => shown.push(c),
         }
     }
-    shown
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ impl DockerTrust {
         };
         for role in std::iter::once("targets".to_owned()).chain(delegated(&dir, "targets")) {
             if let Some(bytes) = read(&role, limit::TARGETS_BYTES)? {
-                known.targets.insert(role, bytes);
+                known.targets.insert(role, bytes.into());
             }
         }
         Ok(known)

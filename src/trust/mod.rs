@@ -23,9 +23,11 @@ mod lineage;
 pub mod metadata;
 mod names;
 pub mod notary;
+mod parts;
 mod pattern;
 mod role_keys;
 mod search;
+mod table;
 mod target;
 mod updater;
 
@@ -39,6 +41,7 @@ pub use lineage::Lineage;
 pub use names::{check_target_name, encoded, file_name};
 pub use role_keys::{RoleKey, RoleKeys, Signature, Since};
 pub use search::{Search, WantedRole};
+pub use table::{Entry, Kept, Table};
 pub use target::{Evidence, ImageTarget, Mark, PlatformTarget, RoleMark, Target, plain_file};
 pub use updater::{Cache, Updater};
 

@@ -26,6 +26,7 @@ mod witness;
 
 use clap::{Args, Subcommand};
 
+use super::lazy::{Chosen, Lazy};
 use super::{Context, Report};
 use crate::failure::Failure;
 use collections::TrustOptions;
@@ -35,7 +36,7 @@ pub(super) use notary::respell;
 #[derive(Debug, Args)]
 pub(super) struct Trust {
     #[command(subcommand)]
-    action: Action,
+    action: Chosen<Action>,
     #[command(flatten)]
     options: TrustOptions,
 }
@@ -43,61 +44,61 @@ pub(super) struct Trust {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Write what look-ups need into one file, to be carried over an air gap
-    Export(airgap::Export),
+    Export(Lazy<airgap::Export>),
     /// Check such a file against the pin, and take it over
-    Import(airgap::Import),
+    Import(Lazy<airgap::Import>),
     /// Write all keys of a collection, and its pin, into one encrypted file
-    Backup(key::Backup),
+    Backup(Lazy<key::Backup>),
     /// Add this machine's signatures to a staged change
-    Cosign(stage::Cosign),
+    Cosign(Lazy<stage::Cosign>),
     /// Look after the roles that are trusted with names
-    Delegate(delegate::Delegate),
+    Delegate(Lazy<delegate::Delegate>),
     /// Show what two collections, or two versions of one, differ in
-    Diff(history::Diff),
+    Diff(Lazy<history::Diff>),
     /// Say what is broken, and which command mends it; exit 1 when something is
-    Doctor(doctor::Doctor),
+    Doctor(Lazy<doctor::Doctor>),
     /// Show who signed what when
-    History(history::History),
+    History(Lazy<history::History>),
     /// Make a collection with new keys
-    Init(Box<init::Init>),
+    Init(Lazy<init::Init>),
     /// Show a collection's roles, keys, versions and expiries
-    Inspect(list::Inspect),
+    Inspect(Lazy<list::Inspect>),
     /// Look after private keys
-    Key(key::Key),
+    Key(Lazy<key::Key>),
     /// Show what a collection says of a name
-    Lookup(lookup::Lookup),
+    Lookup(Lazy<lookup::Lookup>),
     /// List what a collection signs
-    Ls(list::Ls),
+    Ls(Lazy<list::Ls>),
     /// Change collections on a Notary server; also spelled by --server behind these commands
-    Notary(Box<notary::Notary>),
+    Notary(Lazy<notary::Notary>),
     /// Publish a staged change that enough keys signed
-    Publish(stage::Publish),
+    Publish(Lazy<stage::Publish>),
     /// Sign again, with later expiries, what is due: also metadata that have expired
-    Renew(status::Renew),
+    Renew(Lazy<status::Renew>),
     /// Take a key that is lost or stolen from every role
-    Revoke(revoke::Revoke),
+    Revoke(Lazy<revoke::Revoke>),
     /// Make a new root with keys that are offline
-    Root(root::RootCommand),
+    Root(Lazy<root::RootCommand>),
     /// Give a role new keys
-    Rotate(rotate::Rotate),
+    Rotate(Lazy<rotate::Rotate>),
     /// Serve collections to `notary` and `docker trust`: the Notary server's HTTP API
-    Serve(Box<serve::Serve>),
+    Serve(Lazy<serve::Serve>),
     /// Put the keys of a backup back that are not here
-    Restore(key::Restore),
+    Restore(Lazy<key::Restore>),
     /// Sign images, or a file
-    Sign(Box<sign::Sign>),
+    Sign(Lazy<sign::Sign>),
     /// Look after the keys of roles
-    Signer(signer::Signer),
+    Signer(Lazy<signer::Signer>),
     /// Write a change to a file, for others to sign, instead of publishing it
-    Stage(stage::Stage),
+    Stage(Lazy<stage::Stage>),
     /// Say when a collection's metadata expire; exit 1 when some are due for renewal
-    Status(status::Status),
+    Status(Lazy<status::Status>),
     /// Take names out of a collection
-    Unsign(unsign::Unsign),
+    Unsign(Lazy<unsign::Unsign>),
     /// Check an image, or a file, against what a collection says of it
-    Verify(Box<verify::Verify>),
+    Verify(Lazy<verify::Verify>),
     /// Sign what a role says already, also when those who signed it no longer may
-    Witness(witness::Witness),
+    Witness(Lazy<witness::Witness>),
 }
 
 impl Trust {

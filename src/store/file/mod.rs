@@ -35,7 +35,13 @@ pub fn private_copy(path: &Path, scratch: &Path) -> Result<File, Failure> {
 /// [`Failure::Unavailable`] when it cannot be read; [`Failure::Malformed`] when it is longer.
 pub fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>, Failure> {
     let file = File::open(path).map_err(|error| cannot("open", path, &error))?;
-    let mut bytes = Vec::new();
+    // Room for what the file says it has, and no more than may be read.
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = Vec::with_capacity(
+        usize::try_from(length)
+            .map_or(max, |length| length.min(max))
+            .saturating_add(1),
+    );
     // One byte more than allowed tells "too long" from "exactly full".
     file.take(max as u64 + 1)
         .read_to_end(&mut bytes)

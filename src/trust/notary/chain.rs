@@ -9,9 +9,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::document::{Signed, Unverified};
+use super::file::FileMeta;
 use super::key::NotaryKey;
-use super::metadata::{Body, FileMeta, Root, Snapshot, Targets, Timestamp};
+use super::metadata::{Body, Root, Snapshot, Targets, Timestamp};
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
@@ -30,7 +33,7 @@ pub struct NotaryKnown {
     /// The snapshot.
     pub snapshot: Option<Vec<u8>>,
     /// Targets metadata by role.
-    pub targets: BTreeMap<String, Vec<u8>>,
+    pub targets: BTreeMap<String, Bytes>,
 }
 
 /// A client's way through a collection's metadata.
@@ -249,23 +252,30 @@ impl NotaryChain<AtSnapshot> {
     }
 
     /// Returns the top-level targets that were trusted before, if they are those that are wanted.
-    pub fn cached(&self) -> Option<&[u8]> {
+    pub fn cached(&self) -> Option<Described> {
         let meta = meta_of(&self.state.snapshot, "targets").ok()?;
         let known = self.known.targets.get("targets")?;
-        is_described(meta, known).then_some(known)
+        Described::new("targets", meta, known.clone()).ok()
+    }
+
+    /// Compares the top-level targets' length and hashes with what the snapshot says.
+    ///
+    /// # Errors
+    /// [`TrustError::Digest`] when they are others.
+    pub fn described(&self, bytes: impl Into<Bytes>) -> Result<Described, TrustError> {
+        Described::new("targets", meta_of(&self.state.snapshot, "targets")?, bytes.into())
     }
 
     /// Takes the top-level targets.
     ///
     /// # Errors
-    /// [`TrustError`] when they are not what the snapshot names, not signed, past their time or older than what was trusted
-    /// before, or the snapshot names another root.
-    pub fn targets(self, bytes: &[u8]) -> Result<NotaryChain<AtTargets>, TrustError> {
+    /// [`TrustError`] when they are not signed, past their time or older than what was trusted before, or the snapshot names
+    /// another root.
+    pub fn targets(self, targets: Described) -> Result<NotaryChain<AtTargets>, TrustError> {
         // Notary's snapshot names the root as well: no other may stand beside it.
         check_described("root", meta_of(&self.state.snapshot, "root")?, self.root.bytes())?;
-        let meta = meta_of(&self.state.snapshot, "targets")?;
         let keys = self.root.body().role_keys("targets");
-        let targets = verify_targets(meta, &keys, bytes, &self.known, self.now)?;
+        let targets = verify_targets(targets, &keys, &self.known, self.now)?;
         let AtSnapshot { timestamp, snapshot } = self.state.clone();
         Ok(self.at(AtTargets {
             timestamp,
@@ -322,21 +332,41 @@ pub(super) fn meta_of<'a>(snapshot: &'a Signed<Snapshot>, role: &str) -> Result<
     meta.ok_or_else(|| TrustError::Unlisted { role: role.to_owned() })
 }
 
+/// Targets metadata whose length and hashes are those that the snapshot names (5.6.2); who signed them is not said by that.
+#[derive(Clone, Debug)]
+pub struct Described {
+    role: String,
+    bytes: Bytes,
+}
+
+impl Described {
+    pub(super) fn new(role: &str, meta: &FileMeta, bytes: Bytes) -> Result<Self, TrustError> {
+        check_described(role, meta, &bytes)?;
+        Ok(Self {
+            role: role.to_owned(),
+            bytes,
+        })
+    }
+}
+
 /// Checks targets metadata of the top level or of a delegated role alike.
 pub(super) fn verify_targets(
-    meta: &FileMeta,
+    described: Described,
     keys: &RoleKeys<NotaryKey>,
-    bytes: &[u8],
     known: &NotaryKnown,
     now: Time,
 ) -> Result<Signed<Targets>, TrustError> {
-    // 5.6.2: the snapshot's hashes and length.
-    let role = keys.role();
-    check_described(role, meta, bytes)?;
+    let Described { role, bytes } = described;
+    if role != keys.role() {
+        return Err(TrustError::malformed(
+            keys.role(),
+            format!("it is the metadata of {role}"),
+        ));
+    }
     // 5.6.3: arbitrary software attack.
-    let targets = Unverified::<Targets>::parse(role, bytes, limit::TARGETS_BYTES)?.verify(keys)?;
+    let targets = Unverified::<Targets>::read(&role, bytes, limit::TARGETS_BYTES)?.verify(keys)?;
     // In the place of 5.6.4: the snapshot names no version, so what was trusted before is asked.
-    let known = known.targets.get(role).map(Vec::as_slice);
+    let known = known.targets.get(&role).map(|known| known.as_ref());
     check_known(known, &targets, limit::TARGETS_BYTES, keys)?;
     // 5.6.5: freeze attack.
     targets.check_not_expired(now)?;

@@ -58,9 +58,11 @@ impl<S: Source> NotaryClient<S> {
             let root = need_root(gun, &mut source)?;
             chain = chain.named_root(&root)?;
         }
-        let wanted = chain.wanted()?;
-        let targets = cached_or(chain.cached(), &mut source, &wanted)?;
-        let chain = chain.targets(&targets)?;
+        let targets = match chain.cached() {
+            Some(targets) => targets,
+            None => chain.described(need(&mut source, &chain.wanted()?)?)?,
+        };
+        let chain = chain.targets(targets)?;
         Ok(Self { source, chain })
     }
 
@@ -106,12 +108,17 @@ impl<S: Source> NotaryClient<S> {
         &self.chain
     }
 
+    /// Ends the reading, and returns the chain.
+    pub fn into_chain(self) -> NotaryChain<AtTargets> {
+        self.chain
+    }
+
     fn fetch(&mut self, wanted: &super::search::NotaryWanted) -> Result<(), TrustError> {
-        let bytes = match self.chain.cached(wanted) {
-            Some(bytes) => bytes,
-            None => need(&mut self.source, wanted.wanted())?,
+        let targets = match self.chain.cached(wanted) {
+            Some(targets) => targets,
+            None => wanted.described(need(&mut self.source, wanted.wanted())?)?,
         };
-        self.chain.delegated(wanted, &bytes)
+        self.chain.delegated(wanted, targets)
     }
 }
 

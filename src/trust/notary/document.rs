@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::key::{NotaryKey, NotarySignature};
@@ -22,13 +23,15 @@ use crate::limit;
 use crate::time::Time;
 use crate::trust::RoleKeys;
 use crate::trust::TrustError;
+use crate::trust::parts::Parts;
 
 /// A metadata file whose signatures nobody has checked.
 #[derive(Clone, Debug)]
 pub struct Unverified<T> {
     role: String,
-    bytes: Vec<u8>,
-    message: Vec<u8>,
+    bytes: Bytes,
+    /// A part of the bytes where they are canonical.
+    message: Bytes,
     signatures: Vec<NotarySignature>,
     body: T,
 }
@@ -39,8 +42,39 @@ impl<T: Body> Unverified<T> {
     /// # Errors
     /// [`TrustError::Malformed`] when they are more than `max` or not metadata of this kind in Notary's form.
     pub fn parse(role: &str, bytes: &[u8], max: usize) -> Result<Self, TrustError> {
+        Self::read(role, Bytes::copy_from_slice(bytes), max)
+    }
+
+    /// Reads the same without a copy.
+    ///
+    /// # Errors
+    /// As [`Unverified::parse`].
+    pub fn read(role: &str, bytes: Bytes, max: usize) -> Result<Self, TrustError> {
+        match Self::read_plain(role, &bytes, max) {
+            Some(document) => Ok(document),
+            None => Self::read_any(role, bytes, max),
+        }
+    }
+
+    /// Reads a file that is canonical already, in one pass; what is not, or is refused, is left to [`Unverified::read_any`].
+    pub(super) fn read_plain(role: &str, bytes: &Bytes, max: usize) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= max)?;
+        let parts = Parts::read(text, |plain| T::read(bytes, plain))?;
+        let signatures = json::parse(parts.signatures.as_bytes(), Limits::integers(max)).ok()?;
+        let body: T = parts.body;
+        let good = body.header().kind == T::TYPE && problem(&body).is_none();
+        Some(Self {
+            role: role.to_owned(),
+            message: bytes.slice(parts.signed),
+            signatures: read_signatures(signatures.as_array()).ok()?,
+            body: Some(body).filter(|_| good)?,
+            bytes: bytes.clone(),
+        })
+    }
+
+    pub(super) fn read_any(role: &str, bytes: Bytes, max: usize) -> Result<Self, TrustError> {
         let bad = |problem: &dyn ToString| TrustError::malformed(role, problem.to_string());
-        let mut envelope = json::parse(bytes, Limits::integers(max)).map_err(|error| bad(&error))?;
+        let mut envelope = json::parse(&bytes, Limits::integers(max)).map_err(|error| bad(&error))?;
         let signatures = envelope.get("signatures").and_then(Value::as_array);
         let signatures = read_signatures(signatures).map_err(|problem| bad(&problem))?;
         let signed = envelope.get_mut("signed").map(Value::take);
@@ -52,16 +86,12 @@ impl<T: Body> Unverified<T> {
             return Err(bad(&format!("its _type is `{kind}`, expected `{}`", T::TYPE)));
         }
         let body: T = serde_json::from_value(signed).map_err(|error| bad(&error))?;
-        let version = body.header().version;
-        if !(1..=limit::METADATA_VERSION).contains(&version) {
-            return Err(bad(&format!("its version is {version}, expected 1 to 2^53 - 1")));
-        }
-        match body.problem() {
+        match problem(&body) {
             Some(problem) => Err(bad(&problem)),
             None => Ok(Self {
                 role: role.to_owned(),
-                bytes: bytes.to_vec(),
-                message,
+                bytes,
+                message: message.into(),
                 signatures,
                 body,
             }),
@@ -181,7 +211,6 @@ impl<T: Body> Signed<T> {
 #[derive(Clone, Debug)]
 pub struct Draft<T> {
     body: T,
-    signed: Value,
     message: Vec<u8>,
     signatures: Vec<NotarySignature>,
 }
@@ -192,12 +221,11 @@ impl<T: Body> Draft<T> {
     /// # Errors
     /// [`TrustError::Malformed`] when it has no canonical form.
     pub fn new(body: T) -> Result<Self, TrustError> {
-        let bad = |problem: &dyn ToString| TrustError::malformed(T::TYPE, problem.to_string());
-        let signed = serde_json::to_value(&body).map_err(|error| bad(&error))?;
-        let message = json::canonical(&signed).map_err(|error| bad(&error))?;
+        let message = body
+            .canonical()
+            .map_err(|error| TrustError::malformed(T::TYPE, error))?;
         Ok(Self {
             body,
-            signed,
             message,
             signatures: Vec::new(),
         })
@@ -233,10 +261,18 @@ impl<T: Body> Draft<T> {
     /// # Errors
     /// [`TrustError::Malformed`] when it is none that would be read again.
     pub fn write(&self) -> Result<Vec<u8>, TrustError> {
-        let bytes =
-            wire::envelope(&self.signed, &self.signatures).map_err(|error| TrustError::malformed(T::TYPE, error))?;
-        Unverified::<T>::parse(T::TYPE, &bytes, usize::MAX)?;
-        Ok(bytes)
+        let bytes = Bytes::from(wire::envelope(&self.message, &self.signatures));
+        Unverified::<T>::read(T::TYPE, bytes.clone(), usize::MAX)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Says what is wrong with a document of the right kind and shape, if anything is.
+fn problem<T: Body>(body: &T) -> Option<String> {
+    let version = body.header().version;
+    match (1..=limit::METADATA_VERSION).contains(&version) {
+        false => Some(format!("its version is {version}, expected 1 to 2^53 - 1")),
+        true => body.problem(),
     }
 }
 

@@ -8,13 +8,15 @@ use serde::Serialize;
 
 use super::client::NotaryClient;
 use super::document::Unverified;
+use super::file::FileMeta;
 use super::key::NotaryKey;
-use super::metadata::{Body, FileMeta, Root, Targets};
+use super::metadata::{Body, Root, Targets};
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
 use crate::trust::RoleKeys;
 use crate::trust::Source;
+use crate::trust::Table;
 use crate::trust::TrustError;
 
 /// One version of a role's metadata.
@@ -91,14 +93,15 @@ impl<S: Source> NotaryClient<S> {
             }
         }
         for (role, editions) in &all {
-            let mut before: BTreeMap<String, FileMeta> = BTreeMap::new();
+            let mut before = &Table::<FileMeta>::default();
             for (targets, document) in editions {
                 let now = &targets.targets;
-                let changed = now.iter().filter(|(name, file)| before.get(*name) != Some(*file));
-                let changed = changed.map(|(name, _)| name.clone()).collect();
-                let removed = before.keys().filter(|name| !now.contains_key(*name)).cloned().collect();
+                let changed = now.iter().filter(|(name, file)| before.get(name) != file.build());
+                let changed = changed.map(|(name, _)| name.to_owned()).collect();
+                let removed = before.keys().filter(|name| !now.contains_key(name));
+                let removed = removed.map(str::to_owned).collect();
                 history.add(role, targets, document.as_ref(), &keys, &changed, &removed);
-                before = now.clone();
+                before = now;
             }
         }
         Ok(history)

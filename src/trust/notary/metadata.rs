@@ -4,16 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::hashes::NotaryHashes;
+use super::file::FileMeta;
 use super::key::{Keys, NotaryKey};
+use crate::json;
+use crate::json::JsonError;
+use crate::json::Plain;
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
 use crate::trust::RoleKeys;
+use crate::trust::Table;
 use crate::trust::TrustError;
 use crate::trust::names;
 
@@ -30,6 +35,20 @@ pub trait Body: Clone + Serialize + DeserializeOwned {
 
     /// Says what beyond its shape is wrong with this document, if anything is.
     fn problem(&self) -> Option<String>;
+
+    /// Reads the document from the text that comes next in a file; `None` when it is not plain, or no such document.
+    fn read(_file: &Bytes, plain: &mut Plain<'_>) -> Option<Self> {
+        serde_json::from_str(plain.value()?).ok()
+    }
+
+    /// Writes the canonical form, which is what is signed.
+    ///
+    /// # Errors
+    /// [`JsonError`] when there is none.
+    fn canonical(&self) -> Result<Vec<u8>, JsonError> {
+        let value = serde_json::to_value(self).map_err(|error| JsonError::Shape(error.to_string()))?;
+        json::canonical(&value)
+    }
 }
 
 /// What all kinds have.
@@ -141,38 +160,6 @@ impl Body for Root {
     }
 }
 
-/// A file as other metadata name it: a metadata file, or a target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileMeta {
-    /// Its digests.
-    pub hashes: NotaryHashes,
-    /// Its length in bytes.
-    pub length: u64,
-    /// What the signer says of it beyond that.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub custom: Option<Value>,
-    /// Members that imgkit does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-impl FileMeta {
-    /// Describes a file by length, SHA-256 and SHA-512.
-    pub fn describe(bytes: &[u8]) -> Self {
-        Self::of(NotaryHashes::both(bytes), bytes.len() as u64)
-    }
-
-    /// Describes a file by digests and length.
-    pub fn of(hashes: NotaryHashes, length: u64) -> Self {
-        Self {
-            hashes,
-            length,
-            custom: None,
-            extra: Map::new(),
-        }
-    }
-}
-
 /// Snapshot metadata: length and hashes of root and all targets metadata, by role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -275,7 +262,7 @@ pub struct Targets {
     pub delegations: Delegations,
     /// What the role signs, by name.
     #[serde(deserialize_with = "null_is_empty")]
-    pub targets: BTreeMap<String, FileMeta>,
+    pub targets: Table<FileMeta>,
     /// Members that imgkit does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -287,7 +274,7 @@ impl Targets {
         Self {
             header: Header::new::<Self>(expires),
             delegations: Delegations::default(),
-            targets: BTreeMap::new(),
+            targets: Table::default(),
             extra: Map::new(),
         }
     }
@@ -318,6 +305,43 @@ impl Body for Targets {
             let problem = role.problem();
             problem.or_else(|| (!names.insert(&role.name)).then(|| format!("it delegates to `{}` twice", role.name)))
         })
+    }
+
+    fn read(file: &Bytes, plain: &mut Plain<'_>) -> Option<Self> {
+        let start = plain.at();
+        let mut found = None;
+        plain.members(|plain, name| {
+            let from = plain.at();
+            if name != "targets" {
+                return plain.value().map(drop);
+            }
+            let table = match plain.null() {
+                Some(()) => Table::default(),
+                None => Table::read(file, plain)?,
+            };
+            found = Some((table, from..plain.at()));
+            Some(())
+        })?;
+        let (table, cut) = found?;
+        let rest = [
+            plain.between(start..cut.start)?,
+            "{}",
+            plain.between(cut.end..plain.at())?,
+        ]
+        .concat();
+        let read: Self = serde_json::from_str(&rest).ok()?;
+        Some(Self { targets: table, ..read })
+    }
+
+    fn canonical(&self) -> Result<Vec<u8>, JsonError> {
+        let rest = Self {
+            targets: Table::default(),
+            ..self.clone()
+        };
+        let rest = serde_json::to_value(rest).map_err(|error| JsonError::Shape(error.to_string()))?;
+        let mut table = Vec::new();
+        self.targets.write_canonical(&mut table)?;
+        json::canonical_with(rest.as_object().unwrap_or(&Map::new()), "targets", &table)
     }
 }
 
@@ -393,10 +417,11 @@ fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deser
 /// # Errors
 /// [`TrustError::Malformed`].
 pub fn check_name(name: &str) -> Result<(), TrustError> {
-    let leads_up = name.split(['/', '\\']).any(|part| part == "..");
-    match leads_up {
-        true => names::check_target_name(".."),
-        false => names::check_target_name(&name.replace('\\', "_")),
+    let leads_up = || name.split(['/', '\\']).any(|part| part == "..");
+    match name.contains('\\') {
+        false => names::check_target_name(name),
+        true if leads_up() => names::check_target_name(".."),
+        true => names::check_target_name(&name.replace('\\', "_")),
     }
     .map_err(|error| match error {
         TrustError::Malformed { problem, .. } => {

@@ -11,6 +11,7 @@ mod client;
 mod der;
 mod document;
 pub mod edit;
+mod file;
 mod hashes;
 mod history;
 mod key;
@@ -20,17 +21,17 @@ mod upload;
 mod wire;
 
 pub use certificate::{Certificate, NewCertificate};
-pub use chain::{AtRoot, AtSnapshot, AtTargets, AtTimestamp, NotaryChain, NotaryKnown};
+pub use chain::{AtRoot, AtSnapshot, AtTargets, AtTimestamp, Described, NotaryChain, NotaryKnown};
 pub use client::{NotaryClient, NotaryPin};
 pub use document::{Draft, Signed, Unverified};
+pub use file::{FileBrief, FileMeta};
 pub use hashes::NotaryHashes;
 pub use history::{Edition, History};
 pub use key::{Keys, Method, NotaryKey, NotaryKeyType, NotarySignature};
 pub use metadata::{
-    Body, DelegatedRole, Delegations, FileMeta, Header, Role, Root, Snapshot, Targets, Timestamp, check_name,
-    is_delegated_role,
+    Body, DelegatedRole, Delegations, Header, Role, Root, Snapshot, Targets, Timestamp, check_name, is_delegated_role,
 };
-pub use search::{ContentCheck, NotaryEvidence, NotarySearch, NotaryTarget, NotaryWanted, RELEASES};
+pub use search::{ContentCheck, Listed, NotaryEvidence, NotarySearch, NotaryTarget, NotaryWanted, RELEASES};
 pub use upload::{Files, NewFile, Plan, SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, UploadError};
 
 #[cfg(test)]

@@ -6,19 +6,24 @@
 //! - A role that has to be asked and cannot be trusted is an error for the names it covers. The real client goes on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use serde::Serialize;
+use bytes::Bytes;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::chain::{AtTargets, NotaryChain, hashed, is_described, meta_of, verify_targets};
+use super::chain::{AtTargets, Described, NotaryChain, hashed, meta_of, verify_targets};
 use super::document::{Signed, Unverified};
+use super::file::{FileBrief, FileMeta};
 use super::key::NotaryKey;
-use super::metadata::{DelegatedRole, FileMeta, Snapshot, Targets, Timestamp, check_name, is_delegated_role};
+use super::metadata::{DelegatedRole, Snapshot, Targets, Timestamp, check_name, is_delegated_role};
 use crate::digest::Digest;
 use crate::digest::Hasher;
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
+use crate::trust::Kept;
 use crate::trust::Mark;
 use crate::trust::RoleKeys;
 use crate::trust::RoleMark;
@@ -47,6 +52,14 @@ impl NotaryWanted {
     /// Returns the role.
     pub fn role(&self) -> &str {
         self.keys.role()
+    }
+
+    /// Compares the role's metadata with the length and the hashes that the snapshot names.
+    ///
+    /// # Errors
+    /// [`TrustError::Digest`] when they are others.
+    pub fn described(&self, bytes: impl Into<Bytes>) -> Result<Described, TrustError> {
+        Described::new(self.role(), &self.meta, bytes.into())
     }
 }
 
@@ -111,7 +124,68 @@ impl NotaryEvidence {
     }
 }
 
+/// A target in a list, of which only what is asked for is built.
+#[derive(Clone, Debug)]
+pub struct Listed<'a> {
+    name: &'a str,
+    file: Kept<'a, FileMeta>,
+    evidence: Arc<NotaryEvidence>,
+}
+
+impl<'a> Listed<'a> {
+    /// Returns the name.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Returns the role that signed.
+    pub fn role(&self) -> &str {
+        &self.evidence.role
+    }
+
+    /// Returns length and digests.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`], which no collection that was read gives.
+    pub fn brief(&self) -> Result<FileBrief, TrustError> {
+        FileBrief::of(self.file).ok_or_else(|| self.unreadable())
+    }
+
+    /// Builds the target.
+    ///
+    /// # Errors
+    /// As [`Listed::brief`].
+    pub fn target(&self) -> Result<NotaryTarget, TrustError> {
+        let file = self.file.build().ok_or_else(|| self.unreadable())?;
+        Ok(NotaryTarget::new(
+            self.name,
+            file,
+            NotaryEvidence::clone(&self.evidence),
+        ))
+    }
+
+    fn unreadable(&self) -> TrustError {
+        TrustError::malformed(self.role(), format!("what it says of `{}` cannot be read", self.name))
+    }
+}
+
+impl Serialize for Listed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.target().map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
 impl NotaryTarget {
+    fn new(name: &str, file: FileMeta, evidence: NotaryEvidence) -> Self {
+        Self {
+            name: name.to_owned(),
+            digests: file.hashes.digests().collect(),
+            length: file.length,
+            custom: file.custom,
+            evidence,
+        }
+    }
+
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
@@ -219,7 +293,8 @@ impl NotaryChain<AtTargets> {
                 return Ok(NotarySearch::Wanted(Box::new(self.want(&step)?)));
             };
             if let Some(file) = targets.body().targets.get(name) {
-                return Ok(NotarySearch::Found(Box::new(self.found(name, file, &step))));
+                let target = NotaryTarget::new(name, file, self.evidence(&step));
+                return Ok(NotarySearch::Found(Box::new(target)));
             }
             let mut next = self.steps_below(&step, targets)?;
             steps.append(&mut next);
@@ -265,32 +340,37 @@ impl NotaryChain<AtTargets> {
     ///
     /// # Errors
     /// As [`NotaryChain::missing_roles`].
-    pub fn list(&self) -> Result<Vec<NotaryTarget>, TrustError> {
-        let mut found = std::collections::BTreeMap::new();
+    pub fn list(&self) -> Result<Vec<Listed<'_>>, TrustError> {
+        let mut found = Vec::new();
         self.walk(|step, targets| {
-            for (name, file) in targets.iter().flat_map(|targets| &targets.body().targets) {
-                if step.covers(name) && !found.contains_key(name) {
-                    found.insert(name.clone(), self.found(name, file, step));
-                }
-            }
+            let Some(targets) = targets else { return Ok(()) };
+            let evidence = Arc::new(self.evidence(step));
+            let covered = targets.body().targets.iter().filter(|(name, _)| step.covers(name));
+            found.extend(covered.map(|(name, file)| Listed {
+                name,
+                file,
+                evidence: Arc::clone(&evidence),
+            }));
             Ok(())
         })?;
-        Ok(found.into_values().collect())
+        // Of one name, the role that was asked first is the one that counts: the sort keeps its place.
+        found.sort_by_key(|listed| listed.name);
+        found.dedup_by_key(|listed| listed.name);
+        Ok(found)
     }
 
     /// Returns the delegated roles' metadata that were trusted before, if they are those that are wanted.
-    pub fn cached(&self, wanted: &NotaryWanted) -> Option<Vec<u8>> {
+    pub fn cached(&self, wanted: &NotaryWanted) -> Option<Described> {
         let known = self.known.targets.get(wanted.role())?;
-        is_described(&wanted.meta, known).then(|| known.clone())
+        wanted.described(known.clone()).ok()
     }
 
     /// Takes the metadata of a delegated role.
     ///
     /// # Errors
-    /// [`TrustError`] when they are not what the snapshot names, not signed by the role's keys, past their time, or older than
-    /// what was trusted before.
-    pub fn delegated(&mut self, wanted: &NotaryWanted, bytes: &[u8]) -> Result<(), TrustError> {
-        let targets = verify_targets(&wanted.meta, &wanted.keys, bytes, &self.known, self.now)?;
+    /// [`TrustError`] when they are not signed by the role's keys, past their time, or older than what was trusted before.
+    pub fn delegated(&mut self, wanted: &NotaryWanted, targets: Described) -> Result<(), TrustError> {
+        let targets = verify_targets(targets, &wanted.keys, &self.known, self.now)?;
         self.state.delegated.insert(wanted.role().to_owned(), targets);
         Ok(())
     }
@@ -390,6 +470,17 @@ impl NotaryChain<AtTargets> {
         self.state.snapshot.body().meta.contains_key(role)
     }
 
+    /// Tells whether a role's metadata were trusted before just as these bytes.
+    pub fn was_known(&self, role: &str, bytes: &[u8]) -> bool {
+        let known = match role {
+            "root" => self.known.root.as_deref(),
+            "timestamp" => self.known.timestamp.as_deref(),
+            "snapshot" => self.known.snapshot.as_deref(),
+            role => self.known.targets.get(role).map(Bytes::as_ref),
+        };
+        known == Some(bytes)
+    }
+
     /// Tells whether the snapshot that was trusted before listed a role.
     fn was_listed(&self, role: &str) -> bool {
         let known = self.known.snapshot.as_deref();
@@ -416,7 +507,7 @@ impl NotaryChain<AtTargets> {
         })
     }
 
-    fn found(&self, name: &str, file: &FileMeta, step: &Step<'_>) -> NotaryTarget {
+    fn evidence(&self, step: &Step<'_>) -> NotaryEvidence {
         let signed = self.loaded(step.role).unwrap_or(&self.state.targets);
         let on_path = step.path.iter().filter_map(|delegation| {
             let header = self.state.delegated.get(&delegation.name)?.header();
@@ -425,7 +516,7 @@ impl NotaryChain<AtTargets> {
                 mark: header.into(),
             })
         });
-        let evidence = NotaryEvidence {
+        NotaryEvidence {
             role: step.role.to_owned(),
             threshold: signed.threshold(),
             keys: signed.signers().to_vec(),
@@ -436,13 +527,6 @@ impl NotaryChain<AtTargets> {
             targets: self.state.targets.header().into(),
             path: on_path.collect(),
             judged_at: self.now,
-        };
-        NotaryTarget {
-            name: name.to_owned(),
-            digests: file.hashes.digests().collect(),
-            length: file.length,
-            custom: file.custom.clone(),
-            evidence,
         }
     }
 }

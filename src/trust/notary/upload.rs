@@ -10,8 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::{Draft, Signed, Unverified};
+use super::file::FileMeta;
 use super::key::NotaryKey;
-use super::metadata::{Body, FileMeta, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role};
+use super::metadata::{Body, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role};
 use crate::key::KeyError;
 use crate::key::KeyId;
 use crate::limit;

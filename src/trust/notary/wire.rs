@@ -3,77 +3,59 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
 use super::key::NotarySignature;
-use crate::json::JsonError;
+use crate::json;
 
-/// Writes `{"signed":…,"signatures":[…]}`, in this order, without a newline.
-pub(super) fn envelope(signed: &Value, signatures: &[NotarySignature]) -> Result<Vec<u8>, JsonError> {
-    let mut out = String::from("{\"signed\":");
-    write(signed, &mut out)?;
-    out.push_str(",\"signatures\":[");
+/// Writes `{"signed":…,"signatures":[…]}`, in this order, without a newline; `signed` is canonical.
+pub(super) fn envelope(signed: &[u8], signatures: &[NotarySignature]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(signed.len() + 512 * (1 + signatures.len()));
+    out.extend_from_slice(b"{\"signed\":");
+    escape(signed, &mut out);
+    let mut list = b",\"signatures\":[".to_vec();
     for (at, signature) in signatures.iter().enumerate() {
         let members = [
             ("keyid", signature.keyid.as_str()),
             ("method", signature.method.as_str()),
             ("sig", &STANDARD.encode(&signature.sig)),
         ];
-        out.push_str(if at > 0 { ",{" } else { "{" });
+        list.extend_from_slice(if at > 0 { b",{" } else { b"{" });
         for (at, (name, text)) in members.into_iter().enumerate() {
-            out.push_str(if at > 0 { "," } else { "" });
-            write_text(name, &mut out);
-            out.push(':');
-            write_text(text, &mut out);
+            list.extend_from_slice(if at > 0 { b"," } else { b"" });
+            json::write_text(name, &mut list);
+            list.push(b':');
+            json::write_text(text, &mut list);
         }
-        out.push('}');
+        list.push(b'}');
     }
-    out.push_str("]}");
-    Ok(out.into_bytes())
+    list.extend_from_slice(b"]}");
+    escape(&list, &mut out);
+    out
 }
 
-fn write(value: &Value, out: &mut String) -> Result<(), JsonError> {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Value::Number(number) if number.is_f64() => return Err(JsonError::Number(number.to_string())),
-        Value::Number(number) => out.push_str(&number.to_string()),
-        Value::String(text) => write_text(text, out),
-        Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                out.push_str(if at > 0 { "," } else { "" });
-                write(item, out)?;
-            }
-            out.push(']');
-        }
-        Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().collect();
-            members.sort_by_key(|(name, _)| *name);
-            out.push('{');
-            for (at, (name, member)) in members.into_iter().enumerate() {
-                out.push_str(if at > 0 { "," } else { "" });
-                write_text(name, out);
-                out.push(':');
-                write(member, out)?;
-            }
-            out.push('}');
-        }
+/// Writes canonical text as Go writes it: the same but for characters that only texts have in it.
+fn escape(canonical: &[u8], out: &mut Vec<u8>) {
+    let mut rest = canonical;
+    while let Some(at) = rest
+        .iter()
+        .position(|byte| matches!(byte, 0..=0x1f | b'<' | b'>' | b'&' | 0xe2))
+    {
+        let (before, from) = rest.split_at(at);
+        out.extend_from_slice(before);
+        let (escaped, length) = match from {
+            [b'\n', ..] => ("\\n".to_owned(), 1),
+            [b'\r', ..] => ("\\r".to_owned(), 1),
+            [b'\t', ..] => ("\\t".to_owned(), 1),
+            [0xe2, 0x80, 0xa8, ..] => ("\\u2028".to_owned(), 3),
+            [0xe2, 0x80, 0xa9, ..] => ("\\u2029".to_owned(), 3),
+            [0xe2, ..] | [] => (String::new(), 0),
+            [byte, ..] => (format!("\\u{byte:04x}"), 1),
+        };
+        out.extend_from_slice(escaped.as_bytes());
+        // Of another character that begins with the same byte, that byte stands for itself.
+        let kept = usize::from(length == 0);
+        out.extend_from_slice(from.get(..kept).unwrap_or_default());
+        rest = from.get(length.max(kept)..).unwrap_or_default();
     }
-    Ok(())
-}
-
-fn write_text(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\x1f' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            _ => out.push(c),
-        }
-    }
-    out.push('"');
+    out.extend_from_slice(rest);
 }

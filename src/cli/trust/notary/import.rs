@@ -28,7 +28,7 @@ use crate::store::Resolver;
 use crate::store::docker_trust::DockerTrust;
 use crate::time::Time;
 use crate::trust::metadata::TargetFile;
-use crate::trust::notary::{History, NotaryClient, NotaryKnown, NotaryPin, NotaryTarget};
+use crate::trust::notary::{History, Listed, NotaryClient, NotaryKnown, NotaryPin, NotaryTarget};
 use crate::trust::{Hashes, Source, check_target_name};
 
 /// Signs what collections on a Notary server say anew, as a TUF collection.
@@ -182,7 +182,9 @@ impl Import {
             files: Vec::new(),
         };
         let mut images = resolver.ok_or_else(|| "--without-images".to_owned());
-        for target in client.chain().list().map_err(about)? {
+        let listed = client.chain().list().map_err(about)?;
+        let listed: Result<Vec<_>, _> = listed.iter().map(Listed::target).collect();
+        for target in listed.map_err(about)? {
             // A name is trusted only if a look-up of it ends there: a role that covers it and fails comes first.
             match client.target(target.name()) {
                 Ok(found) => self.target(gun, &found, &mut images, &mut imported),
@@ -372,7 +374,7 @@ impl Source for Kept {
             "root" => self.0.root.clone(),
             "timestamp" => self.0.timestamp.clone(),
             "snapshot" => self.0.snapshot.clone(),
-            role => self.0.targets.get(role).cloned(),
+            role => self.0.targets.get(role).map(|bytes| bytes.to_vec()),
         })
     }
 }

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::TrustOptions;
+use crate::cli::lazy::{Chosen, Lazy};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 
@@ -32,7 +33,7 @@ const ALSO_OF_TRUST: [&str; 10] = [
 #[derive(Debug, Args)]
 pub(super) struct Notary {
     #[command(subcommand)]
-    action: Action,
+    action: Chosen<Action>,
     #[command(flatten)]
     options: ServerOptions,
 }
@@ -57,33 +58,33 @@ struct ServerOptions {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Trust others with names, or no longer, or list who is trusted
-    Delegate(delegate::Delegate),
+    Delegate(Lazy<delegate::Delegate>),
     /// Delete a collection with its history from the server
-    Delete(delete::Delete),
+    Delete(Lazy<delete::Delete>),
     /// Sign what collections say anew, as a TUF collection; also spelled `imgkit trust import notary`
-    Import(import::Import),
+    Import(Lazy<import::Import>),
     /// Make a collection
-    Init(init::Init),
+    Init(Lazy<init::Init>),
     /// Show what a collection says of a name
-    Lookup(read::Lookup),
+    Lookup(Lazy<read::Lookup>),
     /// List what a collection signs
-    Ls(read::Ls),
+    Ls(Lazy<read::Ls>),
     /// Give a role a new key, or have the server hold it
-    Rotate(rotate::Rotate),
+    Rotate(Lazy<rotate::Rotate>),
     /// Sign names: images, files, or any digests
-    Sign(Box<sign::Sign>),
+    Sign(Lazy<sign::Sign>),
     /// Remove names
-    Unsign(sign::Unsign),
+    Unsign(Lazy<sign::Unsign>),
     /// Check a collection, a name, or a file
-    Verify(read::Verify),
+    Verify(Lazy<read::Verify>),
     /// Sign roles again as they are, with today's keys and later expiries
-    Witness(witness::Witness),
+    Witness(Lazy<witness::Witness>),
 }
 
 impl Notary {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let session = || session::Session::open(context, options, &self.options);
-        match &self.action {
+        match &*self.action {
             Action::Delegate(command) => command.run(&session()?),
             Action::Delete(command) => command.run(&session()?),
             Action::Import(command) => command.run(context, options, &self.options),

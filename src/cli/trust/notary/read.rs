@@ -12,10 +12,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::session::{Files, Session};
-use crate::cli::Report;
+use crate::cli::{OutputFormat, Report};
 use crate::failure::Failure;
 use crate::trust::TrustError;
-use crate::trust::notary::{AtTargets, NotaryChain, NotaryClient, NotaryTarget};
+use crate::trust::notary::{AtTargets, Listed, NotaryChain, NotaryClient, NotaryTarget};
 
 /// How much of a file is compared at a time, in bytes.
 const BUFFER: usize = 64 << 10;
@@ -34,13 +34,19 @@ impl Ls {
     pub(super) fn run(&self, session: &Session<'_>) -> Result<Report, Failure> {
         let collection = Collection::open_whole(session, &self.gun)?;
         let mut targets = collection.list()?;
-        targets.retain(|target| self.role.as_ref().is_none_or(|only| *only == target.evidence().role));
-        let mut text = String::new();
-        for target in &targets {
-            let (name, role) = (target.name().escape_debug(), &target.evidence().role);
-            let _ = writeln!(text, "{} {} {name} {role}", digests(target), target.length());
+        targets.retain(|target| self.role.as_ref().is_none_or(|only| *only == target.role()));
+        let unsigned = collection.unsigned_roles(session)?;
+        let (mut text, mut json) = (String::new(), Value::Null);
+        // Thousands of names are written in one way only.
+        match session.context.output() {
+            OutputFormat::Text => {
+                for target in &targets {
+                    collection.describe_briefly(target, &mut text)?;
+                }
+            }
+            OutputFormat::Json => json = json!({ "targets": targets, "unsigned_roles": unsigned }),
         }
-        let json = json!({ "targets": targets, "unsigned_roles": collection.unsigned_roles(session)? });
+        drop(targets);
         collection.report(session, text, json)
     }
 }
@@ -104,7 +110,12 @@ impl Verify {
             chain.targets().version()
         );
         let unsigned = collection.unsigned_roles(session)?;
-        collection.report(session, text, json!({ "targets": targets, "unsigned_roles": unsigned }))
+        let json = match session.context.output() {
+            OutputFormat::Text => Value::Null,
+            OutputFormat::Json => json!({ "targets": targets, "unsigned_roles": unsigned }),
+        };
+        drop(targets);
+        collection.report(session, text, json)
     }
 }
 
@@ -149,8 +160,23 @@ impl<'a> Collection<'a> {
         target.map_err(|error| error.about(&format!("{name} in {}", self.subject)))
     }
 
-    fn list(&self) -> Result<Vec<NotaryTarget>, Failure> {
+    fn list(&self) -> Result<Vec<Listed<'_>>, Failure> {
         self.client.chain().list().map_err(|error| error.about(&self.subject))
+    }
+
+    fn describe_briefly(&self, target: &Listed<'_>, text: &mut String) -> Result<(), Failure> {
+        let brief = target.brief().map_err(|error| error.about(&self.subject))?;
+        for digest in brief.digests() {
+            let _ = write!(text, "{digest} ");
+        }
+        let _ = write!(text, "{} ", brief.length());
+        let is_shown = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+        match target.name().bytes().all(is_shown) {
+            true => text.push_str(target.name()),
+            false => text.extend(target.name().escape_debug()),
+        }
+        let _ = writeln!(text, " {}", target.role());
+        Ok(())
     }
 
     /// Names the roles that are delegated to and that nobody has signed, and says so.
@@ -170,7 +196,7 @@ impl<'a> Collection<'a> {
 
     /// Remembers what is trusted now, and makes the report.
     fn report(self, session: &Session<'_>, text: String, mut json: Value) -> Result<Report, Failure> {
-        session.trust.remember(self.gun, &trusted_files(self.client.chain()))?;
+        session.trust.remember(self.gun, &news(self.client.chain()))?;
         if let Some(members) = json.as_object_mut() {
             members.insert("collection".to_owned(), self.gun.into());
             members.insert("server".to_owned(), session.server.url().into());
@@ -179,8 +205,8 @@ impl<'a> Collection<'a> {
     }
 }
 
-/// Returns everything that was verified, by role.
-fn trusted_files(chain: &NotaryChain<AtTargets>) -> Vec<(String, &[u8])> {
+/// Returns what was verified and is not what the trust directory had already, by role.
+fn news(chain: &NotaryChain<AtTargets>) -> Vec<(String, &[u8])> {
     let top = [
         ("root", chain.newest_root().bytes()),
         ("snapshot", chain.snapshot().bytes()),
@@ -190,6 +216,7 @@ fn trusted_files(chain: &NotaryChain<AtTargets>) -> Vec<(String, &[u8])> {
     let delegated = chain.roles().map(|(role, targets)| (role, targets.bytes()));
     delegated
         .chain(top)
+        .filter(|(role, bytes)| !chain.was_known(role, bytes))
         .map(|(role, bytes)| (role.to_owned(), bytes))
         .collect()
 }
@@ -210,11 +237,6 @@ fn compare(target: &NotaryTarget, path: &Path) -> Result<(), Failure> {
         }
     }
     check.finish().map_err(|error| error.about(&path.display().to_string()))
-}
-
-fn digests(target: &NotaryTarget) -> String {
-    let digests: Vec<_> = target.digests().iter().map(ToString::to_string).collect();
-    digests.join(" ")
 }
 
 fn describe(gun: &str, target: &NotaryTarget, verb: &str) -> String {

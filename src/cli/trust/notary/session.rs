@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
                 "the role {role} cannot be trusted and stays as it is: {error}"
             ));
         }
-        Ok(client.chain().clone())
+        Ok(client.into_chain())
     }
 
     /// Changes a collection and publishes it; where somebody else published first, it is done again on top of that.

@@ -28,7 +28,7 @@ impl NotaryCollection {
     /// [`EditError::NoRole`].
     pub fn remove_target(&mut self, role: &str, name: &str) -> Result<bool, EditError> {
         let targets = self.targets.get_mut(role).ok_or_else(|| no_role(role))?;
-        let removed = targets.targets.remove(name).is_some();
+        let removed = targets.targets.remove(name);
         if removed {
             self.changed.insert(role.to_owned());
         }

@@ -180,7 +180,7 @@ impl Repository {
             targets: self
                 .targets
                 .keys()
-                .map(|role| (role.clone(), file(&format!("{role}.json")).unwrap()))
+                .map(|role| (role.clone(), file(&format!("{role}.json")).unwrap().into()))
                 .collect(),
         }
     }
