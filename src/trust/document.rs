@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::TrustError;
 use super::metadata::{Body, Header};
+use super::parts::Parts;
 use super::role_keys::{RoleKeys, Signature};
 use crate::json::{self, Limits};
 use crate::key::KeyId;
@@ -16,8 +18,9 @@ use crate::time::Time;
 #[derive(Clone, Debug)]
 pub struct Unverified<T> {
     file: String,
-    bytes: Vec<u8>,
-    message: Vec<u8>,
+    bytes: Bytes,
+    /// A part of the bytes where they are canonical.
+    message: Bytes,
     signatures: Vec<Signature>,
     body: T,
 }
@@ -29,8 +32,31 @@ impl<T: Body> Unverified<T> {
     /// [`TrustError::Malformed`] when they are more than `max` or not metadata of this kind in the form of the
     /// specification, version 1.
     pub fn parse(file: &str, bytes: &[u8], max: usize) -> Result<Self, TrustError> {
+        let bytes = Bytes::copy_from_slice(bytes);
+        match Self::read_plain(file, &bytes, max) {
+            Some(document) => Ok(document),
+            None => Self::read_any(file, bytes, max),
+        }
+    }
+
+    /// Reads a file that is canonical already, in one pass; what is not, or is refused, is left to [`Unverified::read_any`].
+    pub(super) fn read_plain(file: &str, bytes: &Bytes, max: usize) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= max)?;
+        let parts = Parts::read(text, |plain| serde_json::from_str::<T>(plain.value()?).ok())?;
+        let signatures = json::parse(parts.signatures.as_bytes(), Limits::integers(max)).ok()?;
+        let good = parts.body.header().kind == T::TYPE && problem(&parts.body).is_none();
+        Some(Self {
+            file: file.to_owned(),
+            message: bytes.slice(parts.signed),
+            signatures: read_signatures(signatures.as_array()).ok()?,
+            body: Some(parts.body).filter(|_| good)?,
+            bytes: bytes.clone(),
+        })
+    }
+
+    pub(super) fn read_any(file: &str, bytes: Bytes, max: usize) -> Result<Self, TrustError> {
         let bad = |problem: &dyn ToString| TrustError::malformed(file, problem.to_string());
-        let mut envelope = json::parse(bytes, Limits::integers(max)).map_err(|error| bad(&error))?;
+        let mut envelope = json::parse(&bytes, Limits::integers(max)).map_err(|error| bad(&error))?;
         let signatures = envelope.get("signatures").and_then(Value::as_array);
         let signatures = read_signatures(signatures).map_err(|problem| bad(&problem))?;
         let signed = envelope.get_mut("signed").map(Value::take);
@@ -43,23 +69,12 @@ impl<T: Body> Unverified<T> {
             return Err(bad(&format!("its _type is `{kind}`, expected `{}`", T::TYPE)));
         }
         let body: T = serde_json::from_value(signed).map_err(|error| bad(&error))?;
-        let header = body.header();
-        if !header.spec_version.starts_with("1.") {
-            let found = header.spec_version.escape_debug();
-            return Err(bad(&format!("its spec_version is `{found}`, expected 1.x")));
-        }
-        if !(1..=limit::METADATA_VERSION).contains(&header.version) {
-            return Err(bad(&format!(
-                "its version is {}, expected 1 to 2^53 - 1",
-                header.version
-            )));
-        }
-        match body.problem() {
+        match problem(&body) {
             Some(problem) => Err(bad(&problem)),
             None => Ok(Self {
                 file: file.to_owned(),
-                bytes: bytes.to_vec(),
-                message,
+                bytes,
+                message: message.into(),
                 signatures,
                 body,
             }),
@@ -77,6 +92,11 @@ impl<T: Body> Unverified<T> {
             document: self,
             signers,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn says_and_is_signed_as(&self, other: &Self) -> bool {
+        self.message == other.message && self.signatures == other.signatures
     }
 
     /// Returns what the document says, for those who check it against itself (a root) or make it (the editor).
@@ -157,6 +177,19 @@ impl<T: Body> Signed<T> {
                 now,
             }),
         }
+    }
+}
+
+/// Says what is wrong with a document of the right kind and shape, if anything is.
+fn problem<T: Body>(body: &T) -> Option<String> {
+    let header = body.header();
+    if !header.spec_version.starts_with("1.") {
+        let found = header.spec_version.escape_debug();
+        return Some(format!("its spec_version is `{found}`, expected 1.x"));
+    }
+    match (1..=limit::METADATA_VERSION).contains(&header.version) {
+        false => Some(format!("its version is {}, expected 1 to 2^53 - 1", header.version)),
+        true => body.problem(),
     }
 }
 

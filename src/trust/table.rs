@@ -109,6 +109,11 @@ impl<V: Entry> Table<V> {
         self.iter().count()
     }
 
+    /// Returns a number that there are not more names than, without counting them.
+    pub fn most(&self) -> usize {
+        self.read.len() + self.changes.len()
+    }
+
     /// Tells whether there are no names.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()

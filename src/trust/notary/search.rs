@@ -13,7 +13,7 @@ use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::chain::{AtTargets, Described, NotaryChain, hashed, meta_of, verify_targets};
+use super::chain::{AtTargets, Described, NotaryChain, hashed, is_same, meta_of, verify_targets};
 use super::document::{Signed, Unverified};
 use super::file::{FileBrief, FileMeta};
 use super::key::NotaryKey;
@@ -345,7 +345,9 @@ impl NotaryChain<AtTargets> {
         self.walk(|step, targets| {
             let Some(targets) = targets else { return Ok(()) };
             let evidence = Arc::new(self.evidence(step));
-            let covered = targets.body().targets.iter().filter(|(name, _)| step.covers(name));
+            let table = &targets.body().targets;
+            found.reserve(table.most());
+            let covered = table.iter().filter(|(name, _)| step.covers(name));
             found.extend(covered.map(|(name, file)| Listed {
                 name,
                 file,
@@ -478,7 +480,7 @@ impl NotaryChain<AtTargets> {
             "snapshot" => self.known.snapshot.as_deref(),
             role => self.known.targets.get(role).map(Bytes::as_ref),
         };
-        known == Some(bytes)
+        known.is_some_and(|known| is_same(known, bytes))
     }
 
     /// Tells whether the snapshot that was trusted before listed a role.

@@ -6,6 +6,7 @@ mod bounds;
 mod edit;
 mod lookup;
 mod owner;
+mod plain;
 mod tamper;
 mod updater;
 mod workflow;

@@ -17,6 +17,9 @@ use crate::failure::Failure;
 use crate::trust::TrustError;
 use crate::trust::notary::{AtTargets, Listed, NotaryChain, NotaryClient, NotaryTarget};
 
+/// Bytes of a usual line in a list: a SHA-256, a tag, and what is between.
+const USUAL_LINE: usize = 128;
+
 /// How much of a file is compared at a time, in bytes.
 const BUFFER: usize = 64 << 10;
 
@@ -40,6 +43,7 @@ impl Ls {
         // Thousands of names are written in one way only.
         match session.context.output() {
             OutputFormat::Text => {
+                text.reserve(USUAL_LINE * targets.len());
                 for target in &targets {
                     collection.describe_briefly(target, &mut text)?;
                 }
