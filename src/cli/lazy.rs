@@ -8,8 +8,8 @@ use clap::builder::Resettable;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id, Parser, Subcommand};
 
 thread_local! {
-    /// The words of the command line that is being parsed, while only what they name is set up.
-    static WORDS: RefCell<Vec<OsString>> = const { RefCell::new(Vec::new()) };
+    /// The words of the command line that is being parsed, while only what they name is set up; else all of it is at once.
+    static WORDS: RefCell<Option<Vec<OsString>>> = const { RefCell::new(None) };
 }
 
 /// Parses a command line.
@@ -17,7 +17,7 @@ thread_local! {
 /// # Errors
 /// As [`Parser::try_parse_from`]: help, and what is wrong, knows all commands.
 pub(super) fn parse<T: Parser>(words: Vec<OsString>) -> Result<T, Error> {
-    WORDS.set(words.clone());
+    WORDS.set(Some(words.clone()));
     let parsed = T::try_parse_from(&words);
     WORDS.take();
     parsed.or_else(|_| T::try_parse_from(words))
@@ -63,7 +63,7 @@ fn choose(command: Command, augment: fn(Command) -> Command) -> Command {
     let all = augment(Command::new("all"));
     let is_named = |subcommand: &&Command| {
         let mut names = std::iter::once(subcommand.get_name()).chain(subcommand.get_all_aliases());
-        names.any(|name| WORDS.with_borrow(|words| words.iter().any(|word| word == name)))
+        names.any(|name| WORDS.with_borrow(|words| words.iter().flatten().any(|word| word == name)))
     };
     let named: Vec<_> = all.get_subcommands().filter(is_named).cloned().collect();
     match named.is_empty() {
@@ -100,11 +100,14 @@ impl<T: Args> Args for Lazy<T> {
     }
 
     fn augment_args(command: Command) -> Command {
-        command.defer(|command| described_as_before(command, T::augment_args))
+        match WORDS.with_borrow(Option::is_some) {
+            true => command.defer(|command| described_as_before(command, T::augment_args)),
+            false => T::augment_args(command),
+        }
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        command.defer(|command| described_as_before(command, T::augment_args_for_update))
+        T::augment_args_for_update(command)
     }
 }
 
@@ -115,4 +118,46 @@ fn described_as_before(command: Command, augment: fn(Command) -> Command) -> Com
     command
         .about(Resettable::from(about))
         .long_about(Resettable::from(long))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_command_line_means_what_it_means_to_all_commands() {
+        Cli::command().debug_assert();
+        for line in [
+            "imgkit trust ls",
+            "imgkit trust --trust-dir ls sign r.example/a:v1",
+            "imgkit --output json trust notary --server https://n lookup a v1",
+            "imgkit trust notary ls --role sign verify",
+            "imgkit tuf --metadata-dir d init root.json",
+            "imgkit policy --output text",
+            "imgkit trust lokup x",
+            "imgkit trust help lookup",
+            "imgkit help trust notary sign",
+            "imgkit trust lookup --help",
+            "imgkit trust",
+            "imgkit",
+        ] {
+            let show = |parsed: Result<Cli, Error>| match parsed {
+                Ok(cli) => format!("{cli:?}"),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(
+                show(parse(words(line))),
+                show(Cli::try_parse_from(words(line))),
+                "{line}"
+            );
+        }
+    }
 }

@@ -200,7 +200,12 @@ impl<'a> Collection<'a> {
 
     /// Remembers what is trusted now, and makes the report.
     fn report(self, session: &Session<'_>, text: String, mut json: Value) -> Result<Report, Failure> {
-        session.trust.remember(self.gun, &news(self.client.chain()))?;
+        let chain = self.client.chain();
+        let files = trusted_files(chain);
+        // Where nothing is news, nothing is written, and nothing read again.
+        if !files.iter().all(|(role, bytes)| chain.was_known(role, bytes)) {
+            session.trust.remember(self.gun, &files)?;
+        }
         if let Some(members) = json.as_object_mut() {
             members.insert("collection".to_owned(), self.gun.into());
             members.insert("server".to_owned(), session.server.url().into());
@@ -209,8 +214,8 @@ impl<'a> Collection<'a> {
     }
 }
 
-/// Returns what was verified and is not what the trust directory had already, by role.
-fn news(chain: &NotaryChain<AtTargets>) -> Vec<(String, &[u8])> {
+/// Returns everything that was verified, by role.
+fn trusted_files(chain: &NotaryChain<AtTargets>) -> Vec<(String, &[u8])> {
     let top = [
         ("root", chain.newest_root().bytes()),
         ("snapshot", chain.snapshot().bytes()),
@@ -220,7 +225,6 @@ fn news(chain: &NotaryChain<AtTargets>) -> Vec<(String, &[u8])> {
     let delegated = chain.roles().map(|(role, targets)| (role, targets.bytes()));
     delegated
         .chain(top)
-        .filter(|(role, bytes)| !chain.was_known(role, bytes))
         .map(|(role, bytes)| (role.to_owned(), bytes))
         .collect()
 }
