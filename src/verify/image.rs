@@ -141,7 +141,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
     let components = components(
         &gate,
         &spec,
-        &mut Offline(&opened.statement, &opened.evidence),
+        &Offline(&opened.statement, &opened.evidence),
         &mut refusals,
     )
     .map_err(nonsense)?;
