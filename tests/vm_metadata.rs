@@ -126,12 +126,12 @@ fn config_drive(key: &Path) -> Vec<u8> {
     {
         let system = fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new()).unwrap();
         let openstack = system.root_dir().create_dir("openstack").unwrap();
-        let mut file = |dir: &str, name: &str, content: &[u8]| {
+        let file = |dir: &str, name: &str, content: &[u8]| {
             let mut file = openstack.create_dir(dir).unwrap().create_file(name).unwrap();
             file.write_all(content).unwrap();
         };
         file("latest", "meta_data.json", metadata.as_bytes());
-        file("content", "0000", &std::fs::read(key).unwrap());
+        file("content", "0000", &fs::read(key).unwrap());
     }
     volume.into_inner()
 }

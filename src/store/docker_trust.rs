@@ -346,7 +346,8 @@ mod tests {
         let read = |role: &&str| {
             let file = fs::read(dir.join(format!("{role}.json"))).unwrap();
             let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
-            let (version, who) = (&file["signed"]["version"], &file["signed"]["who"]);
+            let at = |name: &str| file.pointer(&format!("/signed/{name}")).unwrap();
+            let (version, who) = (at("version"), at("who"));
             format!("{role} {version} {}", who.as_str().unwrap())
         };
         roles.iter().map(read).collect()

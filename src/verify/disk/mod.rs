@@ -105,15 +105,18 @@ pub(super) fn check(
         guest: &guest,
         extents: &extents,
     };
-    let (tree, by_parts) = rayon::join(
-        || if checks.merkle { Some(bytes.tree(place)) } else { None },
-        || match checks.regeneration {
-            true => bytes
-                .check_structures(&layout)
-                .and_then(|()| bytes.check_contents(files, compared)),
-            false => Ok(()),
-        },
-    );
+    let by_parts = || match checks.regeneration {
+        true => {
+            // What takes longest is begun first.
+            let (contents, structures) = rayon::join(
+                || bytes.check_contents(files, compared),
+                || bytes.check_structures(&layout),
+            );
+            structures.and(contents)
+        }
+        false => Ok(()),
+    };
+    let (by_parts, tree) = rayon::join(by_parts, || checks.merkle.then(|| bytes.tree(place)));
     // Both name owner and byte; what is made again also says what should stand there.
     by_parts?;
     tree.map_or(Ok(()), |tree| bytes.check_root(&tree?))?;

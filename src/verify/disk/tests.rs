@@ -273,7 +273,7 @@ fn a_segment_that_was_compared_has_to_be_the_same_bytes_on_the_disk() {
     let check = |compared: &[_]| fixture.check_compared(fixture.disk.clone(), REGENERATION, compared);
     check(&compared).unwrap();
     for (at, extent) in segments.iter().enumerate() {
-        let right = std::mem::replace(&mut compared[at], Some(Digest::sha256(b"other bytes")));
+        let right = compared[at].replace(Digest::sha256(b"other bytes"));
         let Err(Failure::Refused(refusals)) = check(&compared) else {
             panic!("{} has other bytes", extent.owner);
         };
