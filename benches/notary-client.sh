@@ -8,7 +8,7 @@ imgkit=${IMGKIT:-$here/target/release/imgkit}
 rounds=${ROUNDS:-9}
 [ $# -gt 0 ] || set -- 10 10000
 need() { command -v "$1" >/dev/null || { echo "notary-client.sh: $1 is missing; apt-get install $2" >&2; exit 2; }; }
-need notary notary; need notary-server notary; need openssl openssl; need python3 python3
+need notary notary; need notary-server notary; need openssl openssl; need python3 python3; need /usr/bin/time time
 [ -x "$imgkit" ] || { echo "notary-client.sh: there is no $imgkit; cargo build --release" >&2; exit 2; }
 work=$(mktemp -d)
 server=
@@ -32,21 +32,27 @@ theirs() { printf '%s\0' notary -s "https://127.0.0.1:$port" --tlscacert tls.crt
 ours() { printf '%s\0' "$imgkit" trust "$@" --server "https://127.0.0.1:$port" --ca-cert tls.crt --trust-dir "$dir"; }
 once() { local args; mapfile -d '' args < <("$@"); "${args[@]}" </dev/null >/dev/null; }
 
-# median COMMAND…: prints "cpu_ms peak_KiB" of the median run by CPU; %N in an argument is the number of the round
+# median COMMAND…: prints "cpu_ms peak_KiB", each the median; %N in an argument is the number of the round. The peak is measured under
+# time(1): the kernel counts the memory of who starts a process as that process's own, and Python has more than imgkit.
 median() {
   local args; mapfile -d '' args < <("$@")
   python3 - "$rounds" "${args[@]}" <<'PY'
-import os, subprocess, sys
-runs = []
-for number in range(int(sys.argv[1])):
-    command = [word.replace("%N", str(number)) for word in sys.argv[2:]]
+import os, statistics, subprocess, sys
+def run(number, *before):
+    command = [*before, *(word.replace("%N", str(number)) for word in sys.argv[2:])]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"{command} ended with {status}")
-    runs.append(((usage.ru_utime + usage.ru_stime) * 1000, usage.ru_maxrss))
-cpu, peak = sorted(runs)[len(runs) // 2]
-print(f"{cpu:.1f} {peak}")
+    return (usage.ru_utime + usage.ru_stime) * 1000
+def peak(number):
+    run(number, "/usr/bin/time", "-q", "-f", "%M", "-o", "peak")
+    with open("peak") as file:
+        return int(file.read())
+rounds = int(sys.argv[1])
+cpu = statistics.median_low(run(number) for number in range(rounds))
+kib = statistics.median_low(peak(number) for number in range(rounds, rounds + 3))
+print(f"{cpu:.1f} {kib}")
 PY
 }
 row() { # WHAT GOAL THEIR_CPU THEIR_PEAK OUR_CPU OUR_PEAK

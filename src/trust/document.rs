@@ -41,16 +41,14 @@ impl<T: Body> Unverified<T> {
 
     /// Reads a file that is canonical already, in one pass; what is not, or is refused, is left to [`Unverified::read_any`].
     pub(super) fn read_plain(file: &str, bytes: &Bytes, max: usize) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= max)?;
-        let parts = Parts::read(text, |plain| serde_json::from_str::<T>(plain.value()?).ok())?;
-        let signatures = json::parse(parts.signatures.as_bytes(), Limits::integers(max)).ok()?;
+        let parts = Parts::read(bytes, max, |plain| serde_json::from_str::<T>(plain.value()?).ok())?;
         let good = parts.body.header().kind == T::TYPE && problem(&parts.body).is_none();
-        Some(Self {
+        good.then_some(Self {
             file: file.to_owned(),
-            message: bytes.slice(parts.signed),
-            signatures: read_signatures(signatures.as_array()).ok()?,
-            body: Some(parts.body).filter(|_| good)?,
             bytes: bytes.clone(),
+            message: parts.message,
+            signatures: read_signatures(parts.signatures.as_array()).ok()?,
+            body: parts.body,
         })
     }
 

@@ -54,10 +54,13 @@ fn percent_encoded(name: &str) -> String {
 /// [`TrustError::Malformed`] for a name that is empty, too long, absolute, or has `.`, `..` or empty parts, backslashes or
 /// control characters.
 pub fn check_target_name(name: &str) -> Result<(), TrustError> {
-    let part_is_good = |part: &str| !matches!(part, "" | "." | "..");
+    let part_is_good = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+    // Control characters beyond ASCII are looked for where there is anything beyond ASCII.
+    let is_bad = |byte: u8| byte.is_ascii_control() || byte == b'\\';
     let good = name.len() <= limit::TARGET_NAME_BYTES
-        && name.split('/').all(part_is_good)
-        && !name.chars().any(|c| c.is_control() || c == '\\');
+        && name.as_bytes().split(|byte| *byte == b'/').all(part_is_good)
+        && !name.bytes().any(is_bad)
+        && (name.is_ascii() || !name.chars().any(char::is_control));
     match good {
         true => Ok(()),
         false => Err(TrustError::malformed(

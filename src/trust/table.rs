@@ -27,7 +27,7 @@ pub trait Entry: Clone + PartialEq + Serialize + DeserializeOwned {
 pub struct Table<V> {
     /// The text of the object as it was read.
     text: Bytes,
-    read: Arc<[Span]>,
+    read: Arc<Vec<Span>>,
     /// Entries that were put since, and `None` for names that were removed.
     changes: BTreeMap<String, Option<V>>,
     entry: PhantomData<V>,
@@ -39,6 +39,12 @@ struct Span {
     name: u32,
     value: u32,
     end: u32,
+}
+
+/// Where one entry of a table is.
+enum Source<'a, V> {
+    Read(Span),
+    Put(&'a V),
 }
 
 /// One entry of a table: as it was read, or as it was put.
@@ -88,7 +94,7 @@ impl<V: Entry> Table<V> {
         })?;
         Some(Self {
             text: bytes.slice(start..document.at()),
-            read: read.into(),
+            read: Arc::new(read),
             changes: BTreeMap::new(),
             entry: PhantomData,
         })
@@ -106,7 +112,7 @@ impl<V: Entry> Table<V> {
 
     /// Returns how many names there are.
     pub fn len(&self) -> usize {
-        self.iter().count()
+        self.merged().count()
     }
 
     /// Returns a number that there are not more names than, without counting them.
@@ -116,17 +122,28 @@ impl<V: Entry> Table<V> {
 
     /// Tells whether there are no names.
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.merged().next().is_none()
     }
 
     /// Returns the names in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.iter().map(|(name, _)| name)
+        self.merged().map(|(name, _)| name)
     }
 
     /// Returns the entries in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Kept<'_, V>)> {
-        let mut read = self.read.iter().map(|span| self.at(*span)).peekable();
+        self.merged().map(|(name, source)| {
+            let kept = match source {
+                Source::Read(span) => Kept::Text(self.part(span.value, span.end)),
+                Source::Put(entry) => Kept::Built(entry),
+            };
+            (name, kept)
+        })
+    }
+
+    /// Returns where each entry is, in the order of their names.
+    fn merged(&self) -> impl Iterator<Item = (&str, Source<'_, V>)> {
+        let mut read = self.read.iter().map(|span| (self.name(*span), *span)).peekable();
         let mut changes = self.changes.iter().peekable();
         std::iter::from_fn(move || {
             loop {
@@ -135,13 +152,13 @@ impl<V: Entry> Table<V> {
                     (_, changed) => changed.is_some(),
                 };
                 if !changed_first {
-                    return read.next().map(|(name, text)| (name, Kept::Text(text)));
+                    return read.next().map(|(name, span)| (name, Source::Read(span)));
                 }
                 let (name, change) = changes.next()?;
                 // What was read of it no longer counts.
                 read.next_if(|(other, _)| other == name);
                 if let Some(entry) = change {
-                    return Some((name.as_str(), Kept::Built(entry)));
+                    return Some((name.as_str(), Source::Put(entry)));
                 }
             }
         })
@@ -190,21 +207,22 @@ impl<V: Entry> Table<V> {
         if let Some(change) = self.changes.get(name) {
             return change.as_ref().map(Kept::Built);
         }
-        let found = self.read.binary_search_by(|span| self.at(*span).0.cmp(name)).ok()?;
-        Some(Kept::Text(self.at(*self.read.get(found)?).1))
+        let found = self.read.binary_search_by(|span| self.name(*span).cmp(name)).ok()?;
+        let span = self.read.get(found)?;
+        Some(Kept::Text(self.part(span.value, span.end)))
     }
 
-    fn at(&self, span: Span) -> (&str, &str) {
-        let text = |from: u32, to: u32| {
-            let bytes = self.text.get(from as usize..to as usize);
-            bytes
-                .and_then(|bytes| std::str::from_utf8(bytes).ok())
-                .unwrap_or_default()
-        };
-        (
-            text(span.name, span.value.saturating_sub(2)),
-            text(span.value, span.end),
-        )
+    fn name(&self, span: Span) -> &str {
+        // Between the name and its value are a quotation mark and a colon.
+        self.part(span.name, span.value.saturating_sub(2))
+    }
+
+    /// Returns a part of the text, which is UTF-8 between any two entries.
+    fn part(&self, from: u32, to: u32) -> &str {
+        let bytes = self.text.get(from as usize..to as usize);
+        bytes
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default()
     }
 }
 

@@ -58,17 +58,14 @@ impl<T: Body> Unverified<T> {
 
     /// Reads a file that is canonical already, in one pass; what is not, or is refused, is left to [`Unverified::read_any`].
     pub(super) fn read_plain(role: &str, bytes: &Bytes, max: usize) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= max)?;
-        let parts = Parts::read(text, |plain| T::read(bytes, plain))?;
-        let signatures = json::parse(parts.signatures.as_bytes(), Limits::integers(max)).ok()?;
-        let body: T = parts.body;
-        let good = body.header().kind == T::TYPE && problem(&body).is_none();
-        Some(Self {
+        let parts = Parts::read(bytes, max, |plain| T::read(bytes, plain))?;
+        let good = parts.body.header().kind == T::TYPE && problem(&parts.body).is_none();
+        good.then_some(Self {
             role: role.to_owned(),
-            message: bytes.slice(parts.signed),
-            signatures: read_signatures(signatures.as_array()).ok()?,
-            body: Some(body).filter(|_| good)?,
             bytes: bytes.clone(),
+            message: parts.message,
+            signatures: read_signatures(parts.signatures.as_array()).ok()?,
+            body: parts.body,
         })
     }
 
