@@ -101,7 +101,7 @@ PY
 }
 
 # measure NAME: prints requests per second and p99 of each file, and the server's resident memory before and after
-declare -A rate p99 loaded fresh
+declare -A rate p99 loaded fresh anonymous
 ms() { python3 -c 'import sys; t = sys.argv[1]; print(f"{float(t[:-2]) / 1000 if t.endswith(chr(117) + chr(115)) else float(t[:-2]) if t.endswith(chr(109) + chr(115)) else float(t[:-1]) * 1000:.2f}")' "$1"; }
 measure() {
   fresh[$1]=$(awk '/VmRSS/ {print $2}' "/proc/$pid/status")
@@ -115,6 +115,8 @@ measure() {
   done
   # Not the peak: imgkit's is scrypt's, when it starts.
   loaded[$1]=$(awk '/VmRSS/ {print $2}' "/proc/$pid/status")
+  # Without what is mapped from the program's own file, which the system may drop and read again.
+  anonymous[$1]=$(awk '/RssAnon/ {print $2}' "/proc/$pid/status")
   kill "$pid"; wait "$pid" 2>/dev/null || true
 }
 
@@ -124,7 +126,7 @@ theirs theirs-pg "{\"backend\":\"postgres\",\"db_url\":\"postgres://bench@127.0.
 ours ours-pg "postgres://bench@127.0.0.1:$db/ours"; measure ours-pg
 
 ratio() { python3 -c 'import sys; print(f"{float(sys.argv[1]) / float(sys.argv[2]):.2f}")' "$1" "$2"; }
-row() { printf '%-34s %14s %14s %8s  %s\n' "$@"; }
+row() { printf '%-46s %14s %14s %8s  %s\n' "$1" "$2" "$3" "$4" "${5:-}"; }
 compare() {
   local theirs=$1 ours=$2 what=$3 file
   for file in timestamp targets; do
@@ -133,6 +135,7 @@ compare() {
   done
   row "$what, fresh memory, KiB" "${fresh[$theirs]}" "${fresh[$ours]}" "$(ratio "${fresh[$ours]}" "${fresh[$theirs]}")" "<= 0.5"
   row "$what, memory under load, KiB" "${loaded[$theirs]}" "${loaded[$ours]}" "$(ratio "${loaded[$ours]}" "${loaded[$theirs]}")" "<= 0.5"
+  row "$what, anonymous memory of it, KiB" "${anonymous[$theirs]}" "${anonymous[$ours]}" "$(ratio "${anonymous[$ours]}" "${anonymous[$theirs]}")"
 }
 echo "wrk -t1 -c16 -d${seconds}s, TLS; targets.json has 1,000 targets; notary-signer's memory is not counted"
 row "" notary-server imgkit ratio goal
