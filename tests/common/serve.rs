@@ -189,7 +189,7 @@ impl Drop for TrustServer {
 pub struct Database {
     child: Child,
     port: u16,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Database {
@@ -213,26 +213,41 @@ impl Database {
         ]);
         succeed(init.arg(&data));
         let port = free_port();
-        let mut server = as_nobody("postgres", dir.path());
+        let child = Self::run(dir.path(), port);
+        Self { child, port, dir }
+    }
+
+    fn run(dir: &Path, port: u16) -> Child {
+        let mut server = as_nobody("postgres", dir);
+        server.arg("-D").arg(dir.join("data"));
         server
-            .arg("-D")
-            .arg(&data)
-            .args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-        server.arg("-k").arg(dir.path());
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = server
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let database = Self { child, port, _dir: dir };
+            .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+            .arg("-k")
+            .arg(dir);
+        let log = std::fs::File::create(dir.join("log")).unwrap();
+        let server = server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let child = server.spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < end, "PostgreSQL does not listen on port {port}");
             sleep(Duration::from_millis(50));
         }
-        database
+        child
+    }
+
+    /// Goes away while `meanwhile` runs, and comes back.
+    pub fn without<T>(&mut self, meanwhile: impl FnOnce() -> T) -> T {
+        self.stop();
+        let result = meanwhile();
+        self.child = Self::run(self.dir.path(), self.port);
+        result
+    }
+
+    fn stop(&mut self) {
+        // SIGINT: end now, but clean up.
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let _ = self.child.wait();
     }
 
     /// Returns the address for `--store`.
@@ -243,10 +258,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // SIGINT: end now, but clean up.
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        let _ = self.child.wait();
+        self.stop();
     }
 }
 
