@@ -9,22 +9,10 @@ use std::io::{Cursor, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-use common::guest::{Workshop, boot};
+use common::guest::{NODE, Workshop, boot};
 use common::succeed;
 
 const COMPONENTS: &[&str] = &["boot-bios", "init", "kernel", "runc", "dhcpcd", "metadata", "sshd"];
-
-const SPEC: &str = "\
-boot:
-  image: imgkit.local/components/boot-bios
-kernel:
-  image: imgkit.local/components/kernel
-  cmdline: console=ttyS0 quiet
-init:
-  - imgkit.local/components/init
-  - imgkit.local/components/runc
-onboot:
-";
 
 const METADATA: &str = "  - name: metadata
     image: imgkit.local/components/metadata
@@ -53,7 +41,7 @@ fn shell(name: &str, line: &str) -> String {
 /// The last container cannot start, which powers the machine off.
 fn node(workshop: &Workshop, onboot: &str) -> String {
     let end = "  - name: end\n    image: imgkit.local/components/runc\n    command: [/bin/missing]\n";
-    workshop.build("node", &format!("{SPEC}{onboot}{end}"), "raw-bios");
+    workshop.build("node", &format!("{NODE}{onboot}{end}"), "raw-bios");
     let disk = workshop.path("out/node-bios.img");
     format!("file={},format=raw,if=none,snapshot=on,id=boot", disk.display())
 }

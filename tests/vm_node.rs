@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::guest::{Workshop, boot, lister};
+use common::guest::{NODE, Workshop, boot, lister};
 use common::images::{put_layer, reference};
 use common::store_in;
 use imgkit::digest::Digest;
@@ -17,17 +17,7 @@ const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 const COMPONENTS: &[&str] = &["boot-bios", "init", "kernel", "runc"];
 
 /// A node whose first container lists its tree. The last one cannot start, which stops the boot and powers the machine off.
-const SPEC: &str = "\
-boot:
-  image: imgkit.local/components/boot-bios
-kernel:
-  image: imgkit.local/components/kernel
-  cmdline: console=ttyS0 quiet
-init:
-  - imgkit.local/components/init
-  - imgkit.local/components/runc
-onboot:
-  - name: lister
+const ONBOOT: &str = "  - name: lister
     image: imgkit.local/test/lister
     command: [/bin/lister]
   - name: readonly
@@ -89,7 +79,7 @@ fn boot_kernel(workshop: &Workshop, name: &str) -> String {
 fn vm_a_components_file_capability_arrives_in_its_container() {
     let workshop = Workshop::new(COMPONENTS);
     put_lister(&workshop, "security.capability", &NET_RAW);
-    workshop.build("node", SPEC, "kernel+initrd");
+    workshop.build("node", &format!("{NODE}{ONBOOT}"), "kernel+initrd");
     let console = boot_kernel(&workshop, "node");
     assert!(console.contains("root file system: done"), "{console}");
     // The container that cannot start stops the boot, and the console says which.
@@ -111,7 +101,7 @@ fn vm_a_components_file_capability_arrives_in_its_container() {
 fn vm_an_attribute_that_the_root_cannot_hold_stops_the_boot() {
     let workshop = Workshop::new(COMPONENTS);
     put_lister(&workshop, "user.note", b"x");
-    workshop.build("node", SPEC, "kernel+initrd");
+    workshop.build("node", &format!("{NODE}{ONBOOT}"), "kernel+initrd");
     let console = boot_kernel(&workshop, "node");
     let line =
         "boot: FAILED: /etc/imgkit/xattrs, line 1: cannot set user.note of containers/onboot/000-lister/lower/bin/ping";
@@ -123,8 +113,9 @@ fn vm_an_attribute_that_the_root_cannot_hold_stops_the_boot() {
 fn vm_the_node_boots_from_its_own_drive_though_another_bootable_one_comes_first() {
     let workshop = Workshop::new(COMPONENTS);
     put_lister(&workshop, "security.capability", &NET_RAW);
-    workshop.build("node", SPEC, "raw-bios");
-    workshop.build("decoy", &SPEC.replace("name: lister", "name: decoy"), "raw-bios");
+    workshop.build("node", &format!("{NODE}{ONBOOT}"), "raw-bios");
+    let decoy = ONBOOT.replace("name: lister", "name: decoy");
+    workshop.build("decoy", &format!("{NODE}{decoy}"), "raw-bios");
     let drive = |id: &str, name: &str| {
         let file = workshop.path("out").join(format!("{name}-bios.img"));
         format!("file={},format=raw,if=none,snapshot=on,id={id}", file.display())

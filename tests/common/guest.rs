@@ -9,6 +9,19 @@ use super::{imgkit, run, succeed};
 /// What a machine of this age is given up after, in seconds: booting takes some 10 on an idle host.
 const PATIENCE: &str = "240";
 
+/// A node without services, to which lines of `onboot:` are added.
+pub const NODE: &str = "\
+boot:
+  image: imgkit.local/components/boot-bios
+kernel:
+  image: imgkit.local/components/kernel
+  cmdline: console=ttyS0 quiet
+init:
+  - imgkit.local/components/init
+  - imgkit.local/components/runc
+onboot:
+";
+
 /// A directory with a store of components made from Debian's packages.
 pub struct Workshop {
     dir: tempfile::TempDir,

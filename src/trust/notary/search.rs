@@ -20,11 +20,9 @@ use super::key::NotaryKey;
 use super::metadata::{DelegatedRole, Snapshot, Targets, Timestamp, check_name, is_delegated_role};
 use crate::digest::Digest;
 use crate::digest::Hasher;
-use crate::key::KeyId;
 use crate::limit;
-use crate::time::Time;
+use crate::trust::Evidence;
 use crate::trust::Kept;
-use crate::trust::Mark;
 use crate::trust::RoleKeys;
 use crate::trust::RoleMark;
 use crate::trust::TrustError;
@@ -81,47 +79,7 @@ pub struct NotaryTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     custom: Option<Value>,
     #[serde(flatten)]
-    evidence: NotaryEvidence,
-}
-
-/// Who signed a target, and under which metadata.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotaryEvidence {
-    /// The role that signed.
-    pub role: String,
-    /// How many distinct keys had to sign.
-    pub threshold: u32,
-    /// The keys that did.
-    pub keys: Vec<KeyId>,
-    /// Keys of the root role in the newest trusted root: the collection's identity.
-    pub root_keys: Vec<KeyId>,
-    /// The newest trusted root.
-    pub root: Mark,
-    /// The timestamp.
-    pub timestamp: Mark,
-    /// The snapshot.
-    pub snapshot: Mark,
-    /// The top-level targets.
-    pub targets: Mark,
-    /// The delegated roles from the top level to the one that signed.
-    pub path: Vec<RoleMark>,
-    /// The time at which all this was judged.
-    pub judged_at: Time,
-}
-
-impl NotaryEvidence {
-    /// Returns version and expiry of the metadata of the role that signed.
-    pub fn role_mark(&self) -> Mark {
-        self.path.last().map_or(self.targets, |role| role.mark)
-    }
-
-    /// Returns when the first of the metadata expires.
-    pub fn expires(&self) -> Time {
-        let fixed = [&self.root, &self.timestamp, &self.snapshot, &self.targets];
-        let path = self.path.iter().map(|role| &role.mark);
-        let all = fixed.into_iter().chain(path).map(|mark| mark.expires);
-        all.min().unwrap_or(self.root.expires)
-    }
+    evidence: Evidence,
 }
 
 /// A target in a list, of which only what is asked for is built.
@@ -129,7 +87,7 @@ impl NotaryEvidence {
 pub struct Listed<'a> {
     name: &'a str,
     file: Kept<'a, FileMeta>,
-    evidence: Arc<NotaryEvidence>,
+    evidence: Arc<Evidence>,
 }
 
 impl<'a> Listed<'a> {
@@ -157,11 +115,7 @@ impl<'a> Listed<'a> {
     /// As [`Listed::brief`].
     pub fn target(&self) -> Result<NotaryTarget, TrustError> {
         let file = self.file.build().ok_or_else(|| self.unreadable())?;
-        Ok(NotaryTarget::new(
-            self.name,
-            file,
-            NotaryEvidence::clone(&self.evidence),
-        ))
+        Ok(NotaryTarget::new(self.name, file, Evidence::clone(&self.evidence)))
     }
 
     fn unreadable(&self) -> TrustError {
@@ -176,7 +130,7 @@ impl Serialize for Listed<'_> {
 }
 
 impl NotaryTarget {
-    fn new(name: &str, file: FileMeta, evidence: NotaryEvidence) -> Self {
+    fn new(name: &str, file: FileMeta, evidence: Evidence) -> Self {
         Self {
             name: name.to_owned(),
             digests: file.hashes.digests().collect(),
@@ -207,7 +161,7 @@ impl NotaryTarget {
     }
 
     /// Returns who signed it, and under which metadata.
-    pub fn evidence(&self) -> &NotaryEvidence {
+    pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
 
@@ -509,7 +463,7 @@ impl NotaryChain<AtTargets> {
         })
     }
 
-    fn evidence(&self, step: &Step<'_>) -> NotaryEvidence {
+    fn evidence(&self, step: &Step<'_>) -> Evidence {
         let signed = self.loaded(step.role).unwrap_or(&self.state.targets);
         let on_path = step.path.iter().filter_map(|delegation| {
             let header = self.state.delegated.get(&delegation.name)?.header();
@@ -518,7 +472,7 @@ impl NotaryChain<AtTargets> {
                 mark: header.into(),
             })
         });
-        NotaryEvidence {
+        Evidence {
             role: step.role.to_owned(),
             threshold: signed.threshold(),
             keys: signed.signers().to_vec(),

@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::session::{Files, Session};
+use crate::cli::trust::verify::describe_evidence;
 use crate::cli::{OutputFormat, Report};
 use crate::failure::Failure;
 use crate::trust::TrustError;
@@ -248,8 +249,6 @@ fn compare(target: &NotaryTarget, path: &Path) -> Result<(), Failure> {
 }
 
 fn describe(gun: &str, target: &NotaryTarget, verb: &str) -> String {
-    let evidence = target.evidence();
-    let keys: Vec<_> = evidence.keys.iter().map(|key| key.short()).collect();
     let mut text = format!("{verb}{}\n", target.name().escape_debug());
     for digest in target.digests() {
         let _ = writeln!(text, "  digest      {digest}");
@@ -258,28 +257,6 @@ fn describe(gun: &str, target: &NotaryTarget, verb: &str) -> String {
     if let Some(custom) = target.custom() {
         let _ = writeln!(text, "  custom      {custom}");
     }
-    let _ = writeln!(text, "  collection  {gun}");
-    let _ = writeln!(
-        text,
-        "  signed by   {} ({} of its keys needed: {})",
-        evidence.role,
-        evidence.threshold,
-        keys.join(", ")
-    );
-    let _ = writeln!(
-        text,
-        "  metadata    root {}, timestamp {}, snapshot {}, {} {}",
-        evidence.root.version,
-        evidence.timestamp.version,
-        evidence.snapshot.version,
-        evidence.role,
-        evidence.role_mark().version
-    );
-    let _ = writeln!(
-        text,
-        "  judged at   {}; good until {}",
-        evidence.judged_at,
-        evidence.expires()
-    );
+    describe_evidence(&mut text, gun, target.evidence());
     text
 }
