@@ -2,15 +2,16 @@
 //!
 //! - `private/KEY.key`: private keys, encrypted, 0600 in directories of 0700, named by the key's canonical id.
 //! - `tuf/GUN/metadata/ROLE.json`: what was last trusted of a collection; `notary` goes on from it, and so does imgkit.
-//! - Nothing is written over by something older: two commands at once, or Notary's own client, may have been there meanwhile.
+//! - What another command, or Notary's own client, wrote meanwhile is not written over by something older. What a command has read
+//!   itself it has judged, and may replace: a role that was delegated anew begins at version 1.
 //! - What is read here is verified again like what a server sent; only that nothing gets older rests on it.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
@@ -24,7 +25,12 @@ use crate::trust::notary::{NotaryKey, NotaryKnown, is_delegated_role};
 #[derive(Clone, Debug)]
 pub struct DockerTrust {
     dir: PathBuf,
+    /// The files of collections that were read or written through this, as they were then.
+    seen: Arc<Mutex<BTreeMap<PathBuf, Stamp>>>,
 }
+
+/// What tells two states of a file apart: inode, time of the last change in nanoseconds, length.
+type Stamp = (u64, i64, i64, u64);
 
 /// A private key's file.
 #[derive(Clone, Debug)]
@@ -58,7 +64,10 @@ impl NotaryKeyFile {
 impl DockerTrust {
     /// Takes the directory `dir`, which may not exist yet.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self {
+            dir: dir.into(),
+            seen: Arc::default(),
+        }
     }
 
     /// Returns the directory.
@@ -141,10 +150,10 @@ impl DockerTrust {
         let dir = self.metadata(gun)?;
         let read = |role: &str, max| {
             let path = dir.join(format!("{role}.json"));
-            match path.try_exists() {
-                Ok(true) => read_limited(&path, max).map(Some),
-                Ok(false) => Ok(None),
-                Err(error) => Err(cannot("read", &path, &error)),
+            // Before it is read: what changes while it is read was not seen.
+            match self.saw(&path)? {
+                true => read_limited(&path, max).map(Some),
+                false => Ok(None),
             }
         };
         let mut known = NotaryKnown {
@@ -161,8 +170,8 @@ impl DockerTrust {
         Ok(known)
     }
 
-    /// Remembers what is trusted of a collection now, by role; the timestamp last, as everything else follows from it. Where what
-    /// is remembered is newer, it stays; below a role that is newer, versions may begin again.
+    /// Remembers what is trusted of a collection now, by role; the timestamp last, as everything else follows from it. Where
+    /// somebody else wrote since this was read ([`DockerTrust::known`]), and what they wrote is newer, theirs stays.
     ///
     /// # Errors
     /// [`Failure`] when it cannot be written, or `gun` cannot name directories.
@@ -171,25 +180,37 @@ impl DockerTrust {
         make_private_dir(&dir)?;
         let _lock = Lock::exclusive(&dir.join(".imgkit.lock"))?;
         let mut files: Vec<_> = files.iter().collect();
-        // Who delegates comes before the role, so that it is judged first.
-        files.sort_by_key(|(role, _)| (role == "timestamp", role != "root", role.matches('/').count()));
-        let mut judged = BTreeMap::new();
+        files.sort_by_key(|(role, _)| (role == "timestamp", role != "root"));
         for (role, bytes) in files {
             let path = dir.join(format!("{role}.json"));
-            let age = match above(role).find_map(|above| judged.get(above)) {
-                Some(Ordering::Equal) | None => age(bytes, &path)?,
-                Some(decided) => *decided,
-            };
-            judged.insert(role.as_str(), age);
-            if age != Ordering::Greater {
+            if !self.unchanged(&path)? && !is_newer(bytes, &path)? {
                 continue;
             }
             make_private_dir(path.parent().unwrap_or(&dir))?;
             let mut file = NewFile::private_beside(&path)?;
             file.write_all(bytes).map_err(|error| cannot("write", &path, &error))?;
             file.finish(&path)?;
+            self.saw(&path)?;
         }
         Ok(())
+    }
+
+    /// Notes the state that a file is in; `false` where there is none.
+    fn saw(&self, path: &Path) -> Result<bool, Failure> {
+        let found = stamp(path)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Some(stamp) => seen.insert(path.to_owned(), stamp),
+            None => seen.remove(path),
+        };
+        Ok(found.is_some())
+    }
+
+    /// Tells whether a file is as it was seen here.
+    fn unchanged(&self, path: &Path) -> Result<bool, Failure> {
+        let now = stamp(path)?;
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(now.as_ref() == seen.get(path))
     }
 
     /// Forgets a collection; its keys stay.
@@ -231,29 +252,27 @@ struct Numbered {
     version: u64,
 }
 
-/// Compares a role's bytes with those that are remembered of it, by version.
-fn age(bytes: &[u8], path: &Path) -> Result<Ordering, Failure> {
-    let known = match path.try_exists() {
-        Ok(true) => read_limited(path, limit::TARGETS_BYTES)?,
-        Ok(false) => return Ok(Ordering::Greater),
-        Err(error) => return Err(cannot("read", path, &error)),
-    };
+fn stamp(path: &Path) -> Result<Option<Stamp>, Failure> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some((found.ino(), found.mtime(), found.mtime_nsec(), found.len()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot("read", path, &error)),
+    }
+}
+
+/// Tells whether a role's metadata have a higher version than those in a file, which may be gone.
+fn is_newer(bytes: &[u8], path: &Path) -> Result<bool, Failure> {
+    if stamp(path)?.is_none() {
+        return Ok(true);
+    }
+    let known = read_limited(path, limit::TARGETS_BYTES)?;
     // Both were verified, or will be: nothing but the order rests on this, and large files are gone through fast.
     let version = |bytes: &[u8]| {
         serde_json::from_slice::<File>(bytes)
             .ok()
             .map(|file| file.signed.version)
     };
-    match known == bytes {
-        true => Ok(Ordering::Equal),
-        false => Ok(version(bytes).cmp(&version(&known))),
-    }
-}
-
-/// Names the roles that a role's keys come from, the closest first.
-fn above(role: &str) -> impl Iterator<Item = &str> {
-    let delegating = std::iter::successors(Some(role), |role| role.rsplit_once('/').map(|(above, _)| above));
-    delegating.skip(1).chain((role != "root").then_some("root"))
+    Ok(version(bytes) > version(&known))
 }
 
 /// Finds the delegated roles below `role` that have a file.
@@ -356,45 +375,41 @@ mod tests {
     #[test]
     fn a_slow_command_does_not_put_older_metadata_back() {
         let dir = tempfile::tempdir().unwrap();
-        // Two commands: the slow one read the collection first and remembers it last.
         let (slow, quick) = (DockerTrust::at(dir.path()), DockerTrust::at(dir.path()));
-        let roles = ["root", "timestamp", "snapshot", "targets", "targets/a", "targets/a/b"];
-        let all = |versions: [u64; 6]| roles.into_iter().zip(versions).collect::<Vec<_>>();
-        remember(&quick, "quick", &all([1, 6, 5, 4, 3, 1]));
-        remember(&slow, "slow", &all([1, 5, 4, 4, 3, 1]));
-        let expected = roles.iter().zip([1, 6, 5, 4, 3, 1]);
-        let expected: Vec<_> = expected
-            .map(|(role, version)| format!("{role} {version} quick"))
-            .collect();
+        let roles = ["root", "timestamp", "snapshot", "targets", "targets/a"];
+        let all = |versions: [u64; 5]| roles.into_iter().zip(versions).collect::<Vec<_>>();
+        remember(&quick, "first", &all([1, 4, 4, 4, 3]));
+        slow.known("a/b").unwrap();
+        remember(&quick, "quick", &all([1, 6, 5, 5, 9]));
+        remember(&slow, "slow", &all([1, 5, 5, 6, 8]));
+        let expected = [
+            "root 1 quick",
+            "timestamp 6 quick",
+            "snapshot 5 quick",
+            "targets 6 slow",
+            "targets/a 9 quick",
+        ];
         assert_eq!(remembered(&slow, &roles), expected);
-        // What is newer is taken, and what was not there; another content of the same version is not.
-        remember(&slow, "slow", &[("timestamp", 7), ("snapshot", 5), ("targets/c", 1)]);
-        let expected = ["timestamp 7 slow", "snapshot 5 quick", "targets/c 1 slow"];
-        assert_eq!(remembered(&slow, &["timestamp", "snapshot", "targets/c"]), expected);
+    }
 
-        // Below a newer role versions begin again: a delegation that was made anew.
-        remember(&slow, "anew", &[("targets", 5), ("targets/a", 1)]);
-        assert_eq!(
-            remembered(&slow, &["targets", "targets/a"]),
-            ["targets 5 anew", "targets/a 1 anew"]
+    #[test]
+    fn what_a_command_has_seen_it_may_replace_by_lower_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = DockerTrust::at(dir.path());
+        remember(
+            &before,
+            "before",
+            &[("root", 1), ("timestamp", 90), ("targets", 4), ("targets/a", 9)],
         );
-        remember(&quick, "old", &[("targets", 4), ("targets/a", 9), ("targets/a/b", 9)]);
-        assert_eq!(
-            remembered(&slow, &["targets/a", "targets/a/b"]),
-            ["targets/a 1 anew", "targets/a/b 1 quick"]
-        );
-        // And below a newer root: timestamp and snapshot after a recovery from keys that were stolen.
-        remember(&slow, "recovered", &all([2, 1, 1, 1, 1, 1]));
-        assert!(
-            remembered(&slow, &roles)
-                .iter()
-                .all(|file| file.ends_with(" recovered"))
-        );
-        remember(&quick, "old", &all([1, 90, 90, 90, 90, 90]));
-        assert!(
-            remembered(&slow, &roles)
-                .iter()
-                .all(|file| file.ends_with(" recovered"))
-        );
+        // The root was rotated first; then the timestamp's stolen key was replaced, and the role delegated anew.
+        let command = DockerTrust::at(dir.path());
+        command.known("a/b").unwrap();
+        remember(&command, "now", &[("root", 2), ("targets", 5)]);
+        let next = DockerTrust::at(dir.path());
+        next.known("a/b").unwrap();
+        remember(&next, "next", &[("timestamp", 1), ("targets/a", 1)]);
+        let roles = ["root", "timestamp", "targets", "targets/a"];
+        let expected = ["root 2 now", "timestamp 1 next", "targets 5 now", "targets/a 1 next"];
+        assert_eq!(remembered(&next, &roles), expected);
     }
 }
