@@ -33,7 +33,7 @@ fn copy_of_the_package() -> tempfile::TempDir {
 
 /// Checks the package's library (or a test of it) with the target folder of this run, so that dependencies are not built again.
 fn check(package: &Path, what: &[&str]) -> Result<(), String> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/minting");
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let output = Command::new(env!("CARGO"))
         .args(["check", "--quiet", "--offline", "--locked", "--color=never"])
         .args(what)

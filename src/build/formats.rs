@@ -7,9 +7,10 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::digest::{Digest, Hasher};
-use crate::disk::ReadAt;
+use crate::disk::{ReadAt, Stream};
 use crate::failure::Failure;
 use crate::store::file::NewFile;
+use crate::tree::contents::hash_to;
 
 /// A format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +102,11 @@ impl Pending {
         })
     }
 
+    /// Returns how messages call the file.
+    pub(super) fn subject(&self) -> String {
+        self.path.display().to_string()
+    }
+
     /// Gives the file its name.
     fn finish(self) -> Result<Output, Failure> {
         self.file.finish(&self.path)?;
@@ -164,6 +170,18 @@ pub(super) fn copy(source: &dyn ReadAt, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Copies a source that was compared before, while its SHA-256 was `expected`; `InvalidData` if it is another now.
+pub(super) fn copy_compared(source: &dyn ReadAt, expected: &Digest, out: &mut dyn Write) -> io::Result<()> {
+    let (_, found) = hash_to(&mut Stream::new(source), out)?;
+    match found == *expected {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("expected {expected}, found {found}: it changed while it was used; check who writes to the store"),
+        )),
+    }
+}
+
 /// Returns the path of a file of an image called `name`.
 pub(super) fn path(out: &Path, name: &str, suffix: &str) -> PathBuf {
     out.join(format!("{name}{suffix}"))
@@ -173,6 +191,16 @@ pub(super) fn path(out: &Path, name: &str, suffix: &str) -> PathBuf {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_changed_since_it_was_compared_is_not_copied_in_silence() {
+        let source = b"segment".to_vec();
+        let mut out = Vec::new();
+        copy_compared(&source, &Digest::sha256(b"segment"), &mut out).unwrap();
+        assert_eq!(out, b"segment");
+        let error = copy_compared(&source, &Digest::sha256(b"another"), &mut out).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
 
     #[test]
     fn files_get_their_names_together_or_not_at_all() {

@@ -27,12 +27,12 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 
 use crate::assemble;
+use crate::assemble::Segment;
 use crate::assemble::bios::BootFiles;
 use crate::config::rootfs;
 use crate::config::spec::{Role, Spec};
 use crate::digest::Digest;
 use crate::disk::ReadAt;
-use crate::disk::merkle::Merkle;
 use crate::failure::{Failure, Refusal};
 use crate::format::{qcow2, tar};
 use crate::key::Signer;
@@ -361,7 +361,6 @@ impl Work<'_> {
     fn disks(&self, segments: &[Made], pending: &mut Vec<Pending>) -> Result<(Statement, Sealed), Failure> {
         let loader = sealing::loader(self.judged, self.request, &self.workshop)?;
         let (kernel, microcode) = self.kernel()?;
-        let compared: Vec<_> = segments.iter().map(|made| made.compared).collect();
         let files = BootFiles {
             kernel,
             microcode,
@@ -371,12 +370,21 @@ impl Work<'_> {
                 .collect(),
         };
         let (disk, statement, sealed) = self.draft.disk(self.request, self.image, &loader, files)?;
+        let extents = disk.extents();
+        let check = |written: &Pending, guest: Arc<dyn ReadAt>| match self.question(&written.subject()) {
+            Some(question) => disk::written(&question, guest, &|segment| self.compared(segments, segment)),
+            None => {
+                let kernel = self.image.kernel.map(|kernel| kernel.digest);
+                let segments = segments.iter().map(|made| made.compared);
+                disk::unjudged(&written.subject(), &guest, &extents, &statement, kernel, segments)
+            }
+        };
         let cannot = |error: io::Error| Failure::unavailable(self.request.out.display(), error);
         if self.request.formats.contains(&Format::RawBios) {
             let raw = Pending::write(Format::RawBios, self.path("-bios.img"), |out| {
                 formats::copy(&disk, out).map_err(cannot)
             })?;
-            self.check_disk(&raw, raw.file.reopen()?, &statement, &compared)?;
+            check(&raw, Arc::new(raw.file.reopen()?))?;
             pending.push(raw);
         }
         if self.request.formats.contains(&Format::Qcow2Bios) {
@@ -386,39 +394,17 @@ impl Work<'_> {
             })?;
             let guest = qcow2::Guest::open(Arc::new(file.file.reopen()?));
             let guest = guest.map_err(|error| Failure::unavailable(file.path.display(), error))?;
-            self.check_disk(&file, guest, &statement, &compared)?;
+            check(&file, Arc::new(guest))?;
             pending.push(file);
         }
         Ok((statement, sealed))
     }
 
-    /// Opens a written disk again and verifies it as a user would; an unsealed one by its content alone. What of it was unpacked
-    /// and compared before the seal is not unpacked again.
-    fn check_disk(
-        &self,
-        written: &Pending,
-        guest: impl ReadAt + 'static,
-        statement: &Statement,
-        compared: &[Option<Digest>],
-    ) -> Result<(), Failure> {
-        let guest: Arc<dyn ReadAt> = Arc::new(guest);
-        let subject = written.path.display().to_string();
-        match self.question(&subject) {
-            Some(question) => disk::written(&question, guest, compared),
-            None => {
-                let (place, _) = disk::read_seal(&subject, &guest)?;
-                let tree = Merkle::of(&guest, place.offset..place.offset + place.length);
-                let content = tree.map_err(|error| Failure::unavailable(&subject, error))?.content();
-                let expected = SubjectDigest::Content(content.hex());
-                match statement.subject.iter().any(|subject| subject.digest == expected) {
-                    true => Ok(()),
-                    false => Err(Failure::unavailable(
-                        subject,
-                        "what was written reads back differently; check this disk",
-                    )),
-                }
-            }
-        }
+    /// Returns SHA-256 of a segment's bytes, if they were unpacked and compared with exactly this segment.
+    fn compared(&self, made: &[Made], segment: &Segment) -> Option<Digest> {
+        let planned = self.image.plan.segments.iter().zip(made);
+        let mut same = planned.filter(|(planned, _)| *planned == segment);
+        same.next().and_then(|(_, made)| made.compared)
     }
 
     /// Asks what a user of the policy would, where anybody can say yes yet; every segment is unpacked.
@@ -438,16 +424,20 @@ impl Work<'_> {
     fn kernel_and_initrd(&self, segments: &[Made], pending: &mut Vec<Pending>) -> Result<(Statement, Sealed), Failure> {
         let (kernel, microcode) = self.kernel()?;
         let cannot = |error: io::Error| Failure::unavailable(self.request.out.display(), error);
-        let parts = microcode.iter().chain(segments.iter().map(|made| &made.bytes));
+        let microcode = microcode.zip(self.image.microcode.map(|file| Some(file.digest)));
+        let segment = |made: &Made| (Arc::clone(&made.bytes), made.compared);
+        let parts: Vec<(Bytes, Option<Digest>)> = microcode.into_iter().chain(segments.iter().map(segment)).collect();
+        let copy = |(part, compared): &(Bytes, Option<Digest>), out: &mut dyn io::Write| match compared {
+            Some(digest) => formats::copy_compared(part, digest, out),
+            None => formats::copy(part, out),
+        };
         let format = Format::KernelInitrd;
         let members = [
             Pending::write(format, self.path("-kernel"), |out| {
-                formats::copy(&kernel, out).map_err(cannot)
+                copy(&(kernel, self.image.kernel.map(|kernel| kernel.digest)), out).map_err(cannot)
             })?,
             Pending::write(format, self.path("-initrd.img"), |out| {
-                parts
-                    .clone()
-                    .try_for_each(|part| formats::copy(part, out).map_err(cannot))
+                parts.iter().try_for_each(|part| copy(part, out).map_err(cannot))
             })?,
             Pending::write(format, self.path("-cmdline"), |out| {
                 out.write_all(self.image.cmdline.as_bytes()).map_err(cannot)
@@ -495,7 +485,7 @@ impl Work<'_> {
             out.write_all(&bytes)
                 .map_err(|error| Failure::unavailable(self.request.out.display(), error))
         })?;
-        let subject = seal.path.display().to_string();
+        let subject = seal.subject();
         if let Some(question) = self.question(&subject) {
             let open = |member: &Pending| {
                 let name = member.path.file_name().map(|name| name.to_string_lossy().into_owned());

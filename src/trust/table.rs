@@ -65,10 +65,9 @@ impl<V> Clone for Kept<'_, V> {
 impl<V> Copy for Kept<'_, V> {}
 
 impl<V: Entry> Kept<'_, V> {
-    /// Builds the entry.
+    /// Builds the entry; `None` were one unreadable that was checked when it was read, which is an error of imgkit's.
     pub fn build(self) -> Option<V> {
         match self {
-            // It was checked when it was read. Were it unreadable all the same, it would be as if it was not there.
             Self::Text(text) => serde_json::from_str(text).ok(),
             Self::Built(value) => Some(value.clone()),
         }
@@ -203,7 +202,8 @@ impl<V: Entry> Table<V> {
         Ok(())
     }
 
-    fn kept(&self, name: &str) -> Option<Kept<'_, V>> {
+    /// Returns what the table says of a name, not built yet.
+    pub fn kept(&self, name: &str) -> Option<Kept<'_, V>> {
         if let Some(change) = self.changes.get(name) {
             return change.as_ref().map(Kept::Built);
         }

@@ -163,7 +163,7 @@ fn check_kernel_and_initrd(
         guest: initrd,
         extents: &extents,
     };
-    bytes.check_contents(proof, &[])?;
+    bytes.check_contents(proof, &super::disk::nothing)?;
     Ok(extents)
 }
 

@@ -106,7 +106,7 @@ impl<'a> Listed<'a> {
     /// # Errors
     /// [`TrustError::Malformed`], which no collection that was read gives.
     pub fn brief(&self) -> Result<FileBrief, TrustError> {
-        FileBrief::of(self.file).ok_or_else(|| self.unreadable())
+        FileBrief::of(self.file).ok_or_else(|| unreadable(self.role(), self.name))
     }
 
     /// Builds the target.
@@ -114,13 +114,13 @@ impl<'a> Listed<'a> {
     /// # Errors
     /// As [`Listed::brief`].
     pub fn target(&self) -> Result<NotaryTarget, TrustError> {
-        let file = self.file.build().ok_or_else(|| self.unreadable())?;
+        let file = self.file.build().ok_or_else(|| unreadable(self.role(), self.name))?;
         Ok(NotaryTarget::new(self.name, file, Evidence::clone(&self.evidence)))
     }
+}
 
-    fn unreadable(&self) -> TrustError {
-        TrustError::malformed(self.role(), format!("what it says of `{}` cannot be read", self.name))
-    }
+fn unreadable(role: &str, name: &str) -> TrustError {
+    TrustError::malformed(role, format!("what it says of `{name}` cannot be read"))
 }
 
 impl Serialize for Listed<'_> {
@@ -246,7 +246,9 @@ impl NotaryChain<AtTargets> {
             let Some(targets) = self.loaded(step.role) else {
                 return Ok(NotarySearch::Wanted(Box::new(self.want(&step)?)));
             };
-            if let Some(file) = targets.body().targets.get(name) {
+            if let Some(kept) = targets.body().targets.kept(name) {
+                // What is there and cannot be built is an error, never absent: another role must not be asked instead.
+                let file = kept.build().ok_or_else(|| unreadable(step.role, name))?;
                 let target = NotaryTarget::new(name, file, self.evidence(&step));
                 return Ok(NotarySearch::Found(Box::new(target)));
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::Compared;
 use super::locate::{locate, single_bit, spans, wrong_bytes};
 use super::unreadable;
 use crate::assemble::{Segment, grub};
@@ -90,8 +91,8 @@ impl Bytes<'_> {
         Err(refusal.at_byte(byte).into())
     }
 
-    /// Compares kernel, configuration and segments with what they should hold; `compared` is [`super::written`]'s.
-    pub(in crate::verify) fn check_contents(&self, files: bool, compared: &[Option<Digest>]) -> Result<(), Failure> {
+    /// Compares kernel, configuration and segments with what they should hold; where `compared` knows a segment's bytes they are not unpacked.
+    pub(in crate::verify) fn check_contents(&self, files: bool, compared: &Compared<'_>) -> Result<(), Failure> {
         // The segments first, the longest of which takes longest of all.
         let (segments, named) = rayon::join(|| self.check_segments(files, compared), || self.check_files(files));
         named.and(segments)
@@ -115,17 +116,16 @@ impl Bytes<'_> {
         Ok(())
     }
 
-    fn check_segments(&self, files: bool, compared: &[Option<Digest>]) -> Result<(), Failure> {
+    fn check_segments(&self, files: bool, compared: &Compared<'_>) -> Result<(), Failure> {
         let segments = self
             .extents
             .iter()
             .filter(|extent| matches!(extent.owner, Owner::Segment { .. }));
-        let known = compared.iter().copied().chain(std::iter::repeat(None));
-        let mut parts: Vec<_> = segments.zip(&self.judged.image.plan.segments).zip(known).collect();
-        parts.retain(|((_, segment), _)| files || segment.role.is_none());
-        parts.sort_by_key(|((extent, _), _)| std::cmp::Reverse(extent.length));
-        let check = |((extent, segment), known): ((&Extent, &Segment), Option<Digest>)| {
-            let checked = match known {
+        let mut parts: Vec<_> = segments.zip(&self.judged.image.plan.segments).collect();
+        parts.retain(|(_, segment)| files || segment.role.is_none());
+        parts.sort_by_key(|(extent, _)| std::cmp::Reverse(extent.length));
+        let check = |(extent, segment): (&Extent, &Segment)| {
+            let checked = match compared(segment) {
                 Some(digest) => self.check_digest(extent, &digest, "the build"),
                 None => self.check_segment(segment, extent),
             };

@@ -11,9 +11,11 @@ mod bytes;
 mod layout;
 mod locate;
 mod place;
+mod unjudged;
 
 pub(super) use bytes::{Bytes, first_difference};
 pub use place::read_seal;
+pub use unjudged::unjudged;
 
 use std::io;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use super::Verified;
 use super::image::{Question, judge};
 use super::report::DiskReport;
+use crate::assemble::Segment;
 use crate::digest::Digest;
 use crate::disk::ReadAt;
 use crate::failure::Failure;
@@ -62,17 +65,18 @@ impl Checks {
 /// # Errors
 /// Refusals that name the owner of the first wrong byte, or why it could not be found out.
 pub fn disk(question: &Question<'_>, guest: Arc<dyn ReadAt>) -> Result<Verified<Disk>, Failure> {
-    check(question, guest, Checks::ALL, &[]).map(|report| Verified(Disk { report }))
+    check(question, guest, Checks::ALL, &nothing).map(|report| Verified(Disk { report }))
 }
 
-/// Checks a disk that was just written, as [`disk`] does, but for segments that the writer unpacked and compared before.
-///
-/// `compared` says, in the plan's order, which bytes of each segment those were, by their SHA-256: the disk has to hold the same ones.
-/// Segments without one are unpacked here, all of them.
+/// What a writer knows of a segment that it unpacked and compared before it sealed: SHA-256 of the segment's bytes.
+pub type Compared<'a> = dyn Fn(&Segment) -> Option<Digest> + Sync + 'a;
+
+/// Checks a disk that was just written, as [`disk`] does, but for segments that the writer unpacked and compared before: of those
+/// the disk has to hold the same bytes. All others are unpacked.
 ///
 /// # Errors
 /// As [`disk`].
-pub fn written(question: &Question<'_>, guest: Arc<dyn ReadAt>, compared: &[Option<Digest>]) -> Result<(), Failure> {
+pub fn written(question: &Question<'_>, guest: Arc<dyn ReadAt>, compared: &Compared<'_>) -> Result<(), Failure> {
     let question = Question {
         files: true,
         ..*question
@@ -80,11 +84,16 @@ pub fn written(question: &Question<'_>, guest: Arc<dyn ReadAt>, compared: &[Opti
     check(&question, guest, Checks::ALL, compared).map(drop)
 }
 
+/// [`Compared`] of one who has compared nothing.
+pub(super) fn nothing(_: &Segment) -> Option<Digest> {
+    None
+}
+
 pub(super) fn check(
     question: &Question<'_>,
     guest: Arc<dyn ReadAt>,
     checks: Checks,
-    compared: &[Option<Digest>],
+    compared: &Compared<'_>,
 ) -> Result<DiskReport, Failure> {
     let subject = question.subject;
     let (place, sealed) = read_seal(subject, &guest)?;

@@ -9,11 +9,12 @@ use serde_json::json;
 use super::*;
 use crate::build::{Format, Judge, Request, build};
 use crate::config::spec::Spec;
-use crate::disk::extents::{Extent, Owner};
+use crate::disk::extents::{Extent, Extents, Owner};
 use crate::failure::{Code, Refusal};
 use crate::key::SigningKey;
 use crate::oci::Platform;
 use crate::policy::Policy;
+use crate::seal::Statement;
 use crate::store::derived::Derived;
 use crate::store::layout::{Layout, Writer};
 use crate::time::Time;
@@ -126,15 +127,10 @@ impl Fixture {
     }
 
     fn check(&self, disk: Vec<u8>, checks: Checks) -> Result<DiskReport, Failure> {
-        self.check_compared(disk, checks, &[])
+        self.check_compared(disk, checks, &nothing)
     }
 
-    fn check_compared(
-        &self,
-        disk: Vec<u8>,
-        checks: Checks,
-        compared: &[Option<Digest>],
-    ) -> Result<DiskReport, Failure> {
+    fn check_compared(&self, disk: Vec<u8>, checks: Checks, compared: &Compared<'_>) -> Result<DiskReport, Failure> {
         let question = Question {
             subject: "disk",
             policy: &self.policy,
@@ -267,17 +263,61 @@ fn a_segment_that_was_compared_has_to_be_the_same_bytes_on_the_disk() {
     let segments: Vec<&Extent> = fixture.extents.iter().filter(of_segments).collect();
     let digest = |extent: &&Extent| {
         let range = extent.offset as usize..(extent.offset + extent.length) as usize;
-        Some(Digest::sha256(&fixture.disk[range]))
+        Digest::sha256(&fixture.disk[range])
     };
-    let mut compared: Vec<_> = segments.iter().map(digest).collect();
-    let check = |compared: &[_]| fixture.check_compared(fixture.disk.clone(), REGENERATION, compared);
-    check(&compared).unwrap();
+    let digests: Vec<Digest> = segments.iter().map(digest).collect();
+    let spec = Spec::parse("node.yml", SPEC.as_bytes()).unwrap();
+    let check = |wrong: Option<usize>| {
+        let compared = |segment: &Segment| {
+            let component = segment.owner(&spec);
+            let owner = Owner::Segment { component };
+            let at = segments.iter().position(|extent| extent.owner == owner)?;
+            Some(match wrong == Some(at) {
+                true => Digest::sha256(b"other bytes"),
+                false => digests[at],
+            })
+        };
+        fixture.check_compared(fixture.disk.clone(), REGENERATION, &compared)
+    };
+    check(None).unwrap();
     for (at, extent) in segments.iter().enumerate() {
-        let right = compared[at].replace(Digest::sha256(b"other bytes"));
-        let Err(Failure::Refused(refusals)) = check(&compared) else {
+        let Err(Failure::Refused(refusals)) = check(Some(at)) else {
             panic!("{} has other bytes", extent.owner);
         };
         assert_eq!(refusals[0].subject, format!("{} of disk", extent.owner));
-        compared[at] = right;
+    }
+}
+
+#[test]
+fn a_part_that_changed_between_check_and_seal_is_found_though_nobody_judges() {
+    let fixture = Fixture::new();
+    let guest: Arc<dyn ReadAt> = Arc::new(fixture.disk.clone());
+    let (_, sealed) = read_seal("disk", &guest).unwrap();
+    let statement = Statement::decode(sealed.envelope.payload()).unwrap();
+    let extents = Extents::new(guest.len(), fixture.extents.clone()).unwrap();
+    let digest = |extent: &Extent| {
+        let range = extent.offset as usize..(extent.offset + extent.length) as usize;
+        Digest::sha256(&fixture.disk[range])
+    };
+    let kernel = |extent: &&Extent| matches!(&extent.owner, Owner::File { name } if name == "KERNEL");
+    let kernel = digest(fixture.extents.iter().find(kernel).unwrap());
+    let segments = fixture.extents.iter();
+    let segments = segments.filter(|extent| matches!(extent.owner, Owner::Segment { .. }));
+    let segments: Vec<_> = segments.map(|extent| Some(digest(extent))).collect();
+    let check = |kernel, segments: &[_]| {
+        let segments = segments.iter().copied();
+        unjudged("disk", &guest, &extents, &statement, Some(kernel), segments).map_err(|failure| failure.to_string())
+    };
+    check(kernel, &segments).unwrap();
+    let other = Digest::sha256(b"other bytes");
+    assert!(check(other, &segments).unwrap_err().contains("KERNEL of disk"));
+    for at in 0..segments.len() {
+        let mut changed = segments.clone();
+        changed[at] = Some(other);
+        assert!(
+            check(kernel, &changed)
+                .unwrap_err()
+                .contains("changed between check and use")
+        );
     }
 }
