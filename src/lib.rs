@@ -4,13 +4,14 @@
 //!
 //! - floor 0, names: [`cmdline`], [`digest`], [`failure`], [`json`], [`key`], [`limit`], [`mod@reference`], [`time`], [`yaml`]
 //! - floor 1, files and disks: [`disk`], [`mod@format`], [`oci`], [`tree`]
-//! - floor 2, statements: [`assemble`], [`config`], [`policy`], [`seal`], [`trust`]
+//! - floor 2, statements: [`assemble`], [`attest`], [`config`], [`policy`], [`seal`], [`sigstore`], [`trust`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 4, the gate: [`verify`]
 //! - floor 5, work: [`mod@build`], [`run`]
 //! - floor 6, people: [`cli`]
 
 pub mod assemble;
+pub mod attest;
 pub mod build;
 pub mod cli;
 pub mod cmdline;
@@ -28,6 +29,7 @@ pub mod policy;
 pub mod reference;
 pub mod run;
 pub mod seal;
+pub mod sigstore;
 pub mod store;
 pub mod time;
 pub mod tree;

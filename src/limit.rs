@@ -340,3 +340,24 @@ pub const BEARER_BYTES: usize = 32 << 10;
 
 /// How often the Notary server plans a publication anew when other servers publish in between.
 pub const SERVER_ATTEMPTS: u32 = 8;
+
+/// Largest simple-signing payload of an image's signature, in bytes: cosign's are 300, with room for what signers add.
+pub const SIGNATURE_PAYLOAD_BYTES: usize = 128 << 10;
+
+/// Most subjects of one in-toto statement: what public attestation stores allow.
+pub const STATEMENT_SUBJECTS: usize = 1024;
+
+/// Most artifacts that refer to one image, on one page of a registry's answer: at 300 bytes each they fill a document.
+pub const REFERRERS: usize = 10_000;
+
+/// Most pages of referrers that are read: busy images have some hundred signatures and attestations, on a page or two.
+pub const REFERRER_PAGES: usize = 64;
+
+/// Largest signature, attestation or bundle beside an image, in bytes: an SBOM of a distribution in base64 stays below.
+pub const ATTACHED_BYTES: usize = ENVELOPE_BYTES;
+
+/// Most bytes of what is attached to one image that are read for one question: hundreds of SBOMs.
+pub const ATTACHED_TOTAL_BYTES: u64 = 256 << 20;
+
+/// Longest time that a registry may ask to wait for (Retry-After): who is told to wait longer is told so instead.
+pub const RETRY_AFTER: Duration = Duration::from_secs(60);

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("config", 2),
     ("policy", 2),
     ("seal", 2),
+    ("sigstore", 2),
     ("trust", 2),
     ("store", 3),
     ("verify", 4),
@@ -34,8 +35,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("cli", 6),
 ];
 
-/// Modules above floor 1 that use one of their own floor: `assemble` turns what `config` lays out into segments and disks.
-const NEIGHBOURS: &[(&str, &str)] = &[("assemble", "config")];
+/// Modules above floor 1 that use one of their own floor: `assemble` turns what `config` lays out into segments and disks;
+/// `sigstore` signs the statements of `attest`, in envelopes over the same bytes as the seal's.
+const NEIGHBOURS: &[(&str, &str)] = &[("assemble", "config"), ("sigstore", "attest"), ("sigstore", "seal")];
 
 /// What floors 0 to 2 never name: disk, network, clock, environment, terminal, async.
 const OUTSIDE: &[&str] = &[

@@ -5,6 +5,7 @@
 //! - A document is one thing: with both `manifests` and `layers`, with members that differ from known ones only in case (Go's
 //!   parser takes them for the same), or with a media type that is not its descriptor's, it is refused.
 
+mod artifact;
 mod config;
 mod descriptor;
 mod document;
@@ -12,6 +13,7 @@ mod media;
 mod platform;
 mod walk;
 
+pub use artifact::{Annotated, Annotations, Artifact, referrers};
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;
 pub use document::{Document, Index, Manifest};

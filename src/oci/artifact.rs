@@ -1,0 +1,160 @@
+//! Artifacts that belong to an image: manifests with annotated layers or a subject, and lists of such (image-spec 1.1,
+//! manifest.md; distribution-spec 1.1, "Listing Referrers").
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Descriptor, Document, MANIFEST, from_json, malformed};
+use crate::failure::Failure;
+use crate::limit;
+
+/// Words beside a document or a descriptor, by their names. They say nothing that anybody signed.
+pub type Annotations = BTreeMap<String, String>;
+
+/// A manifest with what makes it an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// What it is: its `artifactType`, or else the media type of its config.
+    pub kind: String,
+    /// The config.
+    pub config: Descriptor,
+    /// Its parts in their order.
+    pub layers: Vec<Annotated>,
+    /// The document that it belongs to, if it says so.
+    pub subject: Option<Descriptor>,
+    /// What it is annotated with.
+    pub annotations: Annotations,
+}
+
+/// A descriptor with its annotations.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Annotated {
+    /// What it describes.
+    #[serde(flatten)]
+    pub descriptor: Descriptor,
+    /// What is described, if it is an artifact.
+    #[serde(default)]
+    pub artifact_type: Option<String>,
+    /// What it is annotated with.
+    #[serde(default)]
+    pub annotations: Annotations,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    artifact_type: Option<String>,
+    config: Descriptor,
+    layers: Vec<Annotated>,
+    subject: Option<Descriptor>,
+    #[serde(default)]
+    annotations: Annotations,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawList {
+    schema_version: u64,
+    manifests: Vec<Annotated>,
+}
+
+impl Artifact {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// As [`Document::parse`], and a refusal (MALFORMED) when it is an index.
+    pub fn parse(subject: &str, bytes: &[u8]) -> Result<Self, Failure> {
+        let Document::Manifest(_) = Document::parse(subject, bytes, Some(MANIFEST))? else {
+            return Err(malformed(subject, "a manifest", "an index"));
+        };
+        let raw: Raw = from_json(subject, bytes, &["artifactType", "subject", "annotations"])?;
+        let kind = raw.artifact_type.filter(|kind| !kind.is_empty());
+        Ok(Self {
+            kind: kind.unwrap_or_else(|| raw.config.media_type.clone()),
+            config: raw.config,
+            layers: raw.layers,
+            subject: raw.subject,
+            annotations: raw.annotations,
+        })
+    }
+}
+
+/// Reads a list of what refers to a document; unlike an image's index it may list indexes as well.
+///
+/// # Errors
+/// A refusal (MALFORMED) when it is no such list, or longer than [`limit::REFERRERS`].
+pub fn referrers(subject: &str, bytes: &[u8]) -> Result<Vec<Annotated>, Failure> {
+    let raw: RawList = from_json(subject, bytes, &["schemaVersion", "manifests"])?;
+    if raw.schema_version != 2 {
+        return Err(malformed(subject, "schemaVersion 2", raw.schema_version));
+    }
+    match raw.manifests.len() > limit::REFERRERS {
+        true => {
+            let expected = format!("at most {} referrers", limit::REFERRERS);
+            Err(malformed(subject, expected, raw.manifests.len()))
+        }
+        false => Ok(raw.manifests),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::oci::INDEX;
+    use serde_json::{Value, json};
+
+    fn descriptor(media_type: &str) -> Value {
+        json!({ "mediaType": media_type, "digest": format!("sha256:{}", "0".repeat(64)), "size": 2 })
+    }
+
+    fn manifest() -> Value {
+        json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor("application/vnd.oci.empty.v1+json"),
+            "layers": [{
+                "mediaType": "a/b", "digest": format!("sha256:{}", "0".repeat(64)), "size": 2, "annotations": { "k": "v" },
+            }],
+            "subject": descriptor(MANIFEST),
+        })
+    }
+
+    fn with(name: &str, member: Value) -> Value {
+        let mut manifest = manifest();
+        manifest.as_object_mut().unwrap().insert(name.to_owned(), member);
+        manifest
+    }
+
+    #[test]
+    fn reads_annotations_and_subject() {
+        let artifact = Artifact::parse("it", manifest().to_string().as_bytes()).unwrap();
+        assert_eq!(artifact.kind, "application/vnd.oci.empty.v1+json");
+        assert_eq!(artifact.layers.first().unwrap().annotations.get("k").unwrap(), "v");
+        assert!(artifact.subject.is_some());
+        let named = with("artifactType", json!("x/y"));
+        assert_eq!(Artifact::parse("it", named.to_string().as_bytes()).unwrap().kind, "x/y");
+    }
+
+    #[test]
+    fn refuses_annotations_that_occur_twice() {
+        let twice = manifest().to_string().replace(r#""k":"v""#, r#""k":"v","k":"w""#);
+        assert!(Artifact::parse("it", twice.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn refuses_a_manifest_of_a_hundred_thousand_layers() {
+        let many = with("layers", json!(vec![descriptor("a/b"); 100_000]));
+        assert!(Artifact::parse("it", many.to_string().as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_list_may_name_indexes_but_not_everything() {
+        let list = |manifests: Vec<Value>| json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
+        let listed = referrers("it", list(vec![descriptor(INDEX), descriptor(MANIFEST)]).as_bytes());
+        assert_eq!(listed.unwrap().len(), 2);
+        let many = vec![descriptor(MANIFEST); limit::REFERRERS + 1];
+        assert!(referrers("it", list(many).as_bytes()).is_err());
+        assert!(referrers("it", b"<html>").is_err());
+    }
+}
