@@ -361,3 +361,6 @@ pub const ATTACHED_TOTAL_BYTES: u64 = 256 << 20;
 
 /// Longest time that a registry may ask to wait for (Retry-After): who is told to wait longer is told so instead.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Most manifests of referrers that are read for one question: as many as an image has layers at most.
+pub const ATTACHED_MANIFESTS: usize = 1024;

@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod seal;
 mod seal_key;
+mod sigstore;
 mod store;
 mod trust;
 mod tuf;
@@ -72,6 +73,8 @@ enum Command {
     Seal(Lazy<seal::SealCommand>),
     /// Show what an image says of itself, without judging
     Show(Lazy<verify::Show>),
+    /// Sign and verify images as cosign does
+    Sigstore(Lazy<sigstore::Sigstore>),
     /// Sign images and files, and look after the collections of signatures
     Trust(Lazy<trust::Trust>),
     /// Refresh metadata of any TUF repository, and download what they sign
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Run(command) => ("run", command.run(&context)),
         Command::Seal(command) => ("seal", command.run(&context)),
         Command::Show(command) => ("show", command.run()),
+        Command::Sigstore(command) => ("sigstore", command.run(&context)),
         Command::Trust(command) => ("trust", command.run(&context)),
         Command::Tuf(command) => ("tuf", command.run(&context)),
         Command::Verify(command) => ("verify", command.run(&context)),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, Document, MANIFEST, from_json, malformed};
 use crate::failure::Failure;
@@ -28,17 +28,17 @@ pub struct Artifact {
 }
 
 /// A descriptor with its annotations.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Annotated {
     /// What it describes.
     #[serde(flatten)]
     pub descriptor: Descriptor,
     /// What is described, if it is an artifact.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// What it is annotated with.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
 }
 

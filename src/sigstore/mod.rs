@@ -1,10 +1,15 @@
 //! Sigstore's statements, as cosign and skopeo write them: bytes, keys and `now` in, evidence out; no I/O.
 //!
+//! - [`attachment`]: what lies beside an image, judged.
 //! - [`envelope`]: DSSE envelopes around statements.
+//! - [`manifest`]: the documents in a registry that hold signatures.
 //! - [`payload`]: the simple-signing form, whose exact bytes are signed.
 //! - [`signature`]: which key made a signature, in sigstore's schemes.
 //! - A signature counts for the digest that the signed bytes name, whatever tag, manifest or annotation led to it.
 
+pub mod attachment;
 pub mod envelope;
+pub mod key_bundle;
+pub mod manifest;
 pub mod payload;
 pub mod signature;

@@ -1,7 +1,7 @@
 //! Where bytes live: all disk and network access of the house below `build`.
 //!
 //! - [`layout`]: the local store of images, an OCI layout.
-//! - [`registry`]: registries over the network.
+//! - [`registry`]: registries over the network; [`attached`]: what is attached to images.
 //! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`trust_oci`]: one in a registry;
 //!   [`Trusted`]: those last trusted; [`key_store`]: private keys, encrypted.
 //! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there; [`tuf_dir`]: what a generic client keeps.
@@ -10,6 +10,7 @@
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
 
+pub mod attached;
 pub mod derived;
 pub mod docker_trust;
 pub mod file;

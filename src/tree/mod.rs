@@ -6,6 +6,7 @@
 //! - [`list`] writes a tree as the canonical, versioned text whose SHA-256 is the **tree digest** that component signers sign.
 
 pub mod contents;
+pub mod described;
 mod entry;
 mod links;
 pub mod list;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::bundle::Bundle;
@@ -10,14 +10,9 @@ use super::metadata::{Header, TargetFile};
 use super::{TrustError, names};
 use crate::digest::Digest;
 use crate::key::KeyId;
-use crate::limit;
 use crate::time::Time;
-
-/// The member of `custom` that describes an image.
-const CUSTOM: &str = "imgkit";
-
-/// The version of that member which imgkit writes and reads.
-const CUSTOM_VERSION: u64 = 1;
+use crate::tree::described;
+pub use crate::tree::described::PlatformTarget;
 
 /// A target that a role of the collection signed. Only a look-up makes one.
 #[derive(Clone, Debug)]
@@ -95,24 +90,6 @@ pub struct ImageTarget {
     pub platforms: Vec<PlatformTarget>,
 }
 
-/// An image for one platform.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlatformTarget {
-    /// `OS/ARCHITECTURE[/VARIANT]`.
-    pub platform: String,
-    /// Digest of the platform's manifest.
-    pub manifest: Digest,
-    /// Digest of the image's tree list.
-    pub tree: Digest,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Custom {
-    version: u64,
-    platforms: Vec<PlatformTarget>,
-}
-
 impl ImageTarget {
     /// Returns what the signer's platform `name` is, if it is one.
     pub fn platform(&self, name: &str) -> Option<&PlatformTarget> {
@@ -156,14 +133,11 @@ impl ImageTarget {
 
     /// Writes the image as a target.
     pub fn to_file(&self) -> TargetFile {
-        let custom = Custom {
-            version: CUSTOM_VERSION,
-            platforms: self.platforms.clone(),
-        };
+        let custom = described::to_value(&self.platforms);
         TargetFile {
             length: self.length,
             hashes: self.document.into(),
-            custom: Some(serde_json::json!({ CUSTOM: custom })),
+            custom: Some(serde_json::json!({ described::MEMBER: custom })),
             extra: serde_json::Map::new(),
         }
     }
@@ -172,27 +146,14 @@ impl ImageTarget {
     fn read(file: &TargetFile) -> Result<Self, String> {
         let document = file.hashes.digests().find(|digest| matches!(digest, Digest::Sha256(_)));
         let document = document.ok_or("it has no sha256 hash")?;
-        let custom = file.custom.as_ref().and_then(|custom| custom.get(CUSTOM));
+        let custom = file.custom.as_ref().and_then(|custom| custom.get(described::MEMBER));
         let custom = custom
             .ok_or("its custom part does not describe an image; it was not signed with `imgkit trust sign REF`")?;
-        let version = custom.get("version").and_then(Value::as_u64);
-        if version != Some(CUSTOM_VERSION) {
-            return Err(format!(
-                "its custom part has another version than {CUSTOM_VERSION}; use a newer imgkit"
-            ));
-        }
-        let custom: Custom =
-            serde_json::from_value(custom.clone()).map_err(|error| format!("its custom part: {error}"))?;
-        let mut platforms: Vec<_> = custom.platforms.iter().map(|platform| &platform.platform).collect();
-        platforms.sort();
-        platforms.dedup();
-        if platforms.is_empty() || platforms.len() != custom.platforms.len() || platforms.len() > limit::PLATFORMS {
-            return Err("its custom part names no platform, one twice, or too many".to_owned());
-        }
+        let platforms = described::from_value(custom).map_err(|problem| format!("its custom part: {problem}"))?;
         Ok(Self {
             document,
             length: file.length,
-            platforms: custom.platforms,
+            platforms,
         })
     }
 }

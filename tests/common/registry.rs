@@ -20,6 +20,16 @@ impl DockerRegistry {
         Self::in_dir(tempfile::tempdir().unwrap(), "")
     }
 
+    /// Starts one with the contents of another: an archive of its storage directory.
+    pub fn with_data(archive: &Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = std::fs::File::open(archive).unwrap();
+        let unpacked = tar::Archive::new(flate2::read::GzDecoder::new(packed)).unpack(dir.path());
+        unpacked.unwrap();
+        std::fs::rename(dir.path().join("regdata"), dir.path().join("data")).unwrap();
+        Self::in_dir(dir, "")
+    }
+
     /// Starts one that lets in the user `ali` with the password `open sesame` alone.
     pub fn with_password() -> Self {
         // bcrypt, cost 5.

@@ -31,6 +31,7 @@ use super::{Context, Report};
 use crate::failure::Failure;
 use collections::TrustOptions;
 pub(super) use notary::respell;
+pub(super) use sign::{describe, resolver};
 
 /// Signs images and files, and looks after collections.
 #[derive(Debug, Args)]

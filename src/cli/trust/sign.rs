@@ -19,12 +19,10 @@ use crate::reference::Reference;
 use crate::store::file::read_limited;
 use crate::store::{Resolver, Source, image_tree};
 use crate::tree::contents::HashOnly;
+use crate::tree::described::MEMBER;
 use crate::tree::list;
 use crate::trust::metadata::TargetFile;
 use crate::trust::{ImageTarget, PlatformTarget, plain_file};
-
-/// The member of a target's `custom` that describes an image.
-const IMAGE: &str = "imgkit";
 
 /// Signs images, or a file.
 #[derive(Debug, Args)]
@@ -62,8 +60,8 @@ impl FromStr for Custom {
         let value =
             json::parse(text.as_bytes(), Limits::integers(limit::CUSTOM_BYTES)).map_err(|error| error.to_string())?;
         match value {
-            Value::Object(object) if object.contains_key(IMAGE) => Err(format!(
-                "the member `{IMAGE}` is what imgkit itself says of images; use another name"
+            Value::Object(object) if object.contains_key(MEMBER) => Err(format!(
+                "the member `{MEMBER}` is what imgkit itself says of images; use another name"
             )),
             Value::Object(object) => Ok(Self(object)),
             _ => Err("expected a JSON object".to_owned()),
@@ -122,7 +120,7 @@ impl Sign {
 }
 
 /// Makes what finds images: the local store, else registries.
-pub(super) fn resolver(context: &Context, store: &StoreOptions) -> Result<Resolver, Failure> {
+pub(in crate::cli) fn resolver(context: &Context, store: &StoreOptions) -> Result<Resolver, Failure> {
     let bar = Box::new(Bar::on_terminal("pulling"));
     Resolver::online(store.open(context)?, registry(context)?, &context.scratch_dir(), bar)
 }
@@ -136,7 +134,7 @@ pub(super) fn target_name(reference: &Reference) -> Result<String, Failure> {
 }
 
 /// Describes an image by its document and, for each platform, manifest and tree.
-pub(super) fn describe(
+pub(in crate::cli) fn describe(
     source: &dyn Source,
     reference: &Reference,
     platforms: &[Platform],

@@ -66,6 +66,13 @@ impl Index {
         descriptor(entry)
     }
 
+    /// Finds the documents whose name is a tag, or ends in it.
+    pub(super) fn ending_in(&self, tag: &str) -> Vec<Descriptor> {
+        let is_it = |name: &str| name == tag || name.strip_suffix(tag).is_some_and(|rest| rest.ends_with(':'));
+        let found = self.entries.iter().filter(|entry| ref_name(entry).is_some_and(is_it));
+        found.filter_map(descriptor).collect()
+    }
+
     /// Names a document, in place of the one that had the name.
     pub(super) fn set(&mut self, reference: &Reference, descriptor: &Descriptor) {
         let name = key(reference);

@@ -7,6 +7,7 @@
 //!   what was written and is not tagged yet does not vanish; `index` is held alone while `index.json` is changed.
 //! - Reading needs no lock and no right to write.
 
+mod beside;
 mod blob;
 mod check;
 mod collect;

@@ -157,7 +157,7 @@ impl NotaryClient {
         });
         match answer {
             Ok(posted) => Ok(posted),
-            Err(Trouble::Passing(problem)) => Ok(Posted::Unknown(problem)),
+            Err(Trouble::Passing(problem) | Trouble::Later(problem, _)) => Ok(Posted::Unknown(problem)),
             Err(Trouble::Final(failure)) => Err(failure),
         }
     }

@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RANGE, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 use super::patience::{Trouble, chain};
 use crate::failure::Failure;
 use crate::limit;
-use crate::oci::Kind;
+use crate::oci::{INDEX, Kind};
 use crate::reference::Repository;
 
 pub(in crate::store) const USER_AGENT: &str = concat!("imgkit/", env!("CARGO_PKG_VERSION"));
@@ -172,13 +173,34 @@ impl Place {
         }
     }
 
+    /// Returns the URL of something in this repository.
+    pub(super) fn url(&self, what: &str) -> Result<Url, Failure> {
+        let url = format!("{}/{what}", self.base);
+        Url::parse(&url).map_err(|error| Failure::malformed(&url, error))
+    }
+
+    /// Asks for an index at a URL of this registry; nothing where it says that it has no such thing.
+    pub(super) async fn find_at(&self, url: &Url, what: &str) -> Result<Option<Response>, Trouble> {
+        let request = || self.http.get(url.clone()).header(ACCEPT, INDEX);
+        let response = self.ask(RegistryOperation::Pull, request).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => self.judge(what, response).await.map(Some),
+        }
+    }
+
+    /// Begins a request that puts bytes.
+    pub(super) fn request_put(&self, what: &str, bytes: &[u8]) -> RequestBuilder {
+        self.http.put(format!("{}/{what}", self.base)).body(bytes.to_vec())
+    }
+
     /// Puts a document under a tag that no document should have yet.
     ///
     /// Registries that know conditions, or tags that never change, refuse where one has; others overwrite it.
     pub(super) async fn put_new(&self, tag: &str, media_type: &str, bytes: &[u8]) -> Result<Put, Trouble> {
         let what = format!("manifests/{tag}");
         let request = || {
-            let request = self.http.put(format!("{}/{what}", self.base)).body(bytes.to_vec());
+            let request = self.request_put(&what, bytes);
             request.header(CONTENT_TYPE, media_type).header(IF_NONE_MATCH, "*")
         };
         let response = self.ask(RegistryOperation::Push, request).await?;
@@ -196,7 +218,7 @@ impl Place {
     }
 
     /// Sends a request with what logs it in, and once more with a new token: one lives for minutes, a pull may take longer.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         operation: RegistryOperation,
         request: impl Fn() -> RequestBuilder,
@@ -227,17 +249,23 @@ impl Place {
         request.send().await.map_err(|error| self.no_answer(&error))
     }
 
-    async fn judge(&self, what: &str, mut response: Response) -> Result<Response, Trouble> {
+    /// Tells success from what the registry says instead.
+    pub(super) async fn judge(&self, what: &str, mut response: Response) -> Result<Response, Trouble> {
         let status = response.status();
         match status {
             _ if status.is_success() => Ok(response),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.unauthorised(&status.to_string()).into()),
             _ => {
+                let later = retry_after(&response);
                 let text = excerpt(&mut response).await;
                 let problem = format!("the registry answers {status}: {text}");
-                match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                    true => Err(Trouble::Passing(problem)),
-                    false => Err(Failure::unavailable(self.subject(what), problem).into()),
+                match (
+                    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
+                    later,
+                ) {
+                    (true, Some(later)) => Err(Trouble::Later(problem, later)),
+                    (true, None) => Err(Trouble::Passing(problem)),
+                    (false, _) => Err(Failure::unavailable(self.subject(what), problem).into()),
                 }
             }
         }
@@ -322,6 +350,12 @@ fn redirects() -> Policy {
             attempt.follow()
         }
     })
+}
+
+/// Reads how long a server asks to wait (RFC 9110, 10.2.3), where it says so in seconds.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Reads the beginning of an error's text, for people.

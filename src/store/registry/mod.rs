@@ -5,16 +5,22 @@
 //! - Plain HTTP is spoken to the loopback alone. A registry that does not answer is [`Failure::Unavailable`], never a verdict.
 
 mod artifact;
+mod attach;
+mod beside;
 mod credentials;
 mod host;
 mod patience;
 mod pull;
 mod push;
+mod referrers;
 
+pub use attach::NewBundle;
 pub use credentials::Credentials;
 pub(super) use host::{USER_AGENT, excerpt, is_loopback};
 pub(super) use patience::{Trouble, chain, patiently};
 pub use pull::Platforms;
+use referrers::in_repository;
+pub use referrers::{Change, tag_beside};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,6 +77,29 @@ impl Registry {
     /// # Errors
     /// As [`Registry::document`].
     pub fn find_document(&self, reference: &Reference) -> Result<Option<(Descriptor, Vec<u8>)>, Failure> {
+        let Some((declared, bytes)) = self.find_bytes(reference)? else {
+            return Ok(None);
+        };
+        let digest = match reference.digest() {
+            Some(Digest::Sha512(_)) => Digest::sha512(&bytes),
+            _ => Digest::sha256(&bytes),
+        };
+        let document = Document::parse(&reference.to_string(), &bytes, declared.as_deref())?;
+        let descriptor = Descriptor {
+            media_type: document.media_type().to_owned(),
+            digest,
+            size: bytes.len() as u64,
+            platform: None,
+        };
+        Ok(Some((descriptor, bytes)))
+    }
+
+    /// Fetches the bytes of a document, whatever its form, with the media type that the registry says it has, if it is one of an
+    /// index or manifest; nothing where the registry says that it has no such document.
+    ///
+    /// # Errors
+    /// As [`Registry::document`].
+    pub(super) fn find_bytes(&self, reference: &Reference) -> Result<Option<Found>, Failure> {
         let place = self.place(reference.repository())?;
         let name = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => digest.to_string(),
@@ -83,13 +112,12 @@ impl Registry {
         let Some((media_type, claimed, bytes)) = fetched else {
             return Ok(None);
         };
-        let digest = match reference.digest() {
-            Some(Digest::Sha512(_)) => Digest::sha512(&bytes),
-            _ => Digest::sha256(&bytes),
-        };
         for expected in [reference.digest(), claimed.as_ref()].into_iter().flatten() {
-            if expected.algorithm() == digest.algorithm() && *expected != digest {
-                return Err(digest_mismatch(&subject, expected, digest));
+            let mut hasher = expected.hasher();
+            hasher.update(&bytes);
+            let found = hasher.finish();
+            if *expected != found {
+                return Err(digest_mismatch(&subject, expected, found));
             }
         }
         // Some registries serve documents as plain JSON; then the document's own words count.
@@ -100,14 +128,7 @@ impl Registry {
                 "the answer is no document of an image, but some page; is this a registry, or a proxy before one?";
             return Err(Failure::unavailable(subject, problem));
         }
-        let document = Document::parse(&subject, &bytes, declared.as_deref())?;
-        let descriptor = Descriptor {
-            media_type: document.media_type().to_owned(),
-            digest,
-            size: bytes.len() as u64,
-            platform: None,
-        };
-        Ok(Some((descriptor, bytes)))
+        Ok(Some((declared, bytes)))
     }
 
     fn place(&self, repository: &Repository) -> Result<Arc<Place>, Failure> {
@@ -128,6 +149,9 @@ impl std::fmt::Debug for Registry {
     }
 }
 
+/// A document's media type, if the registry says that it has one of a document, and its bytes, hashed.
+type Found = (Option<String>, Vec<u8>);
+
 /// What came of a request for a document: its content type, the digest that the registry claims, its bytes.
 type Fetched = (Option<String>, Option<Digest>, Vec<u8>);
 
@@ -139,17 +163,23 @@ async fn fetch_document(place: &Place, name: &str) -> Result<Option<Fetched>, Tr
     let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
     let media_type = header(CONTENT_TYPE.as_str()).and_then(|text| text.split(';').next().map(|t| t.trim().to_owned()));
     let claimed = header("docker-content-digest").and_then(|text| text.parse().ok());
+    let subject = format!("{}, {name}", place.repository);
+    let bytes = read_body(&mut response, &subject).await?;
+    Ok(Some((media_type, claimed, bytes)))
+}
+
+/// Reads an answer that is a document.
+async fn read_body(response: &mut reqwest::Response, subject: &str) -> Result<Vec<u8>, Trouble> {
     let mut bytes = Vec::new();
     loop {
         let chunk = response.chunk().await;
         let chunk = chunk.map_err(|error| Trouble::Passing(chain(&error)))?;
         let Some(chunk) = chunk else {
-            return Ok(Some((media_type, claimed, bytes)));
+            return Ok(bytes);
         };
         if bytes.len() + chunk.len() > limit::DOCUMENT_BYTES {
-            let subject = format!("{}, {name}", place.repository);
             let expected = format!("a document of at most {} bytes", limit::DOCUMENT_BYTES);
-            return Err(malformed(&subject, expected, "more").into());
+            return Err(malformed(subject, expected, "more").into());
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -1,6 +1,7 @@
 //! Trying again: what may pass and what will not.
 
 use std::error::Error;
+use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::limit;
@@ -9,6 +10,8 @@ use crate::limit;
 pub(in crate::store) enum Trouble {
     /// It may work when tried again.
     Passing(String),
+    /// It may work when tried again, and not before this time has passed.
+    Later(String, Duration),
     /// It will not.
     Final(Failure),
 }
@@ -19,24 +22,33 @@ impl From<Failure> for Trouble {
     }
 }
 
-/// Tries until it works, trouble is final, or [`limit::ATTEMPTS`] are used up.
+/// Tries until it works, trouble is final, or [`limit::ATTEMPTS`] are used up; who is asked to wait longer than
+/// [`limit::RETRY_AFTER`] in all does not.
 pub(in crate::store) async fn patiently<T>(
     subject: &str,
     mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
     let mut pause = limit::FIRST_PAUSE;
     let mut left = limit::ATTEMPTS;
+    let mut waited = Duration::ZERO;
     loop {
         left -= 1;
-        match attempt().await {
+        let later = match attempt().await {
             Ok(value) => return Ok(value),
             Err(Trouble::Final(failure)) => return Err(failure),
-            Err(Trouble::Passing(problem)) if left == 0 => {
+            Err(Trouble::Passing(problem) | Trouble::Later(problem, _)) if left == 0 => {
                 let problem = format!("{problem} (after {} attempts)", limit::ATTEMPTS);
                 return Err(Failure::unavailable(subject, problem));
             }
-            Err(Trouble::Passing(_)) => tokio::time::sleep(pause).await,
-        }
+            Err(Trouble::Passing(_)) => Duration::ZERO,
+            Err(Trouble::Later(problem, later)) if waited + later > limit::RETRY_AFTER => {
+                let problem = format!("{problem}; it asks to be left alone for {} seconds", later.as_secs());
+                return Err(Failure::unavailable(subject, problem));
+            }
+            Err(Trouble::Later(_, later)) => later,
+        };
+        waited += later;
+        tokio::time::sleep(pause.max(later)).await;
         pause *= 2;
     }
 }

@@ -1,0 +1,54 @@
+//! Keys as sigstore's commands name them.
+
+use clap::Args;
+
+use crate::cli::Context;
+use crate::cli::passphrase::PassphraseOptions;
+use crate::failure::Failure;
+use crate::key::{KeySpec, PublicKey, Signer};
+use crate::store::key_store::NewKey;
+
+/// The key that signs.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SigningOptions {
+    /// The private key: a file of openssl, cosign or imgkit, pkcs11:URI or plugin:COMMAND:KEYNAME
+    #[arg(long, value_name = "KEY")]
+    key: KeySpec,
+    #[command(flatten)]
+    passphrase: PassphraseOptions,
+}
+
+impl SigningOptions {
+    /// Opens the key.
+    pub(super) fn signer(&self, context: &Context) -> Result<Box<dyn Signer>, Failure> {
+        let key = open(&self.key, &self.passphrase, context)?;
+        let problem = "this is a public key; give the private one, or where it is";
+        key.into_signer().ok_or_else(|| Failure::malformed(&self.key, problem))
+    }
+}
+
+/// The keys that count.
+#[derive(Clone, Debug, Args)]
+pub(super) struct KeyOptions {
+    /// A key whose signatures count: a public key's file, or one that `sign` takes; repeat for several
+    #[arg(long, value_name = "KEY", required = true)]
+    key: Vec<KeySpec>,
+    #[command(flatten)]
+    passphrase: PassphraseOptions,
+}
+
+impl KeyOptions {
+    /// Reads the public keys.
+    pub(super) fn public(&self, context: &Context) -> Result<Vec<PublicKey>, Failure> {
+        let public = |spec: &KeySpec| Ok(open(spec, &self.passphrase, context)?.tuf_key().public().clone());
+        self.key.iter().map(public).collect()
+    }
+}
+
+fn open(spec: &KeySpec, passphrase: &PassphraseOptions, context: &Context) -> Result<NewKey, Failure> {
+    if let KeySpec::Generate(_) = spec {
+        let problem = "a key that exists is needed here; make one with `imgkit trust key generate`";
+        return Err(Failure::malformed(spec, problem));
+    }
+    NewKey::of(spec, &passphrase.asked(context))
+}

@@ -1,0 +1,143 @@
+//! Where an image is, as these commands name it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::cli::Context;
+use crate::cli::store::registry;
+use crate::failure::Failure;
+use crate::oci::Descriptor;
+use crate::reference::Reference;
+use crate::store::attached::{self, Attached, Beside};
+use crate::store::layout::Layout;
+
+/// An image's place: a registry, or an OCI layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In an OCI layout, under a name, or alone.
+    Layout(PathBuf, Option<Reference>),
+    /// In a registry.
+    Registry(Reference),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout(dir, None) => write!(f, "oci:{}", dir.display()),
+            Self::Layout(dir, Some(name)) => write!(f, "oci:{}:{name}", dir.display()),
+            Self::Registry(reference) => reference.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = |text: &str| text.parse::<Reference>().map_err(|error| error.to_string());
+        let Some(rest) = text.strip_prefix("oci:") else {
+            return name(text.strip_prefix("docker://").unwrap_or(text)).map(Self::Registry);
+        };
+        let (dir, rest) = rest
+            .split_once(':')
+            .map_or((rest, None), |(dir, rest)| (dir, Some(rest)));
+        match dir.is_empty() {
+            true => Err("expected a directory behind `oci:`".to_owned()),
+            false => Ok(Self::Layout(dir.into(), rest.map(name).transpose()?)),
+        }
+    }
+}
+
+/// An image that was found, and what it lies in.
+pub(super) struct Located {
+    /// What it lies in.
+    pub(super) source: Box<dyn Beside>,
+    /// Its name.
+    pub(super) reference: Reference,
+    /// The document that its name stands for.
+    pub(super) document: Descriptor,
+}
+
+impl Located {
+    /// Finds everything that is attached to the image.
+    pub(super) fn attached(&self) -> Result<Vec<Attached>, Failure> {
+        attached::attached(&*self.source, self.reference.repository(), &self.document.digest)
+    }
+}
+
+impl Place {
+    /// Finds the image.
+    pub(super) fn locate(&self, context: &Context) -> Result<Located, Failure> {
+        match self {
+            Self::Registry(reference) => {
+                let registry = registry(context)?;
+                let (document, _) = registry.document(reference)?;
+                // Both the tag and the digest, where both are named (law of the gate 3).
+                if let (Some(tag), Some(_)) = (reference.tag(), reference.digest()) {
+                    let tagged = format!("{}:{tag}", reference.repository());
+                    let tagged: Reference = tagged.parse().map_err(|error| Failure::malformed(&tagged, error))?;
+                    let (found, _) = registry.document(&tagged)?;
+                    if found.digest != document.digest {
+                        let subject = reference.to_string();
+                        return Err(crate::oci::digest_mismatch(&subject, document.digest, found.digest));
+                    }
+                }
+                Ok(Located {
+                    source: Box::new(registry),
+                    reference: reference.clone(),
+                    document,
+                })
+            }
+            Self::Layout(dir, name) => {
+                let layout = Layout::open(dir)?;
+                let reference = match name {
+                    Some(name) => name.clone(),
+                    None => only_image(&layout)?,
+                };
+                let absent = || Failure::unavailable(self, "the layout has no image of this name");
+                let (document, _) = layout.document(&reference)?.ok_or_else(absent)?;
+                Ok(Located {
+                    source: Box::new(layout),
+                    reference,
+                    document,
+                })
+            }
+        }
+    }
+}
+
+/// Returns the name of the only image in a layout; what lies beside images is none.
+pub(super) fn only_image(layout: &Layout) -> Result<Reference, Failure> {
+    let is_beside = |reference: &Reference| reference.tag().is_some_and(|tag| tag.starts_with("sha256-"));
+    let mut names: Vec<_> = layout.list()?.into_iter().map(|(name, _)| name).collect();
+    names.retain(|name| !is_beside(name));
+    match names.as_slice() {
+        [only] => Ok(only.clone()),
+        names => {
+            let dir = layout.dir().display();
+            let problem = format!(
+                "it has {} named images; say which: oci:{dir}:HOST/REPOSITORY:TAG",
+                names.len()
+            );
+            Err(Failure::malformed(dir, problem))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn places_are_written_as_skopeo_writes_them() {
+        let place = |text: &str| text.parse::<Place>().map(|place| place.to_string());
+        assert_eq!(place("docker://r.example/a:1"), Ok("r.example/a:1".to_owned()));
+        for text in ["oci:/a/b", "oci:b:127.0.0.1:5000/a:1", "r.example/a:1"] {
+            assert_eq!(place(text), Ok(text.to_owned()));
+        }
+        assert!(place("oci:").is_err());
+        assert!(place("oci:a:B").is_err());
+    }
+}

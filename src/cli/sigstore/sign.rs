@@ -1,0 +1,207 @@
+//! `imgkit sigstore sign`: signs an image in a registry, in both of cosign's forms.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::keys::SigningOptions;
+use crate::attest::predicate::COSIGN_SIGN;
+use crate::attest::{Statement, Subject};
+use crate::cli::store::{StoreOptions, host_platform, registry};
+use crate::cli::trust::{describe, resolver};
+use crate::cli::{Context, Report};
+use crate::failure::Failure;
+use crate::key::Signer;
+use crate::oci::{Descriptor, Platform};
+use crate::reference::Reference;
+use crate::sigstore::attachment::{Content, Evidence, Wanted, judge};
+use crate::sigstore::envelope::Envelope;
+use crate::sigstore::payload::{self, Payload};
+use crate::sigstore::signature::fingerprint;
+use crate::sigstore::{key_bundle, manifest, signature};
+use crate::store::attached::{attached, attachments};
+use crate::store::registry::{NewBundle, Registry};
+use crate::time::Time;
+use crate::tree::described::{self, PlatformTarget};
+
+/// Signs an image.
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    /// The image in its registry: HOST/REPOSITORY:TAG or …@DIGEST
+    image: Reference,
+    /// What is written: the `.sig` tag, a bundle that refers to the image, or both
+    #[arg(long, value_enum, default_value_t = Forms::Both)]
+    form: Forms,
+    /// The name that the signature is for [default: the image's, as it is named here]
+    #[arg(long, value_name = "NAME")]
+    identity: Option<String>,
+    #[command(flatten)]
+    trees: TreeOptions,
+    #[command(flatten)]
+    key: SigningOptions,
+}
+
+/// The forms in which a signature or attestation is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Forms {
+    /// Both
+    Both,
+    /// A bundle that refers to the image, as cosign 3 reads it
+    Bundle,
+    /// A tag beside the image, as cosign 2 and skopeo read it
+    Simple,
+}
+
+impl Forms {
+    /// Tells whether a bundle is written.
+    pub(super) fn bundle(self) -> bool {
+        self != Self::Simple
+    }
+
+    /// Tells whether a tag beside the image is written.
+    pub(super) fn tag(self) -> bool {
+        self != Self::Bundle
+    }
+}
+
+/// Whose trees are signed.
+#[derive(Clone, Debug, Args)]
+pub(super) struct TreeOptions {
+    /// The platforms whose trees are signed [default: linux on this machine's architecture]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Vec<Platform>,
+    /// Sign the digest alone: the image is not read, and cannot be proved on a finished disk
+    #[arg(long, conflicts_with = "platform")]
+    no_tree: bool,
+    #[command(flatten)]
+    store: StoreOptions,
+}
+
+impl TreeOptions {
+    /// Reads the image and describes its trees; none where they are not signed.
+    pub(super) fn describe(
+        &self,
+        context: &Context,
+        image: &Reference,
+        document: &Descriptor,
+    ) -> Result<Vec<PlatformTarget>, Failure> {
+        if self.no_tree {
+            return Ok(Vec::new());
+        }
+        let platforms = match self.platform.is_empty() {
+            true => vec![host_platform()],
+            false => self.platform.clone(),
+        };
+        let pinned = image.pin(document.digest);
+        let pinned = pinned.map_err(|named| crate::oci::digest_mismatch(&image.to_string(), named, document.digest))?;
+        let described = describe(&resolver(context, &self.store)?, pinned.reference(), &platforms)?;
+        Ok(described.platforms)
+    }
+}
+
+impl Sign {
+    pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
+        let signer = self.key.signer(context)?;
+        let registry = registry(context)?;
+        let (document, _) = registry.document(&self.image)?;
+        let now = context.now()?;
+        let target = Target {
+            registry: &registry,
+            image: &self.image,
+            document: &document,
+            signer: &*signer,
+            now,
+        };
+        let there = target.signed_already(Wanted::Signature)?;
+        let mut written = Vec::new();
+        if self.form.tag() {
+            let name = self.image.target_name();
+            let name = self.identity.clone().or(name);
+            let identity = name.unwrap_or_else(|| self.image.repository().to_string());
+            let mut optional = payload::made_at(now);
+            let trees = self.trees.describe(context, &self.image, &document)?;
+            if !trees.is_empty() {
+                optional.insert(described::MEMBER.to_owned(), described::to_value(&trees));
+            }
+            let payload = Payload::new(&identity, &document.digest, optional);
+            let same = |evidence: &Evidence| match &evidence.content {
+                Content::Payload(other) => other.says_the_same(&payload),
+                Content::Statement(_) => false,
+            };
+            if !there.iter().any(same) {
+                target.put_payload(&payload)?;
+                written.push("simple");
+            }
+        }
+        if self.form.bundle() {
+            let statement = Statement::new(Subject::of(None, &document.digest), COSIGN_SIGN, None);
+            if !there.iter().any(|evidence| evidence.statement() == Some(&statement)) {
+                target.put_bundle(&statement)?;
+                written.push("bundle");
+            }
+        }
+        let key = fingerprint(signer.public());
+        let what = match written.is_empty() {
+            true => "signed already with".to_owned(),
+            false => format!("signed ({}) with", written.join(" and ")),
+        };
+        let text = format!("{} {}\n  {what} {key}\n", self.image, document.digest);
+        let json = json!({ "reference": self.image, "digest": document.digest, "key": key, "written": written });
+        Ok(Report::new(text, json))
+    }
+}
+
+/// An image that is signed, by whom and when.
+pub(super) struct Target<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) image: &'a Reference,
+    pub(super) document: &'a Descriptor,
+    pub(super) signer: &'a dyn Signer,
+    pub(super) now: Time,
+}
+
+impl Target<'_> {
+    /// Finds what the same key signed of the image before.
+    pub(super) fn signed_already(&self, wanted: Wanted<'_>) -> Result<Vec<Evidence>, Failure> {
+        let repository = self.image.repository();
+        let there = attached(self.registry, repository, &self.document.digest)?;
+        let pieces = attachments(self.registry, repository, &there);
+        let keys = [self.signer.public().clone()];
+        Ok(judge(&pieces, &self.document.digest, &keys, wanted).good)
+    }
+
+    /// Signs a payload, and puts it under the `.sig` tag.
+    fn put_payload(&self, payload: &Payload) -> Result<(), Failure> {
+        let signed = signature::sign(self.signer, payload.bytes()).map_err(|error| self.cannot(&error))?;
+        let signed = STANDARD.encode(signed);
+        let layer = manifest::layer(payload::MEDIA_TYPE, payload.bytes(), &[(payload::SIGNATURE, &signed)]);
+        let (repository, image) = (self.image.repository(), &self.document.digest);
+        self.registry
+            .attach_layer(repository, image, ".sig", &layer, payload.bytes())
+    }
+
+    /// Signs a statement, and puts it as a bundle that refers to the image.
+    pub(super) fn put_bundle(&self, statement: &Statement) -> Result<(), Failure> {
+        let envelope = self.envelope(statement)?;
+        let bytes = key_bundle::write(&envelope, self.signer.public());
+        let bundle = NewBundle {
+            media_type: key_bundle::MEDIA_TYPE,
+            bytes: &bytes,
+            predicate_type: statement.predicate_type(),
+        };
+        let repository = self.image.repository();
+        self.registry
+            .attach_bundle(repository, self.document, bundle, self.now)
+            .map(drop)
+    }
+
+    /// Signs a statement.
+    pub(super) fn envelope(&self, statement: &Statement) -> Result<Envelope, Failure> {
+        Envelope::sign(statement, self.signer).map_err(|error| self.cannot(&error))
+    }
+
+    fn cannot(&self, error: &dyn std::fmt::Display) -> Failure {
+        Failure::unavailable(self.image, format!("it cannot be signed: {error}"))
+    }
+}

@@ -1,0 +1,77 @@
+//! `imgkit sigstore verify`: an image's signatures and attestations, by key.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::keys::KeyOptions;
+use super::place::Place;
+use crate::attest::PredicateType;
+use crate::cli::{Context, Report};
+use crate::failure::Failure;
+use crate::sigstore::attachment::{Evidence, Wanted, judge};
+use crate::sigstore::signature::fingerprint;
+use crate::store::attached::attachments;
+
+/// Verifies an image; exit 0 where one good signature, or attestation, is found.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The image: HOST/REPOSITORY:TAG, …@DIGEST, or oci:DIR[:NAME]
+    image: Place,
+    /// Ask for an attestation of this type instead of a signature: slsaprovenance1, spdxjson, cyclonedx, vsa, tree or a URI
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<PredicateType>,
+    #[command(flatten)]
+    keys: KeyOptions,
+}
+
+impl Verify {
+    pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
+        let keys = self.keys.public(context)?;
+        let wanted = match &self.kind {
+            Some(kind) => Wanted::Attestation(kind.uri()),
+            None => Wanted::Signature,
+        };
+        let image = self.image.locate(context)?;
+        let pieces = attachments(&*image.source, image.reference.repository(), &image.attached()?);
+        let judged = judge(&pieces, &image.document.digest, &keys, wanted);
+        let rejected: Vec<Value> = judged
+            .rejected
+            .iter()
+            .map(
+                |piece| json!({ "form": piece.form, "layer": piece.layer, "code": piece.code, "reason": piece.reason }),
+            )
+            .collect();
+        let good = judged.verdict(&self.image.to_string(), wanted)?;
+        let digest = image.document.digest;
+        let mut text = format!("VERIFIED {}\n  digest     {digest}\n", self.image);
+        for evidence in &good {
+            describe(&mut text, evidence);
+        }
+        if !rejected.is_empty() {
+            let _ = writeln!(text, "  {} more beside it did not count", rejected.len());
+        }
+        let json = json!({
+            "reference": image.reference, "digest": digest, "type": self.kind.as_ref().map(PredicateType::uri),
+            "signatures": good.iter().map(Evidence::to_json).collect::<Vec<_>>(), "rejected": rejected,
+        });
+        Ok(Report::new(text, json))
+    }
+}
+
+/// Describes one good signature for people.
+fn describe(text: &mut String, evidence: &Evidence) {
+    let what = match evidence.statement() {
+        Some(statement) => PredicateType::short(statement.predicate_type()).to_owned(),
+        None => "signature".to_owned(),
+    };
+    let _ = writeln!(text, "  {what}, {} {}", evidence.form.name(), evidence.layer.short());
+    let _ = writeln!(text, "    key      {}", fingerprint(&evidence.key));
+    if let Some(identity) = evidence.identity() {
+        let _ = writeln!(text, "    named    {identity}");
+    }
+    if let Some(time) = evidence.time() {
+        let _ = writeln!(text, "    signed   {time} (the signer's own word)");
+    }
+}

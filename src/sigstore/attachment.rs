@@ -1,0 +1,351 @@
+//! What lies beside an image, judged: which of it are signatures or attestations of this very image by given keys.
+//!
+//! - Every piece is looked at; what does not count is kept with its reason.
+//! - Tags, manifests and annotations lead to bytes and prove nothing; what counts is what a given key signed.
+//! - A bundle is an image's signature only when it states nothing but cosign's own predicate type: a signed provenance is none,
+//!   whatever type it claims.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::envelope::{self, Envelope};
+use super::payload::{self, Payload};
+use super::{key_bundle, signature};
+use crate::attest::{Statement, predicate::COSIGN_SIGN};
+use crate::digest::Digest;
+use crate::failure::{Code, Failure, Refusal};
+use crate::key::PublicKey;
+use crate::oci::Annotated;
+use crate::time::Time;
+
+/// How a signature or attestation is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A Sigstore bundle.
+    Bundle,
+    /// A DSSE envelope around a statement.
+    Envelope,
+    /// Something that nobody signed, or signed in a form that is not sigstore's.
+    Other,
+    /// A simple-signing payload with its signature in an annotation.
+    Simple,
+}
+
+impl Form {
+    /// Tells the form by a layer's media type.
+    pub fn of(media_type: &str) -> Self {
+        match media_type {
+            payload::MEDIA_TYPE => Self::Simple,
+            envelope::MEDIA_TYPE => Self::Envelope,
+            _ if media_type.starts_with("application/vnd.dev.sigstore.bundle") => Self::Bundle,
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns the name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Envelope => "envelope",
+            Self::Other => "other",
+            Self::Simple => "simple",
+        }
+    }
+}
+
+/// One piece beside an image, as it was found.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// How it is written.
+    pub form: Form,
+    /// The manifest that it is a layer of.
+    pub manifest: Digest,
+    /// The layer.
+    pub layer: Annotated,
+    /// Its bytes, or why they could not be had.
+    pub bytes: Result<Vec<u8>, Failure>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// Attestations with this predicate type.
+    Attestation(&'a str),
+    /// Signatures of the image.
+    Signature,
+}
+
+/// What somebody signed of the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A simple-signing payload.
+    Payload(Payload),
+    /// An in-toto statement.
+    Statement(Statement),
+}
+
+/// A good signature of the image by a given key, and where it was found.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// How it is written.
+    pub form: Form,
+    /// The manifest that it is a layer of.
+    pub manifest: Digest,
+    /// The layer's digest.
+    pub layer: Digest,
+    /// The key that signed.
+    pub key: PublicKey,
+    /// What it signed.
+    pub content: Content,
+}
+
+impl Evidence {
+    /// Returns the name that the signer gave the image, where it gave one.
+    pub fn identity(&self) -> Option<&str> {
+        match &self.content {
+            Content::Payload(payload) => Some(payload.identity()),
+            Content::Statement(statement) => statement.subjects().iter().find_map(|subject| subject.name.as_deref()),
+        }
+    }
+
+    /// Returns when the signer says that it signed, where it says so.
+    pub fn time(&self) -> Option<Time> {
+        match &self.content {
+            Content::Payload(payload) => payload.time(),
+            Content::Statement(_) => None,
+        }
+    }
+
+    /// Returns the statement, if one was signed.
+    pub fn statement(&self) -> Option<&Statement> {
+        match &self.content {
+            Content::Payload(_) => None,
+            Content::Statement(statement) => Some(statement),
+        }
+    }
+
+    /// Describes it for machines.
+    pub fn to_json(&self) -> Value {
+        let statement = self.statement();
+        json!({
+            "form": self.form, "manifest": self.manifest, "layer": self.layer,
+            "key": signature::fingerprint(&self.key), "identity": self.identity(), "time": self.time(),
+            "predicateType": statement.map(Statement::predicate_type),
+            "predicate": statement.and_then(Statement::predicate),
+            "optional": match &self.content {
+                Content::Payload(payload) => Some(payload.optional()),
+                Content::Statement(_) => None,
+            },
+        })
+    }
+}
+
+/// Why a piece does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Why, for machines.
+    pub code: Code,
+    /// How it is written.
+    pub form: Form,
+    /// The layer's digest.
+    pub layer: Digest,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What came of looking at everything beside an image.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// What counts.
+    pub good: Vec<Evidence>,
+    /// What claims to be what was asked for, and does not count.
+    pub rejected: Vec<Rejected>,
+    /// What could not be read.
+    pub unknown: Vec<Failure>,
+}
+
+/// Looks at every piece: is it what is wanted, of the document `image`, by one of `keys`?
+pub fn judge(attachments: &[Attachment], image: &Digest, keys: &[PublicKey], wanted: Wanted<'_>) -> Judged {
+    let mut judged = Judged::default();
+    for attachment in attachments {
+        let wrong_form = match (attachment.form, wanted) {
+            (Form::Other, _) => true,
+            (Form::Simple, wanted) => wanted != Wanted::Signature,
+            (Form::Envelope, wanted) => wanted == Wanted::Signature,
+            (Form::Bundle, _) => false,
+        };
+        if wrong_form {
+            continue;
+        }
+        let bytes = match &attachment.bytes {
+            Ok(bytes) => bytes,
+            Err(unknown @ Failure::Unavailable { .. }) => {
+                judged.unknown.push(unknown.clone());
+                continue;
+            }
+            Err(failure) => {
+                let no = No::Bad(failure.to_string());
+                judged.rejected.push(no.about(attachment));
+                continue;
+            }
+        };
+        match read(attachment, bytes, image, keys, wanted) {
+            Ok((key, content)) => judged.good.push(Evidence {
+                form: attachment.form,
+                manifest: attachment.manifest,
+                layer: attachment.layer.descriptor.digest,
+                key: key.clone(),
+                content,
+            }),
+            Err(No::OtherKind) => {}
+            Err(no) => judged.rejected.push(no.about(attachment)),
+        }
+    }
+    judged
+}
+
+/// Why one piece is not it.
+enum No {
+    Bad(String),
+    Image(String),
+    Key,
+    /// It is not of the kind that is asked for.
+    OtherKind,
+}
+
+impl No {
+    fn about(self, attachment: &Attachment) -> Rejected {
+        let (code, reason) = match self {
+            Self::Bad(reason) => (Code::Malformed, reason),
+            Self::Image(found) => (Code::DigestMismatch, format!("it is about another image: {found}")),
+            Self::Key | Self::OtherKind => (Code::WrongKey, "none of the given keys signed it".to_owned()),
+        };
+        Rejected {
+            code,
+            form: attachment.form,
+            layer: attachment.layer.descriptor.digest,
+            reason,
+        }
+    }
+}
+
+fn bad(problem: impl ToString) -> No {
+    No::Bad(problem.to_string())
+}
+
+fn read<'a>(
+    attachment: &Attachment,
+    bytes: &[u8],
+    image: &Digest,
+    keys: &'a [PublicKey],
+    wanted: Wanted<'_>,
+) -> Result<(&'a PublicKey, Content), No> {
+    let envelope = match attachment.form {
+        Form::Simple => {
+            let annotation = attachment.layer.annotations.get(payload::SIGNATURE);
+            let signature = annotation.ok_or_else(|| bad("it has no signature in its annotations"))?;
+            let signature = STANDARD.decode(signature.trim());
+            let signature = signature.map_err(|_| bad("its signature is not base64"))?;
+            let key = signature::made_by(keys, bytes, &signature).ok_or(No::Key)?;
+            let payload = Payload::parse(bytes).map_err(bad)?;
+            return match payload.digest() == image {
+                true => Ok((key, Content::Payload(payload))),
+                false => Err(No::Image(payload.digest().to_string())),
+            };
+        }
+        Form::Envelope => Envelope::parse(bytes).map_err(bad)?,
+        Form::Bundle | Form::Other => key_bundle::read(bytes).map_err(bad)?,
+    };
+    let key = envelope.made_by(keys);
+    let statement = envelope.statement().map_err(bad);
+    // What kind it is is read before the key is judged, for the reason alone: a provenance by another key is no failed signature.
+    if let Ok(statement) = &statement
+        && !is_wanted(statement, wanted)?
+    {
+        return Err(No::OtherKind);
+    }
+    let (key, statement) = (key.ok_or(No::Key)?, statement?);
+    match statement.is_about(image) {
+        true => Ok((key, Content::Statement(statement))),
+        false => {
+            let subjects = statement.subjects().iter().flat_map(|subject| &subject.digest);
+            let subjects: Vec<String> = subjects.take(3).map(|(name, hex)| format!("{name}:{hex}")).collect();
+            Err(No::Image(subjects.join(", ")))
+        }
+    }
+}
+
+fn is_wanted(statement: &Statement, wanted: Wanted<'_>) -> Result<bool, No> {
+    let is_empty = statement.predicate().is_none_or(|predicate| match predicate {
+        Value::Null => true,
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    });
+    match wanted {
+        Wanted::Attestation(kind) => Ok(statement.predicate_type() == kind),
+        Wanted::Signature if statement.predicate_type() != COSIGN_SIGN => Ok(false),
+        Wanted::Signature if is_empty => Ok(true),
+        Wanted::Signature => Err(bad(
+            "it calls itself a signature and states a predicate; expected one without",
+        )),
+    }
+}
+
+impl Judged {
+    /// Returns what counts, of the image that is called `subject`.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when nothing counts and not everything could be read; a refusal when everything was: UNSIGNED where
+    /// nothing claims to be what was asked for, else why what does is not it.
+    pub fn verdict(self, subject: &str, wanted: Wanted<'_>) -> Result<Vec<Evidence>, Failure> {
+        if !self.good.is_empty() {
+            return Ok(self.good);
+        }
+        if let Some(unknown) = self.unknown.into_iter().next() {
+            return Err(unknown);
+        }
+        let (expected, sign) = match wanted {
+            Wanted::Signature => (
+                "a signature by one of the given keys".to_owned(),
+                "sign it with `imgkit sigstore sign`".to_owned(),
+            ),
+            Wanted::Attestation(kind) => (
+                format!("an attestation of type {kind} by one of the given keys"),
+                format!("attest it with `imgkit sigstore attest --type {kind}`"),
+            ),
+        };
+        const ORDER: [Code; 3] = [Code::DigestMismatch, Code::WrongKey, Code::Malformed];
+        let code = ORDER
+            .into_iter()
+            .find(|code| self.rejected.iter().any(|rejected| rejected.code == *code));
+        let Some(code) = code else {
+            let found = "nothing of that kind beside the image";
+            return Err(Refusal::new(Code::Unsigned, subject, expected, found, sign).into());
+        };
+        let found: Vec<String> = self
+            .rejected
+            .iter()
+            .take(SHOWN)
+            .map(|rejected| {
+                format!(
+                    "{} {}: {}",
+                    rejected.form.name(),
+                    rejected.layer.short(),
+                    rejected.reason
+                )
+            })
+            .collect();
+        let more = match self.rejected.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let advice = format!("give the signer's public key, or {sign}");
+        Err(Refusal::new(code, subject, expected, found.join("; ") + &more, advice).into())
+    }
+}
+
+/// How many rejected pieces a refusal names.
+const SHOWN: usize = 8;

@@ -1,0 +1,66 @@
+//! What is attached to images of a layout.
+//!
+//! - A tag is that of an entry's whole name, or the name alone, as other tools write it: what lies there is bound to its image by
+//!   the digest in it, not by the name.
+//! - Referrers are what the fallback tag's index lists, and the manifests of `index.json` that name the image as their subject.
+
+use std::collections::BTreeSet;
+
+use super::Layout;
+use crate::digest::Digest;
+use crate::failure::Failure;
+use crate::limit;
+use crate::oci::{Annotated, Annotations, Artifact, Descriptor, Kind, referrers};
+use crate::reference::Repository;
+use crate::store::attached::Beside;
+use crate::store::registry::tag_beside;
+
+impl Layout {
+    /// Returns the document under a digest, or nothing.
+    fn small(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Failure> {
+        self.blob_bytes(descriptor, limit::DOCUMENT_BYTES)
+    }
+}
+
+impl Beside for Layout {
+    fn tagged(&self, _repository: &Repository, tag: &str) -> Result<Vec<Vec<u8>>, Failure> {
+        let found = self.index()?.ending_in(tag);
+        found.iter().map(|descriptor| self.small(descriptor)).collect()
+    }
+
+    fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
+        let tag = tag_beside(digest, "");
+        let mut all = Vec::new();
+        for bytes in self.tagged(repository, &tag)? {
+            all.extend(referrers(&format!("{}, {tag}", self.dir().display()), &bytes)?);
+        }
+        for root in self.index()?.roots() {
+            if root.kind() != Some(Kind::Manifest) {
+                continue;
+            }
+            // Another image's manifest that is broken says nothing of this one.
+            let Ok(bytes) = self.small(&root) else { continue };
+            let Ok(artifact) = Artifact::parse(&root.digest.to_string(), &bytes) else {
+                continue;
+            };
+            if artifact.subject.is_some_and(|subject| subject.digest == *digest) {
+                all.push(Annotated {
+                    descriptor: root,
+                    artifact_type: Some(artifact.kind),
+                    annotations: Annotations::new(),
+                });
+            }
+        }
+        let mut seen = BTreeSet::new();
+        all.retain(|referrer| seen.insert(referrer.descriptor.digest));
+        Ok(all)
+    }
+
+    fn document_bytes(&self, _repository: &Repository, document: &Descriptor) -> Result<Vec<u8>, Failure> {
+        self.small(document)
+    }
+
+    fn small_blob(&self, _repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>, Failure> {
+        self.blob_bytes(blob, limit::ATTACHED_BYTES)
+    }
+}

@@ -1,0 +1,28 @@
+//! What is attached to images of a registry.
+
+use super::{Digest, Failure, Registry, in_repository};
+use crate::oci::{Annotated, Descriptor};
+use crate::reference::Repository;
+use crate::store::attached::Beside;
+
+impl Beside for Registry {
+    fn tagged(&self, repository: &Repository, tag: &str) -> Result<Vec<Vec<u8>>, Failure> {
+        let found = self.find_bytes(&in_repository(repository, tag)?)?;
+        Ok(found.into_iter().map(|(_, bytes)| bytes).collect())
+    }
+
+    fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
+        self.list_referrers(repository, digest)
+    }
+
+    fn document_bytes(&self, repository: &Repository, document: &Descriptor) -> Result<Vec<u8>, Failure> {
+        let reference = in_repository(repository, &document.digest.to_string())?;
+        let absent = || Failure::unavailable(&reference, "the registry lists it and says that it has no such thing");
+        let (_, bytes) = self.find_bytes(&reference)?.ok_or_else(absent)?;
+        Ok(bytes)
+    }
+
+    fn small_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>, Failure> {
+        self.blob(repository, blob)
+    }
+}
