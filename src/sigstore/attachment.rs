@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::envelope::{self, Envelope};
+use super::envelope::{self, Envelope, EnvelopeError};
 use super::payload::{self, Payload};
 use super::{key_bundle, signature};
 use crate::attest::{Statement, predicate::COSIGN_SIGN};
@@ -67,6 +67,65 @@ pub struct Attachment {
     pub layer: Annotated,
     /// Its bytes, or why they could not be had.
     pub bytes: Result<Vec<u8>, Failure>,
+}
+
+/// What a piece claims to be; nothing of it is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// An attestation with this predicate type.
+    Attestation(String),
+    /// Something in another form.
+    Other,
+    /// A bill of materials that nobody signed.
+    Sbom,
+    /// A signature of the image.
+    Signature,
+}
+
+impl Claim {
+    /// Returns its name in reports, and the predicate type if there is one.
+    pub fn words(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Attestation(kind) => ("attestation", Some(kind)),
+            Self::Other => ("other", None),
+            Self::Sbom => ("sbom", None),
+            Self::Signature => ("signature", None),
+        }
+    }
+}
+
+impl Attachment {
+    /// Reads what the piece claims to be.
+    pub fn claim(&self) -> Claim {
+        let statement = match self.form {
+            Form::Other => return Claim::Other,
+            Form::Simple => return Claim::Signature,
+            Form::Bundle | Form::Envelope => self.statement(),
+        };
+        match statement {
+            Some(statement) if statement.predicate_type() == COSIGN_SIGN => Claim::Signature,
+            Some(statement) => Claim::Attestation(statement.predicate_type().to_owned()),
+            None => Claim::Other,
+        }
+    }
+
+    /// Reads when it was signed, where what is signed says so.
+    pub fn time(&self) -> Option<Time> {
+        let bytes = self.bytes.as_ref().ok().filter(|_| self.form == Form::Simple)?;
+        Payload::parse(bytes).ok()?.time()
+    }
+
+    fn statement(&self) -> Option<Statement> {
+        self.envelope(self.bytes.as_ref().ok()?).ok()?.statement().ok()
+    }
+
+    /// Reads the envelope of an attestation or a bundle.
+    fn envelope(&self, bytes: &[u8]) -> Result<Envelope, EnvelopeError> {
+        match self.form {
+            Form::Bundle => key_bundle::read(bytes),
+            _ => Envelope::parse(bytes),
+        }
+    }
 }
 
 /// What is asked for.
@@ -256,8 +315,7 @@ fn read<'a>(
                 false => Err(No::Image(payload.digest().to_string())),
             };
         }
-        Form::Envelope => Envelope::parse(bytes).map_err(bad)?,
-        Form::Bundle | Form::Other => key_bundle::read(bytes).map_err(bad)?,
+        _ => attachment.envelope(bytes).map_err(bad)?,
     };
     let key = envelope.made_by(keys);
     let statement = envelope.statement().map_err(bad);

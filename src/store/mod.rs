@@ -5,11 +5,12 @@
 //! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`trust_oci`]: one in a registry;
 //!   [`Trusted`]: those last trusted; [`key_store`]: private keys, encrypted.
 //! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there; [`tuf_dir`]: what a generic client keeps.
-//! - [`parcel`]: a collection with images in one file.
+//! - [`parcel`]: a collection with images in one file; [`archive`]: a layout in one; [`shelf`]: copying images with what is attached.
 //! - [`mod@file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
 //! - Paths are arguments; nothing here reads the environment or the clock.
 
+pub mod archive;
 pub mod attached;
 pub mod derived;
 pub mod docker_trust;
@@ -27,6 +28,7 @@ pub mod plugin;
 mod progress;
 pub mod registry;
 mod resolver;
+pub mod shelf;
 mod source;
 pub mod spool;
 mod tree;

@@ -113,7 +113,13 @@ impl Parcel {
     }
 }
 
-fn member(archive: &mut tar::Builder<&mut dyn Write>, name: &str, size: u64, content: &mut dyn Read) -> io::Result<()> {
+/// Writes one member that says nothing but its name and content.
+pub(super) fn member(
+    archive: &mut tar::Builder<&mut dyn Write>,
+    name: &str,
+    size: u64,
+    content: &mut dyn Read,
+) -> io::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_size(size);
     header.set_mode(0o644);
@@ -415,7 +421,8 @@ impl Read for At<'_> {
     }
 }
 
-fn blob_name(name: &str) -> Option<Digest> {
+/// Returns the digest that a blob's name in a layout says.
+pub(super) fn blob_name(name: &str) -> Option<Digest> {
     let (algorithm, hex) = name.strip_prefix("blobs/")?.split_once('/')?;
     format!("{algorithm}:{hex}").parse().ok()
 }

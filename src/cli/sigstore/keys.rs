@@ -40,9 +40,18 @@ pub(super) struct KeyOptions {
 impl KeyOptions {
     /// Reads the public keys.
     pub(super) fn public(&self, context: &Context) -> Result<Vec<PublicKey>, Failure> {
-        let public = |spec: &KeySpec| Ok(open(spec, &self.passphrase, context)?.tuf_key().public().clone());
-        self.key.iter().map(public).collect()
+        public_keys(&self.key, &self.passphrase, context)
     }
+}
+
+/// Reads public keys.
+pub(super) fn public_keys(
+    specs: &[KeySpec],
+    passphrase: &PassphraseOptions,
+    context: &Context,
+) -> Result<Vec<PublicKey>, Failure> {
+    let public = |spec: &KeySpec| Ok(open(spec, passphrase, context)?.tuf_key().public().clone());
+    specs.iter().map(public).collect()
 }
 
 fn open(spec: &KeySpec, passphrase: &PassphraseOptions, context: &Context) -> Result<NewKey, Failure> {

@@ -1,9 +1,11 @@
 //! `imgkit sigstore …`: signatures and attestations beside images, as cosign writes and reads them.
 
 mod attest;
+mod copy;
 mod keys;
 mod place;
 mod sign;
+mod tree;
 mod verify;
 
 use clap::{Args, Subcommand};
@@ -23,8 +25,12 @@ pub(super) struct Sigstore {
 enum Action {
     /// Sign what is stated of an image in a registry: a provenance, an SBOM, its tree digests
     Attest(Lazy<attest::Attest>),
+    /// Copy an image with all its signatures and attestations: between registries, layouts and tar archives
+    Copy(Lazy<copy::Copy>),
     /// Sign an image in a registry
     Sign(Lazy<sign::Sign>),
+    /// List what is attached to an image: signatures, attestations and the rest
+    Tree(Lazy<tree::Tree>),
     /// Verify an image's signatures, or its attestations of a type, with public keys
     Verify(Lazy<verify::Verify>),
 }
@@ -33,7 +39,9 @@ impl Sigstore {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
         match &*self.action {
             Action::Attest(command) => command.run(context),
+            Action::Copy(command) => command.run(context),
             Action::Sign(command) => command.run(context),
+            Action::Tree(command) => command.run(context),
             Action::Verify(command) => command.run(context),
         }
     }

@@ -4,17 +4,22 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use tempfile::TempDir;
+
 use crate::cli::Context;
 use crate::cli::store::registry;
 use crate::failure::Failure;
 use crate::oci::Descriptor;
 use crate::reference::Reference;
+use crate::store::archive;
 use crate::store::attached::{self, Attached, Beside};
 use crate::store::layout::Layout;
 
-/// An image's place: a registry, or an OCI layout.
+/// An image's place: a registry, an OCI layout, or one in a tar archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
+    /// In an archive of an OCI layout.
+    Archive(PathBuf, Option<Reference>),
     /// In an OCI layout, under a name, or alone.
     Layout(PathBuf, Option<Reference>),
     /// In a registry.
@@ -24,6 +29,8 @@ pub(super) enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Archive(file, None) => write!(f, "oci-archive:{}", file.display()),
+            Self::Archive(file, Some(name)) => write!(f, "oci-archive:{}:{name}", file.display()),
             Self::Layout(dir, None) => write!(f, "oci:{}", dir.display()),
             Self::Layout(dir, Some(name)) => write!(f, "oci:{}:{name}", dir.display()),
             Self::Registry(reference) => reference.fmt(f),
@@ -36,15 +43,20 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = |text: &str| text.parse::<Reference>().map_err(|error| error.to_string());
-        let Some(rest) = text.strip_prefix("oci:") else {
+        type Make = fn(PathBuf, Option<Reference>) -> Place;
+        let kinds = [("oci:", Self::Layout as Make), ("oci-archive:", Self::Archive as Make)];
+        let found = kinds
+            .iter()
+            .find_map(|(prefix, make)| Some((text.strip_prefix(prefix)?, make)));
+        let Some((rest, make)) = found else {
             return name(text.strip_prefix("docker://").unwrap_or(text)).map(Self::Registry);
         };
-        let (dir, rest) = rest
+        let (path, rest) = rest
             .split_once(':')
-            .map_or((rest, None), |(dir, rest)| (dir, Some(rest)));
-        match dir.is_empty() {
-            true => Err("expected a directory behind `oci:`".to_owned()),
-            false => Ok(Self::Layout(dir.into(), rest.map(name).transpose()?)),
+            .map_or((rest, None), |(path, rest)| (path, Some(rest)));
+        match path.is_empty() {
+            true => Err(format!("expected a path behind the `:` of `{text}`")),
+            false => Ok(make(path.into(), rest.map(name).transpose()?)),
         }
     }
 }
@@ -57,6 +69,9 @@ pub(super) struct Located {
     pub(super) reference: Reference,
     /// The document that its name stands for.
     pub(super) document: Descriptor,
+    /// That document's bytes.
+    pub(super) bytes: Vec<u8>,
+    _temporary: Option<TempDir>,
 }
 
 impl Located {
@@ -70,9 +85,13 @@ impl Place {
     /// Finds the image.
     pub(super) fn locate(&self, context: &Context) -> Result<Located, Failure> {
         match self {
+            Self::Archive(file, name) => {
+                let (dir, layout) = archive::unpack(file, &context.scratch_dir())?;
+                self.in_layout(layout, name.as_ref(), Some(dir))
+            }
             Self::Registry(reference) => {
                 let registry = registry(context)?;
-                let (document, _) = registry.document(reference)?;
+                let (document, bytes) = registry.document(reference)?;
                 // Both the tag and the digest, where both are named (law of the gate 3).
                 if let (Some(tag), Some(_)) = (reference.tag(), reference.digest()) {
                     let tagged = format!("{}:{tag}", reference.repository());
@@ -87,23 +106,33 @@ impl Place {
                     source: Box::new(registry),
                     reference: reference.clone(),
                     document,
+                    bytes,
+                    _temporary: None,
                 })
             }
-            Self::Layout(dir, name) => {
-                let layout = Layout::open(dir)?;
-                let reference = match name {
-                    Some(name) => name.clone(),
-                    None => only_image(&layout)?,
-                };
-                let absent = || Failure::unavailable(self, "the layout has no image of this name");
-                let (document, _) = layout.document(&reference)?.ok_or_else(absent)?;
-                Ok(Located {
-                    source: Box::new(layout),
-                    reference,
-                    document,
-                })
-            }
+            Self::Layout(dir, name) => self.in_layout(Layout::open(dir)?, name.as_ref(), None),
         }
+    }
+
+    fn in_layout(
+        &self,
+        layout: Layout,
+        name: Option<&Reference>,
+        temporary: Option<TempDir>,
+    ) -> Result<Located, Failure> {
+        let reference = match name {
+            Some(name) => name.clone(),
+            None => only_image(&layout)?,
+        };
+        let absent = || Failure::unavailable(self, "the layout has no image of this name");
+        let (document, bytes) = layout.document(&reference)?.ok_or_else(absent)?;
+        Ok(Located {
+            source: Box::new(layout),
+            reference,
+            document,
+            bytes,
+            _temporary: temporary,
+        })
     }
 }
 
@@ -134,7 +163,12 @@ mod tests {
     fn places_are_written_as_skopeo_writes_them() {
         let place = |text: &str| text.parse::<Place>().map(|place| place.to_string());
         assert_eq!(place("docker://r.example/a:1"), Ok("r.example/a:1".to_owned()));
-        for text in ["oci:/a/b", "oci:b:127.0.0.1:5000/a:1", "r.example/a:1"] {
+        for text in [
+            "oci:/a/b",
+            "oci:b:127.0.0.1:5000/a:1",
+            "oci-archive:x.tar",
+            "r.example/a:1",
+        ] {
             assert_eq!(place(text), Ok(text.to_owned()));
         }
         assert!(place("oci:").is_err());

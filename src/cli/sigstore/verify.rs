@@ -17,7 +17,7 @@ use crate::store::attached::attachments;
 /// Verifies an image; exit 0 where one good signature, or attestation, is found.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// The image: HOST/REPOSITORY:TAG, …@DIGEST, or oci:DIR[:NAME]
+    /// The image: HOST/REPOSITORY:TAG, …@DIGEST, oci:DIR[:NAME] or oci-archive:FILE[:NAME]
     image: Place,
     /// Ask for an attestation of this type instead of a signature: slsaprovenance1, spdxjson, cyclonedx, vsa, tree or a URI
     #[arg(long = "type", value_name = "TYPE")]

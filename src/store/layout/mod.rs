@@ -143,6 +143,14 @@ impl Layout {
         Ok(Some((descriptor, bytes)))
     }
 
+    /// Lists the blobs that are here, sorted by digest, as far as their names and sizes tell.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when they cannot be listed.
+    pub fn blobs(&self) -> Result<Vec<Descriptor>, Failure> {
+        Ok(self.digests()?.iter().filter_map(|digest| self.here(digest)).collect())
+    }
+
     /// Opens a blob; the reader fails at its end when the bytes are not those that the descriptor names, so read to the end.
     ///
     /// # Errors

@@ -1,0 +1,150 @@
+//! `imgkit sigstore tree`: everything that is attached to an image.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::keys::public_keys;
+use super::place::{Located, Place};
+use crate::attest::PredicateType;
+use crate::cli::passphrase::PassphraseOptions;
+use crate::cli::{Context, Report};
+use crate::digest::Digest;
+use crate::failure::Failure;
+use crate::key::{KeySpec, PublicKey};
+use crate::oci::Document;
+use crate::sigstore::attachment::{Attachment, Claim, Wanted, judge};
+use crate::sigstore::manifest::CREATED;
+use crate::sigstore::signature::fingerprint;
+use crate::store::attached::{Attached, attached, attachments};
+
+/// Lists what is attached to an image, and to the manifests that it lists; judges only by the keys that are given.
+#[derive(Debug, Args)]
+pub(super) struct Tree {
+    /// The image: HOST/REPOSITORY:TAG, …@DIGEST, oci:DIR[:NAME] or oci-archive:FILE[:NAME]
+    image: Place,
+    /// A public key to look for among the signers; repeat for several
+    #[arg(long, value_name = "KEY")]
+    key: Vec<KeySpec>,
+    #[command(flatten)]
+    passphrase: PassphraseOptions,
+}
+
+impl Tree {
+    pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
+        let keys = public_keys(&self.key, &self.passphrase, context)?;
+        let image = self.image.locate(context)?;
+        let mut documents = vec![(image.document.digest, None)];
+        if let Document::Index(index) = Document::parse(&self.image.to_string(), &image.bytes, None)? {
+            let listed = index.manifests().iter();
+            documents.extend(listed.map(|entry| (entry.digest, entry.platform.as_ref().map(ToString::to_string))));
+        }
+        let mut text = format!("{} {}\n", self.image, image.document.digest);
+        let mut all = Vec::new();
+        for (digest, platform) in &documents {
+            let pieces = list(&image, digest, &keys)?;
+            if *digest != image.document.digest {
+                let _ = writeln!(text, "  {} {digest}", platform.as_deref().unwrap_or("manifest"));
+            }
+            for piece in &pieces {
+                piece.describe(&mut text, !self.key.is_empty());
+            }
+            let pieces: Vec<Value> = pieces.iter().map(Piece::to_json).collect();
+            all.push(json!({ "digest": digest, "platform": platform, "attached": pieces }));
+        }
+        let json = json!({ "reference": image.reference, "digest": image.document.digest, "documents": all });
+        Ok(Report::new(text, json))
+    }
+}
+
+/// One piece, as it is listed.
+struct Piece {
+    claim: Claim,
+    form: &'static str,
+    manifest: Digest,
+    layer: Digest,
+    media_type: String,
+    time: Option<String>,
+    signer: Option<Digest>,
+    problem: Option<String>,
+}
+
+fn list(image: &Located, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<Piece>, Failure> {
+    let repository = image.reference.repository();
+    let found = attached(&*image.source, repository, digest)?;
+    let pieces = attachments(&*image.source, repository, &found);
+    Ok(pieces
+        .iter()
+        .map(|piece| describe(piece, &found, digest, keys))
+        .collect())
+}
+
+fn describe(piece: &Attachment, found: &[Attached], image: &Digest, keys: &[PublicKey]) -> Piece {
+    let claim = piece.claim();
+    let manifest = found
+        .iter()
+        .find(|manifest| manifest.listed.descriptor.digest == piece.manifest);
+    let artifact = manifest.and_then(|manifest| manifest.manifest.as_ref().ok());
+    let created = artifact.and_then(|(_, artifact)| artifact.annotations.get(CREATED).cloned());
+    let wanted = match &claim {
+        Claim::Attestation(kind) => Wanted::Attestation(kind),
+        _ => Wanted::Signature,
+    };
+    let judged = judge(std::slice::from_ref(piece), image, keys, wanted);
+    let good = judged.good.first();
+    let problem = match &piece.bytes {
+        Err(failure) => Some(failure.to_string()),
+        Ok(_) => None,
+    };
+    let is_sbom = manifest.is_some_and(|manifest| manifest.suffix == Some(".sbom"));
+    Piece {
+        form: piece.form.name(),
+        manifest: piece.manifest,
+        layer: piece.layer.descriptor.digest,
+        media_type: piece.layer.descriptor.media_type.clone(),
+        time: piece.time().map(|time| time.to_string()).or(created),
+        signer: good.map(|evidence| fingerprint(&evidence.key)),
+        problem,
+        claim: match claim {
+            Claim::Other if is_sbom => Claim::Sbom,
+            claim => claim,
+        },
+    }
+}
+
+impl Piece {
+    fn describe(&self, text: &mut String, with_keys: bool) {
+        let (kind, more) = self.claim.words();
+        let what = match more {
+            Some(uri) => PredicateType::short(uri).to_owned(),
+            None if matches!(self.claim, Claim::Other | Claim::Sbom) => self.media_type.clone(),
+            None => String::new(),
+        };
+        let time = self.time.as_deref().unwrap_or("-");
+        let signer = match (&self.signer, with_keys) {
+            (Some(key), _) => format!("  by {}", key.short()),
+            (None, true) if !matches!(self.claim, Claim::Other | Claim::Sbom) => {
+                "  by none of the given keys".to_owned()
+            }
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            text,
+            "    {kind:<12} {:<8} {}  {time:<20} {what}{signer}",
+            self.form,
+            self.layer.short()
+        );
+        if let Some(problem) = &self.problem {
+            let _ = writeln!(text, "      {problem}");
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let (kind, predicate_type) = self.claim.words();
+        json!({
+            "kind": kind, "form": self.form, "predicateType": predicate_type, "manifest": self.manifest, "layer": self.layer,
+            "mediaType": self.media_type, "time": self.time, "signer": self.signer, "problem": self.problem,
+        })
+    }
+}

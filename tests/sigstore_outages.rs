@@ -1,0 +1,238 @@
+//! Registries that do not say what is attached to an image: "could not find out", never "unsigned"; and those that list it in pages.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::home::answer;
+use common::imgkit;
+use common::server::{Answer, Request, Server};
+use imgkit::digest::Digest;
+use serde_json::{Value, json};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/cosign")
+        .join(name)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Digest::sha256(bytes).to_string()
+}
+
+/// An image, and cosign's bundle for another one beside it as this registry has it.
+struct Shop {
+    image: Vec<u8>,
+    bundle: Vec<u8>,
+    referrer: Vec<u8>,
+}
+
+impl Shop {
+    /// The fixtures' image, whose bytes are one line, and its bundle.
+    fn new() -> Self {
+        let image = br#"{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:23857c30d7241794ac93de912ebd1e31562e85fee9cafd5925885ed574be534f","size":292},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:827f1618af62d0e5858924108db8fedffadf1d5bca86d835492c3090bb77ee7b","size":136}]}"#;
+        let image = [&image[..], b"\n"].concat();
+        assert_eq!(
+            sha256(&image),
+            "sha256:00c3ff7895530356ba3ad7c58540e29b318da6e67527c8bc63914723119f202a"
+        );
+        let bundle = std::fs::read(fixture("app3.bundle.json")).unwrap();
+        let referrer = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE,
+            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2 },
+            "layers": [{ "mediaType": BUNDLE, "digest": sha256(&bundle), "size": bundle.len() }],
+            "subject": { "mediaType": MANIFEST, "digest": sha256(&image), "size": image.len() },
+        });
+        Self {
+            image,
+            bundle,
+            referrer: referrer.to_string().into_bytes(),
+        }
+    }
+
+    /// Answers what has nothing to do with lists.
+    fn answer(&self, path: &str) -> Answer {
+        let document = |bytes: &[u8]| Answer::ok(bytes).with("Content-Type", MANIFEST);
+        match path {
+            "/v2/" => Answer::ok("{}"),
+            "/v2/a/manifests/v1" => document(&self.image),
+            _ if path == format!("/v2/a/manifests/{}", sha256(&self.referrer)) => document(&self.referrer),
+            _ if path == format!("/v2/a/blobs/{}", sha256(&self.bundle)) => Answer::ok(self.bundle.clone()),
+            _ => Answer::status(404),
+        }
+    }
+
+    fn page(&self, entries: &[Value]) -> Answer {
+        let list = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries });
+        Answer::ok(list.to_string()).with("Content-Type", INDEX)
+    }
+
+    fn entry(&self) -> Value {
+        json!({ "mediaType": MANIFEST, "digest": sha256(&self.referrer), "size": self.referrer.len(), "artifactType": BUNDLE })
+    }
+}
+
+fn verify(server: &Server) -> (i32, Value) {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = imgkit(home.path());
+    command.args([
+        "--output",
+        "json",
+        "sigstore",
+        "verify",
+        &format!("{}/a:v1", server.host()),
+        "--key",
+    ]);
+    answer(&command.arg(fixture("ck.pub")).output().unwrap())
+}
+
+fn serve(change: impl Fn(&Shop, &Request) -> Option<Answer> + Send + Sync + 'static) -> Server {
+    let shop = Shop::new();
+    Server::start(move |_, request| change(&shop, request).unwrap_or_else(|| shop.answer(&request.path)))
+}
+
+#[test]
+fn referrers_are_read_page_by_page() {
+    let server = serve(|shop, request| match request.path.as_str() {
+        path if path.ends_with("&last=1") => Some(shop.page(&[shop.entry()])),
+        path if path.starts_with("/v2/a/referrers/") => {
+            let other = json!({ "mediaType": INDEX, "digest": sha256(b"x"), "size": 1, "artifactType": "x/y" });
+            Some(
+                shop.page(&[other])
+                    .with("Link", format!("<{path}?n=1&last=1>; rel=\"next\"")),
+            )
+        }
+        _ => None,
+    });
+    let (code, json) = verify(&server);
+    assert_eq!(code, 0, "{json}");
+    assert_eq!(json["result"]["signatures"][0]["form"], "bundle");
+}
+
+#[test]
+fn a_registry_that_has_nothing_beside_the_image_is_believed() {
+    let (code, json) = verify(&serve(|_, _| None));
+    assert_eq!(code, 1, "{json}");
+    assert_eq!(json["refusals"][0]["code"], "UNSIGNED");
+}
+
+#[test]
+fn one_that_does_not_say_is_never_taken_for_one_that_has_nothing() {
+    let refuses = |what: &'static str, status: u16| {
+        serve(move |_, request| {
+            let is_it = request.path.contains(what);
+            is_it.then(|| Answer::status(status).with("Retry-After", 3600))
+        })
+    };
+    for what in ["/referrers/", ".sig", ".att", "manifests/sha256-"] {
+        for status in [429, 500, 503] {
+            let (code, json) = verify(&refuses(what, status));
+            assert_eq!(code, 3, "{what} {status}: {json}");
+            assert_eq!(json["verdict"], "unavailable");
+            assert!(json["error"]["problem"].as_str().unwrap().contains("3600"), "{json}");
+        }
+        for status in [400, 403] {
+            let (code, json) = verify(&refuses(what, status));
+            assert_eq!(code, 3, "{what} {status}: {json}");
+        }
+    }
+    let page = serve(|_, request| {
+        request
+            .path
+            .contains("/referrers/")
+            .then(|| Answer::ok("<html>Welcome</html>"))
+    });
+    assert_eq!(verify(&page).0, 3);
+    let elsewhere = serve(|shop, request| {
+        let link = "<https://elsewhere.example/v2/a>; rel=next";
+        request
+            .path
+            .contains("/referrers/")
+            .then(|| shop.page(&[]).with("Link", link))
+    });
+    assert_eq!(verify(&elsewhere).0, 3);
+    // It lists a manifest, or its blob, and does not give it.
+    for gone in ["manifests/sha256:", "/blobs/"] {
+        let server = serve(move |shop, request| match request.path.as_str() {
+            path if path.contains("/referrers/") => Some(shop.page(&[shop.entry()])),
+            path if path.contains(gone) => Some(Answer::status(404)),
+            _ => None,
+        });
+        let (code, json) = verify(&server);
+        assert_eq!(code, 3, "{gone}: {json}");
+    }
+}
+
+#[test]
+fn one_that_throttles_is_asked_again_when_it_says() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let server = serve(move |shop, request| {
+        if !request.path.contains("/referrers/") {
+            return None;
+        }
+        match counter.fetch_add(1, Ordering::SeqCst) {
+            0 => Some(Answer::status(429).with("Retry-After", 2)),
+            _ => Some(shop.page(&[shop.entry()])),
+        }
+    });
+    let begin = std::time::Instant::now();
+    let (code, json) = verify(&server);
+    assert_eq!(code, 0, "{json}");
+    assert!(begin.elapsed().as_secs_f32() >= 2.0);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_manifest_of_a_hundred_thousand_layers_is_refused_and_not_fetched() {
+    let server = serve(|_, request| {
+        let layer = json!({ "mediaType": "a/b", "digest": sha256(b"x"), "size": 1 });
+        let many = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "layers": vec![layer; 100_000],
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": sha256(b"{}"), "size": 2 },
+        });
+        let is_it = request.path.ends_with(".sig");
+        is_it.then(|| Answer::ok(many.to_string()).with("Content-Type", MANIFEST))
+    });
+    let (code, json) = verify(&server);
+    assert_eq!(code, 1, "{json}");
+    assert_eq!(json["refusals"][0]["code"], "MALFORMED");
+    assert!(!server.requests().iter().any(|request| request.path.contains("/blobs/")));
+}
+
+#[test]
+fn a_signature_in_the_middle_of_damaged_ones_is_found_and_annotations_must_not_occur_twice() {
+    let damaged = serve(|shop, request| match request.path.as_str() {
+        path if path.contains("/referrers/") => {
+            let gone = json!({ "mediaType": MANIFEST, "digest": sha256(b"gone"), "size": 4, "artifactType": BUNDLE });
+            Some(shop.page(&[gone, shop.entry()]))
+        }
+        _ => None,
+    });
+    let (code, json) = verify(&damaged);
+    assert_eq!(code, 0, "{json}");
+    let twice = serve(|_, request| {
+        let text = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": sha256(b"{}"), "size": 2 },
+            "layers": [{
+                "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json", "digest": sha256(b"{}"), "size": 2,
+                "annotations": { "dev.cosignproject.cosign/signature": "AAAA" },
+            }],
+        });
+        let name = "\"dev.cosignproject.cosign/signature\":";
+        let text = text.to_string().replace(name, &format!("{name}\"AAAA\",{name}"));
+        let is_it = request.path.ends_with(".sig");
+        is_it.then(|| Answer::ok(text).with("Content-Type", MANIFEST))
+    });
+    let (code, json) = verify(&twice);
+    assert_eq!((code, &json["refusals"][0]["code"]), (1, &json!("MALFORMED")));
+}
