@@ -6,131 +6,22 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use common::home::answer;
-use common::images::{self, reference};
-use common::registry::{DockerRegistry, skopeo};
+use common::images::reference;
+use common::registry::DockerRegistry;
+use common::sigstore::{IMAGE, Person, beside, blob, blob_json, client, document, fixture, fixtures, repository};
+use common::token::{PIN, Token};
 use common::{imgkit, succeed};
 use imgkit::digest::Digest;
-use imgkit::oci::Descriptor;
 use imgkit::store::attached::Beside;
 use imgkit::store::layout::Layout;
-use imgkit::store::registry::{Credentials, Registry};
+use imgkit::store::{Source, image_tree};
+use imgkit::tree::contents::HashOnly;
+use imgkit::tree::list;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// The image of the fixtures.
-const IMAGE: &str = "sha256-00c3ff7895530356ba3ad7c58540e29b318da6e67527c8bc63914723119f202a";
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/cosign")
-        .join(name)
-}
-
-fn fixtures() -> DockerRegistry {
-    DockerRegistry::with_data(&fixture("registry-data.tgz"))
-}
-
-/// Somebody who signs and verifies.
-struct Person {
-    home: TempDir,
-}
-
-impl Person {
-    fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        Self { home }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    /// Makes a key with openssl: `NAME.pem` and `NAME.pub`.
-    fn key(&self, name: &str) -> (String, String) {
-        let (private, public) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.pub")));
-        let mut make = Command::new("openssl");
-        make.args([
-            "genpkey",
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-out",
-        ]);
-        succeed(make.arg(&private));
-        succeed(
-            Command::new("openssl")
-                .args(["pkey", "-pubout", "-in"])
-                .arg(&private)
-                .arg("-out")
-                .arg(&public),
-        );
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        (text(&private), text(&public))
-    }
-
-    /// Runs `imgkit --output json sigstore ARGS`.
-    fn run(&self, arguments: &[&str]) -> (i32, Value) {
-        let mut command = imgkit(self.home.path());
-        command.args(["--output", "json", "sigstore"]).args(arguments);
-        answer(&command.env("IMGKIT_PASSPHRASE", "secret").output().unwrap())
-    }
-
-    fn good(&self, arguments: &[&str]) -> Value {
-        let (code, json) = self.run(arguments);
-        assert_eq!(code, 0, "{arguments:?}: {json}");
-        json["result"].clone()
-    }
-
-    fn refused(&self, arguments: &[&str]) -> String {
-        let (code, json) = self.run(arguments);
-        assert_eq!(code, 1, "{arguments:?}: {json}");
-        json["refusals"][0]["code"].as_str().unwrap().to_owned()
-    }
-
-    /// Pushes an image with one file to a registry.
-    fn push(&self, registry: &DockerRegistry, name: &str, content: &str) -> (String, Descriptor) {
-        let layout = Layout::open_or_create(self.path("made")).unwrap();
-        let made = images::put(&layout, "r.example/a:1", &[("bin/x", content.as_bytes())]);
-        let name = format!("{}/{name}", registry.host());
-        client()
-            .push(&layout, &reference("r.example/a:1"), &reference(&name), &())
-            .unwrap();
-        (name, made)
-    }
-}
-
-fn client() -> Registry {
-    Registry::new(Credentials::default()).unwrap()
-}
-
-fn document(name: &str) -> Value {
-    serde_json::from_slice(&client().document(&reference(name)).unwrap().1).unwrap()
-}
-
-fn blob(repository: &str, described: &Value) -> Vec<u8> {
-    let descriptor: Descriptor = serde_json::from_value(described.clone()).unwrap();
-    client().blob(reference(repository).repository(), &descriptor).unwrap()
-}
-
-fn blob_json(repository: &str, described: &Value) -> Value {
-    serde_json::from_slice(&blob(repository, described)).unwrap()
-}
-
-fn repository(name: &str) -> &str {
-    name.rsplit_once(':').unwrap().0
-}
-
-/// The tag beside an image.
-fn beside(name: &str, made: &Descriptor, suffix: &str) -> String {
-    format!("{}:sha256-{}{suffix}", repository(name), made.digest.hex())
-}
 
 /// Replaces what differs from one image and signer to another, so that two documents can be compared in their form.
 fn shape(value: &Value) -> Value {
@@ -421,7 +312,12 @@ fn attestations_are_written_in_both_forms_and_found_by_their_type() {
     let signed = &found["signatures"][0]["predicate"]["platforms"][0];
     assert_eq!(signed["manifest"], json!(made.digest));
     // The same digest as `trust sign` signs.
-    assert!(signed["tree"].as_str().unwrap().parse::<Digest>().is_ok());
+    let layout = Layout::open(person.path("made")).unwrap();
+    let image = layout
+        .image(&reference("r.example/a:1"), &"linux/amd64".parse().unwrap())
+        .unwrap();
+    let tree = image_tree(&layout, "it", &image, &mut HashOnly).unwrap();
+    assert_eq!(signed["tree"], json!(list::digest(&tree)));
 }
 
 #[test]
@@ -433,144 +329,61 @@ fn referrers_of_a_repository_are_listed_by_the_client() {
     assert_eq!(found.len(), 1);
 }
 
-/// What is attached, by `tree`, and what a copy of it has.
-fn kinds(tree: &Value) -> Vec<(String, String, bool)> {
-    let documents = tree["documents"].as_array().unwrap().iter();
-    let pieces = documents.flat_map(|document| document["attached"].as_array().unwrap());
-    let mut kinds: Vec<_> = pieces
-        .map(|piece| {
-            let text = |name: &str| piece[name].as_str().unwrap().to_owned();
-            (text("kind"), text("form"), piece["signer"].is_string())
-        })
-        .collect();
-    kinds.sort();
-    kinds
-}
-
-/// A registry with an image of two platforms that is signed and attested by `k`, and its manifest for amd64 as well.
-fn signed_index(person: &Person, registry: &DockerRegistry) -> (String, Descriptor) {
-    let layout = Layout::open_or_create(person.path("made")).unwrap();
-    let made = images::put_index(&layout, "r.example/a:1", &[("bin/x", b"x")]);
-    let name = format!("{}/team/a:1", registry.host());
-    client()
-        .push(&layout, &reference("r.example/a:1"), &reference(&name), &())
-        .unwrap();
-    let (private, _) = person.key("k");
-    person.good(&["sign", &name, "--platform", "linux/amd64", "--key", &private]);
-    person.good(&[
-        "attest",
-        &name,
-        "--tree",
-        "--platform",
-        "linux/arm64",
-        "--key",
-        &private,
-    ]);
-    let manifest = document(&name)["manifests"][0]["digest"].as_str().unwrap().to_owned();
-    let member = format!("{}@{manifest}", repository(&name));
-    person.good(&["sign", &member, "--no-tree", "--key", &private]);
-    (name, made)
-}
-
 #[test]
-fn the_tree_lists_everything_and_copies_have_all_of_it() {
-    let (one, two) = (DockerRegistry::start(), DockerRegistry::start());
-    let person = Person::new();
-    let (name, made) = signed_index(&person, &one);
-    let public = person.path("k.pub").to_str().unwrap().to_owned();
-    let shown = kinds(&person.good(&["tree", &name, "--key", &public]));
-    let (signature, attestation) = ("signature".to_owned(), "attestation".to_owned());
-    let expected = vec![
-        (attestation.clone(), "bundle".to_owned(), true),
-        (attestation, "envelope".to_owned(), true),
-        (signature.clone(), "bundle".to_owned(), true),
-        (signature.clone(), "bundle".to_owned(), true),
-        (signature.clone(), "simple".to_owned(), true),
-        (signature, "simple".to_owned(), true),
-    ];
-    assert_eq!(shown, expected);
-
-    let layout = format!("oci:{}", person.path("layout").display());
-    let archive = format!("oci-archive:{}", person.path("image.tar").display());
-    let other = format!("{}/mirror/b:2", two.host());
-    for (from, to) in [(&name, &layout), (&layout, &archive), (&archive, &other)] {
-        let copied = person.good(&["copy", from, to]);
-        assert_eq!(copied["digest"], json!(made.digest), "{to}");
-        assert_eq!(kinds(&person.good(&["tree", to, "--key", &public])), expected, "{to}");
-        let found = person.good(&["verify", to, "--key", &public]);
-        assert_eq!(found["signatures"].as_array().unwrap().len(), 2, "{to}");
-        person.good(&["verify", to, "--type", "tree", "--key", &public]);
-    }
-    assert_eq!(two.skopeo_digest("mirror/b:2"), made.digest.to_string());
-    let tags = [
-        beside(&name, &made, ".sig"),
-        beside(&name, &made, ".att"),
-        beside(&name, &made, ""),
-    ];
-    for tag in tags {
-        let mirrored = tag.replacen(
-            &format!("{}/team/a", one.host()),
-            &format!("{}/mirror/b", two.host()),
-            1,
+fn keys_of_cosigns_form_and_in_tokens_sign() {
+    let registry = DockerRegistry::start();
+    let mut person = Person::new();
+    let token = Token::with_keys(&{
+        let dir = person.path("token");
+        fs::create_dir(&dir).unwrap();
+        dir
+    });
+    person.set("SOFTHSM2_CONF", token.config());
+    person.set("IMGKIT_PKCS11_PIN", PIN);
+    let (name, _) = person.push(&registry, "team/a:1", "x");
+    let prefix = person.path("own").to_str().unwrap().to_owned();
+    let made = person.good(&["generate-key-pair", "--output-key-prefix", &prefix]);
+    let pem = fs::read_to_string(made["private"].as_str().unwrap()).unwrap();
+    assert!(
+        pem.starts_with("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n"),
+        "{pem}"
+    );
+    let (private, public) = (format!("{prefix}.key"), format!("{prefix}.pub"));
+    let mut keys = vec![(private, public)];
+    for kind in ["p256", "p384", "rsa", "ed25519"] {
+        let public = person.path(&format!("{kind}.pub")).to_str().unwrap().to_owned();
+        token.tool(
+            "openssl",
+            &["pkey", "-in", &format!("{kind}.p8"), "-pubout", "-out", &public],
         );
-        let digest = |name: &str| client().document(&reference(name)).unwrap().0.digest;
-        assert_eq!(digest(&tag), digest(&mirrored), "{tag}");
+        keys.push((token.key(kind), public));
     }
-    // The same again changes nothing, and an archive has the same bytes.
-    let packed = fs::read(person.path("image.tar")).unwrap();
-    person.good(&["copy", &layout, &archive]);
-    assert_eq!(fs::read(person.path("image.tar")).unwrap(), packed);
-    person.good(&["copy", &name, &other]);
-    assert_eq!(kinds(&person.good(&["tree", &other, "--key", &public])), expected);
-}
-
-#[test]
-fn what_the_target_has_beside_the_image_stays() {
-    let (one, two) = (DockerRegistry::start(), DockerRegistry::start());
-    let person = Person::new();
-    let (mine, theirs) = (person.key("mine"), person.key("theirs"));
-    let (name, _) = person.push(&one, "a:1", "x");
-    let (mirror, _) = person.push(&two, "a:1", "x");
-    person.good(&["sign", &name, "--no-tree", "--key", &mine.0]);
-    person.good(&["sign", &mirror, "--no-tree", "--key", &theirs.0]);
-    person.good(&["copy", &name, &mirror]);
-    for (_, public) in [mine, theirs] {
-        let found = person.good(&["verify", &mirror, "--key", &public]);
-        assert_eq!(found["signatures"].as_array().unwrap().len(), 2);
+    for (private, public) in keys {
+        let (code, json) = person.run(&["verify", &name, "--key", &public]);
+        assert_eq!(code, 1, "{json}");
+        person.good(&["sign", &name, "--no-tree", "--key", &private]);
+        let found = person.good(&["verify", &name, "--key", &public]);
+        assert_eq!(found["signatures"].as_array().unwrap().len(), 2, "{private}");
     }
 }
 
 #[test]
-fn signatures_survive_skopeo_between_registry_and_layout() {
-    let (one, two) = (fixtures(), DockerRegistry::start());
+fn people_read_what_is_attached_and_who_signed() {
+    let registry = fixtures();
     let person = Person::new();
-    let ck = fixture("ck.pub").to_str().unwrap().to_owned();
-    let dir = person.path("skopeos");
-    for (image, tag) in [("app2", format!("{IMAGE}.sig")), ("app3", IMAGE.to_owned())] {
-        for tag in ["v1", &tag] {
-            let from = format!("docker://{}/t/{image}:{tag}", one.host());
-            let between = format!("oci:{}:t/{image}:{tag}", dir.display());
-            let to = format!("docker://{}/t/{image}:{tag}", two.host());
-            let mut skopeo = skopeo();
-            skopeo.args(["copy", "-q", "--all", "--src-tls-verify=false", &from, &between]);
-            succeed(&mut skopeo);
-            let mut skopeo = common::registry::skopeo();
-            skopeo.args(["copy", "-q", "--all", "--dest-tls-verify=false", &between, &to]);
-            succeed(&mut skopeo);
-        }
-        let copied = format!("{}/t/{image}:v1", two.host());
-        person.good(&["verify", &copied, "--key", &ck]);
+    let mut shown = String::new();
+    for (command, image) in [
+        ("tree", "app"),
+        ("tree", "app3"),
+        ("tree", "at1"),
+        ("tree", "at2"),
+        ("verify", "app"),
+    ] {
+        let name = format!("{}/t/{image}:v1", registry.host());
+        let mut imgkit = imgkit(&person.path(""));
+        imgkit.args(["sigstore", command, &name, "--key"]).arg(fixture("a.pub"));
+        shown += &format!("$ imgkit sigstore {command} HOST/t/{image}:v1 --key a.pub\n");
+        shown += &succeed(&mut imgkit).replace(registry.host(), "HOST");
     }
-    // And what imgkit put into a layout, skopeo takes to a registry.
-    let ours = format!("oci:{}:r.example/app3:v1", person.path("ours").display());
-    person.good(&["copy", &format!("{}/t/app3:v1", one.host()), &ours]);
-    person.good(&["verify", &ours, "--key", &ck]);
-    for tag in ["v1", IMAGE] {
-        let from = format!("oci:{}:r.example/app3:{tag}", person.path("ours").display());
-        let to = format!("docker://{}/again/app3:{tag}", two.host());
-        let mut skopeo = skopeo();
-        skopeo.args(["copy", "-q", "--all", "--dest-tls-verify=false", &from, &to]);
-        succeed(&mut skopeo);
-    }
-    person.good(&["verify", &format!("{}/again/app3:v1", two.host()), "--key", &ck]);
+    insta::assert_snapshot!(shown);
 }

@@ -17,6 +17,7 @@ pub mod places;
 pub mod registry;
 pub mod serve;
 pub mod server;
+pub mod sigstore;
 pub mod token;
 pub mod users;
 

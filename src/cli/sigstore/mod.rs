@@ -2,6 +2,7 @@
 
 mod attest;
 mod copy;
+mod generate;
 mod keys;
 mod place;
 mod sign;
@@ -27,6 +28,8 @@ enum Action {
     Attest(Lazy<attest::Attest>),
     /// Copy an image with all its signatures and attestations: between registries, layouts and tar archives
     Copy(Lazy<copy::Copy>),
+    /// Make a key pair in cosign's form
+    GenerateKeyPair(Lazy<generate::GenerateKeyPair>),
     /// Sign an image in a registry
     Sign(Lazy<sign::Sign>),
     /// List what is attached to an image: signatures, attestations and the rest
@@ -40,6 +43,7 @@ impl Sigstore {
         match &*self.action {
             Action::Attest(command) => command.run(context),
             Action::Copy(command) => command.run(context),
+            Action::GenerateKeyPair(command) => command.run(context),
             Action::Sign(command) => command.run(context),
             Action::Tree(command) => command.run(context),
             Action::Verify(command) => command.run(context),

@@ -1,0 +1,157 @@
+//! Images that are copied with everything attached to them: between registries, layouts and archives, by imgkit and by skopeo.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+
+use common::images::{self, reference};
+use common::registry::{DockerRegistry, skopeo};
+use common::sigstore::{IMAGE, Person, beside, client, document, fixture, fixtures, repository};
+use common::succeed;
+use imgkit::oci::Descriptor;
+use imgkit::store::layout::Layout;
+use serde_json::{Value, json};
+
+/// What is attached, by `tree`, and what a copy of it has.
+fn kinds(tree: &Value) -> Vec<(String, String, bool)> {
+    let documents = tree["documents"].as_array().unwrap().iter();
+    let pieces = documents.flat_map(|document| document["attached"].as_array().unwrap());
+    let mut kinds: Vec<_> = pieces
+        .map(|piece| {
+            let text = |name: &str| piece[name].as_str().unwrap().to_owned();
+            (text("kind"), text("form"), piece["signer"].is_string())
+        })
+        .collect();
+    kinds.sort();
+    kinds
+}
+
+/// A registry with an image of two platforms that is signed and attested by `k`, and its manifest for amd64 as well.
+fn signed_index(person: &Person, registry: &DockerRegistry) -> (String, Descriptor) {
+    let layout = Layout::open_or_create(person.path("made")).unwrap();
+    let made = images::put_index(&layout, "r.example/a:1", &[("bin/x", b"x")]);
+    let name = format!("{}/team/a:1", registry.host());
+    client()
+        .push(&layout, &reference("r.example/a:1"), &reference(&name), &())
+        .unwrap();
+    let (private, _) = person.key("k");
+    person.good(&["sign", &name, "--platform", "linux/amd64", "--key", &private]);
+    person.good(&[
+        "attest",
+        &name,
+        "--tree",
+        "--platform",
+        "linux/arm64",
+        "--key",
+        &private,
+    ]);
+    let manifest = document(&name)["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    let member = format!("{}@{manifest}", repository(&name));
+    person.good(&["sign", &member, "--no-tree", "--key", &private]);
+    (name, made)
+}
+
+#[test]
+fn the_tree_lists_everything_and_copies_have_all_of_it() {
+    let (one, two) = (DockerRegistry::start(), DockerRegistry::start());
+    let person = Person::new();
+    let (name, made) = signed_index(&person, &one);
+    let public = person.path("k.pub").to_str().unwrap().to_owned();
+    let shown = kinds(&person.good(&["tree", &name, "--key", &public]));
+    let (signature, attestation) = ("signature".to_owned(), "attestation".to_owned());
+    let expected = vec![
+        (attestation.clone(), "bundle".to_owned(), true),
+        (attestation, "envelope".to_owned(), true),
+        (signature.clone(), "bundle".to_owned(), true),
+        (signature.clone(), "bundle".to_owned(), true),
+        (signature.clone(), "simple".to_owned(), true),
+        (signature, "simple".to_owned(), true),
+    ];
+    assert_eq!(shown, expected);
+
+    let layout = format!("oci:{}", person.path("layout").display());
+    let archive = format!("oci-archive:{}", person.path("image.tar").display());
+    let other = format!("{}/mirror/b:2", two.host());
+    for (from, to) in [(&name, &layout), (&layout, &archive), (&archive, &other)] {
+        let copied = person.good(&["copy", from, to]);
+        assert_eq!(copied["digest"], json!(made.digest), "{to}");
+        assert_eq!(kinds(&person.good(&["tree", to, "--key", &public])), expected, "{to}");
+        let found = person.good(&["verify", to, "--key", &public]);
+        assert_eq!(found["signatures"].as_array().unwrap().len(), 2, "{to}");
+        person.good(&["verify", to, "--type", "tree", "--key", &public]);
+    }
+    assert_eq!(two.skopeo_digest("mirror/b:2"), made.digest.to_string());
+    let tags = [
+        beside(&name, &made, ".sig"),
+        beside(&name, &made, ".att"),
+        beside(&name, &made, ""),
+    ];
+    for tag in tags {
+        let mirrored = tag.replacen(
+            &format!("{}/team/a", one.host()),
+            &format!("{}/mirror/b", two.host()),
+            1,
+        );
+        let digest = |name: &str| client().document(&reference(name)).unwrap().0.digest;
+        assert_eq!(digest(&tag), digest(&mirrored), "{tag}");
+    }
+    // The same again changes nothing, and an archive has the same bytes.
+    let packed = fs::read(person.path("image.tar")).unwrap();
+    person.good(&["copy", &layout, &archive]);
+    assert_eq!(fs::read(person.path("image.tar")).unwrap(), packed);
+    person.good(&["copy", &name, &other]);
+    assert_eq!(kinds(&person.good(&["tree", &other, "--key", &public])), expected);
+}
+
+#[test]
+fn what_the_target_has_beside_the_image_stays() {
+    let (one, two) = (DockerRegistry::start(), DockerRegistry::start());
+    let person = Person::new();
+    let (mine, theirs) = (person.key("mine"), person.key("theirs"));
+    let (name, _) = person.push(&one, "a:1", "x");
+    let (mirror, _) = person.push(&two, "a:1", "x");
+    person.good(&["sign", &name, "--no-tree", "--key", &mine.0]);
+    person.good(&["sign", &mirror, "--no-tree", "--key", &theirs.0]);
+    person.good(&["copy", &name, &mirror]);
+    for (_, public) in [mine, theirs] {
+        let found = person.good(&["verify", &mirror, "--key", &public]);
+        assert_eq!(found["signatures"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn signatures_survive_skopeo_between_registry_and_layout() {
+    let (one, two) = (fixtures(), DockerRegistry::start());
+    let person = Person::new();
+    let ck = fixture("ck.pub").to_str().unwrap().to_owned();
+    let dir = person.path("skopeos");
+    for (image, tag) in [("app2", format!("{IMAGE}.sig")), ("app3", IMAGE.to_owned())] {
+        for tag in ["v1", &tag] {
+            let from = format!("docker://{}/t/{image}:{tag}", one.host());
+            let between = format!("oci:{}:t/{image}:{tag}", dir.display());
+            let to = format!("docker://{}/t/{image}:{tag}", two.host());
+            let mut command = skopeo();
+            command.args(["copy", "-q", "--all", "--src-tls-verify=false", &from, &between]);
+            succeed(&mut command);
+            let mut command = skopeo();
+            command.args(["copy", "-q", "--all", "--dest-tls-verify=false", &between, &to]);
+            succeed(&mut command);
+        }
+        let copied = format!("{}/t/{image}:v1", two.host());
+        person.good(&["verify", &copied, "--key", &ck]);
+    }
+    // And what imgkit put into a layout, skopeo takes to a registry.
+    let ours = format!("oci:{}:r.example/app3:v1", person.path("ours").display());
+    person.good(&["copy", &format!("{}/t/app3:v1", one.host()), &ours]);
+    person.good(&["verify", &ours, "--key", &ck]);
+    for tag in ["v1", IMAGE] {
+        let from = format!("oci:{}:r.example/app3:{tag}", person.path("ours").display());
+        let to = format!("docker://{}/again/app3:{tag}", two.host());
+        let mut command = skopeo();
+        command.args(["copy", "-q", "--all", "--dest-tls-verify=false", &from, &to]);
+        succeed(&mut command);
+    }
+    person.good(&["verify", &format!("{}/again/app3:v1", two.host()), "--key", &ck]);
+}
