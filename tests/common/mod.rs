@@ -14,6 +14,7 @@ pub mod node;
 pub mod notary;
 pub mod owner;
 pub mod places;
+pub mod publisher;
 pub mod registry;
 pub mod serve;
 pub mod server;

@@ -1,6 +1,7 @@
 //! Which keys a role gets, and asking before what cannot be taken back.
 
 use std::io::{BufRead as _, IsTerminal as _};
+use std::str::FromStr;
 
 use clap::Args;
 
@@ -56,15 +57,9 @@ impl ChosenKeys {
             let problem = "it is for new keys, and none is to be made; say how many with --new N";
             return Err(Failure::malformed("--algorithm", problem));
         }
-        let mut named = Vec::new();
-        let mut made = vec![self.algorithm.unwrap_or_default(); new];
-        for spec in &self.keys {
-            match spec {
-                KeySpec::Generate(algorithm) => made.push(*algorithm),
-                _ => named.push(NewKey::of(spec, secrets)?),
-            }
-        }
-        Ok(OpenKeys { named, made })
+        let mut open = OpenKeys::of(&self.keys, secrets)?;
+        open.made.extend(vec![self.algorithm.unwrap_or_default(); new]);
+        Ok(open)
     }
 
     /// Opens and makes the keys of `role`, and keeps those whose private half is at hand.
@@ -91,6 +86,28 @@ impl ChosenKeys {
     }
 }
 
+/// Keys for a role, as they are named: ROLE=KEY[,KEY…].
+#[derive(Clone, Debug)]
+pub(super) struct RoleKeySpecs {
+    pub(super) role: String,
+    pub(super) specs: Vec<KeySpec>,
+}
+
+impl FromStr for RoleKeySpecs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (role, specs) = text
+            .split_once('=')
+            .ok_or("expected ROLE=KEY[,KEY…], for example root=generate:p384")?;
+        let specs: Result<_, _> = specs.split(',').map(str::parse).collect();
+        Ok(Self {
+            role: role.to_owned(),
+            specs: specs.map_err(|error: crate::key::KeyError| error.to_string())?,
+        })
+    }
+}
+
 /// Keys that were named, opened, and those that are yet to be made.
 #[derive(Debug)]
 pub(super) struct OpenKeys {
@@ -99,6 +116,18 @@ pub(super) struct OpenKeys {
 }
 
 impl OpenKeys {
+    /// Opens keys where they are.
+    pub(super) fn of(specs: &[KeySpec], secrets: &dyn Secrets) -> Result<Self, Failure> {
+        let (mut named, mut made) = (Vec::new(), Vec::new());
+        for spec in specs {
+            match spec {
+                KeySpec::Generate(algorithm) => made.push(*algorithm),
+                _ => named.push(NewKey::of(spec, secrets)?),
+            }
+        }
+        Ok(Self { named, made })
+    }
+
     /// Returns the keys that were named.
     pub(super) fn named(&self) -> impl Iterator<Item = &TufKey> {
         self.named.iter().map(NewKey::tuf_key)

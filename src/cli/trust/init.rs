@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::TrustOptions;
+use super::chosen::RoleKeySpecs;
 use crate::cli::place::CollectionName;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
@@ -123,28 +124,6 @@ impl FromStr for NewRole {
         };
         let name = name.to_owned();
         Ok(Self { name, patterns })
-    }
-}
-
-/// Keys for a role.
-#[derive(Clone, Debug)]
-struct RoleKeySpecs {
-    role: String,
-    specs: Vec<KeySpec>,
-}
-
-impl FromStr for RoleKeySpecs {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (role, specs) = text
-            .split_once('=')
-            .ok_or("expected ROLE=KEY[,KEY…], for example root=generate:p384")?;
-        let specs: Result<_, _> = specs.split(',').map(str::parse).collect();
-        Ok(Self {
-            role: role.to_owned(),
-            specs: specs.map_err(|error: crate::key::KeyError| error.to_string())?,
-        })
     }
 }
 

@@ -31,7 +31,7 @@ pub use key::{Keys, Method, NotaryKey, NotaryKeyType, NotarySignature};
 pub use metadata::{
     Body, DelegatedRole, Delegations, Header, Role, Root, Snapshot, Targets, Timestamp, check_name, is_delegated_role,
 };
-pub use search::{ContentCheck, Listed, NotarySearch, NotaryTarget, NotaryWanted, RELEASES};
+pub use search::{AskedRole, ContentCheck, Listed, NotarySearch, NotaryTarget, NotaryWanted, RELEASES};
 pub use upload::{Files, NewFile, Plan, SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, UploadError};
 
 #[cfg(test)]

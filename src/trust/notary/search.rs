@@ -214,6 +214,21 @@ impl ContentCheck<'_> {
     }
 }
 
+/// A role of a collection, in the order in which a look-up asks them.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedRole<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The role that delegates to it; itself for the top level.
+    pub by: &'a str,
+    /// What that one trusts it with; none for the top level.
+    pub delegation: Option<&'a DelegatedRole>,
+    /// What it signs, if that is there and trusted.
+    pub signed: Option<&'a Signed<Targets>>,
+    /// Whether the snapshot says that it signed anything.
+    pub is_listed: bool,
+}
+
 /// A role to ask: its name, and the delegations that lead to it.
 #[derive(Clone)]
 struct Step<'a> {
@@ -292,11 +307,44 @@ impl NotaryChain<AtTargets> {
         Ok(unlisted)
     }
 
+    /// Returns the roles in the order in which they are asked; of those that could not be trusted, none of the roles below.
+    ///
+    /// # Errors
+    /// As [`NotaryChain::missing_roles`].
+    pub fn asked(&self) -> Result<Vec<AskedRole<'_>>, TrustError> {
+        let mut asked = Vec::new();
+        self.walk(|step, signed| {
+            asked.push(AskedRole {
+                name: step.role,
+                by: match step.path.as_slice() {
+                    [.., by, _] => &by.name,
+                    _ => TARGETS,
+                },
+                delegation: step.path.last().copied(),
+                signed,
+                is_listed: self.is_listed(step.role),
+            });
+            Ok(())
+        })?;
+        Ok(asked)
+    }
+
     /// Lists every name that a look-up would find in the roles whose metadata are there, by name.
     ///
     /// # Errors
     /// As [`NotaryChain::missing_roles`].
     pub fn list(&self) -> Result<Vec<Listed<'_>>, TrustError> {
+        let mut found = self.statements()?;
+        found.dedup_by_key(|listed| listed.name);
+        Ok(found)
+    }
+
+    /// Lists what every role whose metadata are there says of the names it is trusted with, by name; of one name, what counts
+    /// comes first, and what roles that are asked later say follows.
+    ///
+    /// # Errors
+    /// As [`NotaryChain::missing_roles`].
+    pub fn statements(&self) -> Result<Vec<Listed<'_>>, TrustError> {
         let mut found = Vec::new();
         self.walk(|step, targets| {
             let Some(targets) = targets else { return Ok(()) };
@@ -311,9 +359,8 @@ impl NotaryChain<AtTargets> {
             }));
             Ok(())
         })?;
-        // Of one name, the role that was asked first is the one that counts: the sort keeps its place.
+        // The sort keeps the order in which roles are asked.
         found.sort_by_key(|listed| listed.name);
-        found.dedup_by_key(|listed| listed.name);
         Ok(found)
     }
 
