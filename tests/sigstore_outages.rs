@@ -5,12 +5,13 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::home::answer;
-use common::imgkit;
 use common::server::{Answer, Request, Server};
+use common::{imgkit, succeed};
 use imgkit::digest::Digest;
 use serde_json::{Value, json};
 
@@ -132,7 +133,7 @@ fn one_that_does_not_say_is_never_taken_for_one_that_has_nothing() {
             is_it.then(|| Answer::status(status).with("Retry-After", 3600))
         })
     };
-    for what in ["/referrers/", ".sig", ".att", "manifests/sha256-"] {
+    for what in ["/referrers/", ".sig", "manifests/sha256-"] {
         for status in [429, 500, 503] {
             let (code, json) = verify(&refuses(what, status));
             assert_eq!(code, 3, "{what} {status}: {json}");
@@ -169,6 +170,42 @@ fn one_that_does_not_say_is_never_taken_for_one_that_has_nothing() {
         let (code, json) = verify(&server);
         assert_eq!(code, 3, "{gone}: {json}");
     }
+}
+
+#[test]
+fn a_registry_that_lists_referrers_itself_is_put_no_list() {
+    let own = tempfile::tempdir().unwrap();
+    let key = own.path().join("k.pem");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["genpkey", "-algorithm", "ED25519", "-out"]);
+    succeed(openssl.arg(&key));
+    let server = Server::start(|_, request| {
+        let shop = Shop::new();
+        match (request.method.as_str(), request.path.as_str()) {
+            ("POST", _) => Answer::status(202).with("Location", "/v2/a/blobs/uploads/1"),
+            ("PUT", path) if path.starts_with("/v2/a/manifests/") => {
+                let answer = Answer::status(201).with("Location", path);
+                answer.with("OCI-Subject", sha256(&shop.image))
+            }
+            ("PUT", path) => Answer::status(201).with("Location", path),
+            (_, path) if path.contains("/referrers/") => shop.page(&[]),
+            (_, path) => shop.answer(path),
+        }
+    });
+    let mut command = imgkit(own.path());
+    command.args(["--output", "json", "sigstore", "sign", "--no-tree", "--form", "bundle"]);
+    command.arg(format!("{}/a:v1", server.host())).arg("--key").arg(&key);
+    let (code, json) = answer(&command.output().unwrap());
+    assert_eq!(code, 0, "{json}");
+    let put: Vec<Request> = server.requests();
+    let put: Vec<&Request> = put
+        .iter()
+        .filter(|request| request.method == "PUT" && request.path.contains("/manifests/"))
+        .collect();
+    assert_eq!(put.len(), 1, "{put:?}");
+    assert_eq!(put[0].path, format!("/v2/a/manifests/{}", sha256(&put[0].body)));
+    let manifest: Value = serde_json::from_slice(&put[0].body).unwrap();
+    assert_eq!(manifest["artifactType"], BUNDLE);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::limit;
 use crate::oci::{Annotated, Artifact, Descriptor, MANIFEST, malformed};
 use crate::reference::Repository;
-use crate::sigstore::attachment::{Attachment, Form};
+use crate::sigstore::attachment::{Attachment, Form, Wanted};
 use crate::store::registry::tag_beside;
 
 /// The suffixes of cosign's tags beside an image.
@@ -57,8 +57,34 @@ pub struct Attached {
 /// # Errors
 /// [`Failure::Unavailable`] when it could not be found out what there is; a refusal when a list or a tag's document is malformed.
 pub fn attached(source: &dyn Beside, repository: &Repository, digest: &Digest) -> Result<Vec<Attached>, Failure> {
+    find(source, repository, digest, &SUFFIXES)
+}
+
+/// Finds the manifests in which what is wanted can be: its tag's, and every referrer.
+///
+/// # Errors
+/// As [`attached`].
+pub fn attached_for(
+    source: &dyn Beside,
+    repository: &Repository,
+    digest: &Digest,
+    wanted: Wanted<'_>,
+) -> Result<Vec<Attached>, Failure> {
+    let suffix = match wanted {
+        Wanted::Attestation(_) => ".att",
+        Wanted::Signature => ".sig",
+    };
+    find(source, repository, digest, &[suffix])
+}
+
+fn find(
+    source: &dyn Beside,
+    repository: &Repository,
+    digest: &Digest,
+    suffixes: &[&'static str],
+) -> Result<Vec<Attached>, Failure> {
     let mut all = Vec::new();
-    for suffix in SUFFIXES {
+    for suffix in suffixes.iter().copied() {
         let tag = tag_beside(digest, suffix);
         for bytes in source.tagged(repository, &tag)? {
             let artifact = Artifact::parse(&format!("{repository}:{tag}"), &bytes)?;

@@ -11,8 +11,9 @@ use crate::cli::store::registry;
 use crate::failure::Failure;
 use crate::oci::Descriptor;
 use crate::reference::Reference;
+use crate::sigstore::attachment::{Attachment, Wanted};
 use crate::store::archive;
-use crate::store::attached::{self, Attached, Beside};
+use crate::store::attached::{Beside, attached_for, attachments};
 use crate::store::layout::Layout;
 
 /// An image's place: a registry, an OCI layout, or one in a tar archive.
@@ -75,9 +76,11 @@ pub(super) struct Located {
 }
 
 impl Located {
-    /// Finds everything that is attached to the image.
-    pub(super) fn attached(&self) -> Result<Vec<Attached>, Failure> {
-        attached::attached(&*self.source, self.reference.repository(), &self.document.digest)
+    /// Reads the signatures and attestations among which what is wanted can be.
+    pub(super) fn pieces(&self, wanted: Wanted<'_>) -> Result<Vec<Attachment>, Failure> {
+        let repository = self.reference.repository();
+        let found = attached_for(&*self.source, repository, &self.document.digest, wanted)?;
+        Ok(attachments(&*self.source, repository, &found))
     }
 }
 

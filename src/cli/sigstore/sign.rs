@@ -20,7 +20,7 @@ use crate::sigstore::envelope::Envelope;
 use crate::sigstore::payload::{self, Payload};
 use crate::sigstore::signature::fingerprint;
 use crate::sigstore::{key_bundle, manifest, signature};
-use crate::store::attached::{attached, attachments};
+use crate::store::attached::{attached_for, attachments};
 use crate::store::registry::{NewBundle, Registry};
 use crate::time::Time;
 use crate::tree::described::{self, PlatformTarget};
@@ -165,7 +165,7 @@ impl Target<'_> {
     /// Finds what the same key signed of the image before.
     pub(super) fn signed_already(&self, wanted: Wanted<'_>) -> Result<Vec<Evidence>, Failure> {
         let repository = self.image.repository();
-        let there = attached(self.registry, repository, &self.document.digest)?;
+        let there = attached_for(self.registry, repository, &self.document.digest, wanted)?;
         let pieces = attachments(self.registry, repository, &there);
         let keys = [self.signer.public().clone()];
         Ok(judge(&pieces, &self.document.digest, &keys, wanted).good)

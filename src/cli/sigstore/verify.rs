@@ -12,7 +12,6 @@ use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::sigstore::attachment::{Evidence, Wanted, judge};
 use crate::sigstore::signature::fingerprint;
-use crate::store::attached::attachments;
 
 /// Verifies an image; exit 0 where one good signature, or attestation, is found.
 #[derive(Debug, Args)]
@@ -34,7 +33,7 @@ impl Verify {
             None => Wanted::Signature,
         };
         let image = self.image.locate(context)?;
-        let pieces = attachments(&*image.source, image.reference.repository(), &image.attached()?);
+        let pieces = image.pieces(wanted)?;
         let judged = judge(&pieces, &image.document.digest, &keys, wanted);
         let rejected: Vec<Value> = judged
             .rejected
