@@ -155,3 +155,29 @@ fn signatures_survive_skopeo_between_registry_and_layout() {
     }
     person.good(&["verify", &format!("{}/again/app3:v1", two.host()), "--key", &ck]);
 }
+
+#[test]
+fn referrers_that_other_tools_list_without_a_name_are_found() {
+    let registry = fixtures();
+    let person = Person::new();
+    let ck = fixture("ck.pub").to_str().unwrap().to_owned();
+    let layout = format!("oci:{}:r.example/app3:v1", person.path("layout").display());
+    person.good(&["copy", &format!("{}/t/app3:v1", registry.host()), &layout]);
+    let path = person.path("layout/index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let entries = index["manifests"].as_array_mut().unwrap();
+    let is_list = |entry: &Value| entry["mediaType"] == "application/vnd.oci.image.index.v1+json";
+    let at = entries.iter().position(is_list).unwrap();
+    let list = entries.remove(at);
+    fs::write(&path, index.to_string()).unwrap();
+    assert_eq!(person.refused(&["verify", &layout, "--key", &ck]), "UNSIGNED");
+
+    let digest = list["digest"].as_str().unwrap().replacen(':', "/", 1);
+    let list: Value = serde_json::from_slice(&fs::read(person.path("layout/blobs").join(digest)).unwrap()).unwrap();
+    index["manifests"]
+        .as_array_mut()
+        .unwrap()
+        .push(list["manifests"][0].clone());
+    fs::write(&path, index.to_string()).unwrap();
+    person.good(&["verify", &layout, "--key", &ck]);
+}

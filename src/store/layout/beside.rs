@@ -2,7 +2,7 @@
 //!
 //! - A tag is that of an entry's whole name, or the name alone, as other tools write it: what lies there is bound to its image by
 //!   the digest in it, not by the name.
-//! - Referrers are what the fallback tag's index lists, and the manifests of `index.json` that name the image as their subject.
+//! - Referrers are what the fallback tag's index lists, and the manifests without a name in `index.json` whose subject is the image.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ impl Beside for Layout {
         for bytes in self.tagged(repository, &tag)? {
             all.extend(referrers(&format!("{}, {tag}", self.dir().display()), &bytes)?);
         }
-        for root in self.index()?.roots() {
+        for root in self.index()?.unnamed() {
             if root.kind() != Some(Kind::Manifest) {
                 continue;
             }

@@ -73,6 +73,12 @@ impl Index {
         found.filter_map(descriptor).collect()
     }
 
+    /// Returns the documents that have no name, or say that they are artifacts: so other tools list what refers to images.
+    pub(super) fn unnamed(&self) -> Vec<Descriptor> {
+        let is_it = |entry: &&Value| ref_name(entry).is_none() || entry.get("artifactType").is_some();
+        self.entries.iter().filter(is_it).filter_map(descriptor).collect()
+    }
+
     /// Names a document, in place of the one that had the name.
     pub(super) fn set(&mut self, reference: &Reference, descriptor: &Descriptor) {
         let name = key(reference);
