@@ -30,6 +30,8 @@ pub enum Code {
     Epoch,
     /// Metadata or an image is past its time.
     Expired,
+    /// The image is of a form that the policy does not admit.
+    Format,
     /// A document is not in the form that its kind demands.
     Malformed,
     /// The image's name is not the one that the policy names.
@@ -42,6 +44,8 @@ pub enum Code {
     Override,
     /// A component asks for a privilege that neither its rule nor the YAML grants.
     Privilege,
+    /// Fewer of a policy's alternatives hold than it demands, for different reasons.
+    Requirements,
     /// The key that signed was revoked.
     Revoked,
     /// A document is older than one seen before.
@@ -56,6 +60,8 @@ pub enum Code {
     Unsigned,
     /// An input of the build (the YAML, a file) is not signed where the policy demands it.
     UnsignedInput,
+    /// A component's version is below what the policy demands.
+    Version,
     /// Signatures are there, but none by a key that counts.
     WrongKey,
 }
@@ -84,6 +90,17 @@ impl fmt::Display for Place {
     }
 }
 
+/// Which requirement of a policy was not met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Demanded {
+    /// The pattern of the rule that decides.
+    pub rule: String,
+    /// The requirement, in words.
+    pub requirement: String,
+    /// Where the policy demands it.
+    pub place: Place,
+}
+
 /// A verdict: no. It says what was expected, what was found, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
@@ -97,6 +114,9 @@ pub struct Refusal {
     /// Which byte of a disk is not as it should be, where that is known; of its container's file where the subject is a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub byte: Option<u64>,
+    /// The policy's requirement that was not met, where one decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub demanded: Option<Demanded>,
     /// What was expected.
     pub expected: String,
     /// What was found.
@@ -119,6 +139,7 @@ impl Refusal {
             subject: subject.to_string(),
             place: None,
             byte: None,
+            demanded: None,
             expected: expected.to_string(),
             found: found.to_string(),
             advice: advice.to_string(),
@@ -149,11 +170,16 @@ impl fmt::Display for Refusal {
         if let Some(byte) = self.byte {
             write!(f, " at byte {byte}")?;
         }
-        write!(
-            f,
-            "\n  expected: {}\n  found:    {}\n  to do:    {}",
-            self.expected, self.found, self.advice
-        )
+        write!(f, "\n  expected: {}\n  found:    {}", self.expected, self.found)?;
+        if let Some(demanded) = &self.demanded {
+            let Demanded {
+                rule,
+                requirement,
+                place,
+            } = demanded;
+            write!(f, "\n  demanded: {requirement} ({place}), by rule {rule}")?;
+        }
+        write!(f, "\n  to do:    {}", self.advice)
     }
 }
 

@@ -7,7 +7,7 @@
 //! - floor 2, statements: [`assemble`], [`attest`], [`config`], [`policy`], [`seal`], [`sigstore`], [`trust`]
 //! - floor 3, where bytes live: [`store`]
 //! - floor 4, the gate: [`verify`]
-//! - floor 5, work: [`mod@build`], [`run`]
+//! - floor 5, work: [`mod@build`], [`run`], [`trial`]
 //! - floor 6, people: [`cli`]
 
 pub mod assemble;
@@ -33,6 +33,7 @@ pub mod sigstore;
 pub mod store;
 pub mod time;
 pub mod tree;
+pub mod trial;
 pub mod trust;
 pub mod verify;
 pub mod yaml;

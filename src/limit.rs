@@ -253,6 +253,12 @@ pub const PARALLEL_BLOBS: usize = 4;
 /// Largest policy or root.json that a policy pins, in bytes: ten thousand rules, or a hundred keys, stay far below.
 pub const POLICY_BYTES: usize = 4 << 20;
 
+/// Most files that one policy consists of, each of [`POLICY_BYTES`] at most; people keep a handful.
+pub const POLICY_FILES: usize = 64;
+
+/// Most files of a policy of which each includes the next.
+pub const POLICY_INCLUDE_DEPTH: usize = 8;
+
 /// Longest kernel command line, in bytes: x86's `COMMAND_LINE_SIZE` less the terminating NUL.
 pub const CMDLINE_BYTES: usize = 2047;
 

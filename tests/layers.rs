@@ -32,12 +32,18 @@ const FLOORS: &[(&str, u8)] = &[
     ("build", 5),
     ("pkg", 5),
     ("run", 5),
+    ("trial", 5),
     ("cli", 6),
 ];
 
 /// Modules above floor 1 that use one of their own floor: `assemble` turns what `config` lays out into segments and disks;
-/// `sigstore` signs the statements of `attest`, in envelopes over the same bytes as the seal's.
-const NEIGHBOURS: &[(&str, &str)] = &[("assemble", "config"), ("sigstore", "attest"), ("sigstore", "seal")];
+/// `sigstore` signs the statements of `attest`, in envelopes over the same bytes as the seal's; `trial` has finished images built.
+const NEIGHBOURS: &[(&str, &str)] = &[
+    ("assemble", "config"),
+    ("sigstore", "attest"),
+    ("sigstore", "seal"),
+    ("trial", "build"),
+];
 
 /// What floors 0 to 2 never name: disk, network, clock, environment, terminal, async.
 const OUTSIDE: &[&str] = &[

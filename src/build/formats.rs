@@ -41,6 +41,16 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Returns what policies call images of this format: a disk is one in every container.
+    pub fn form(self) -> &'static str {
+        match self {
+            Self::KernelInitrd | Self::Tar => self.name(),
+            Self::Qcow2Bios | Self::RawBios => "disk",
+        }
+    }
+}
+
 impl FromStr for Format {
     type Err = String;
 

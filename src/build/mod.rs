@@ -217,12 +217,14 @@ fn judge(
         }
         return Ok(accepted);
     };
+    let forms: Vec<&str> = request.formats.iter().map(|format| format.form()).collect();
     // What the policy would refuse of the finished image is refused before it is made, whoever seals it later.
     let identity = Identity {
         name: request.name,
         arch: request.platform.architecture(),
         epoch: request.epoch,
         evaluated_at: request.at,
+        forms: &forms,
     };
     refusals.extend(identity.check(request.name, gate.policy, request.now, 0));
     if let Some(kernel) = &request.spec.kernel {

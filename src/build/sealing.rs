@@ -228,7 +228,7 @@ fn evidence(
         let list = crate::tree::list::write(component.tree());
         add(tree_name(component.tree_digest()), list.as_bytes())?;
     }
-    let of_components = components.values().filter_map(|component| component.metadata());
+    let of_components = components.values().flat_map(|component| component.metadata());
     let of_inputs = inputs.iter().filter_map(|input| input.metadata.as_ref());
     for (root, metadata) in of_components.chain(of_inputs.map(|(root, metadata)| (root.as_str(), metadata))) {
         for (file, bytes) in metadata.files() {

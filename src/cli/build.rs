@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::judge::{self, TrustDirOption};
+use super::judge::{EnvironmentOption, TrustDirOption};
 use super::passphrase::PassphraseOptions;
 use super::seal::{Requests, write_requests};
 use super::seal_key::SealKey;
@@ -39,6 +39,8 @@ pub(super) struct Build {
     /// The policy that every component has to satisfy
     #[arg(long, value_name = "FILE", env = "IMGKIT_POLICY")]
     policy: Option<PathBuf>,
+    #[command(flatten)]
+    environment: EnvironmentOption,
     /// What to make; may be given several times
     #[arg(long, value_name = "FORMAT", default_value = "qcow2-bios")]
     format: Vec<Format>,
@@ -97,7 +99,8 @@ impl Build {
             (None, None, Some(lock)) => lock.evaluated_at,
             (None, None, None) => now,
         };
-        let policy = self.policy.as_deref().map(judge::read).transpose()?;
+        let policy = self.policy.as_deref();
+        let policy = policy.map(|path| self.environment.read(path)).transpose()?;
         if self.release {
             self.check_release(policy.as_ref().map(|(policy, _)| policy), lock.is_some(), at, now)?;
         }
@@ -291,7 +294,7 @@ fn read_spec(path: &Path) -> Result<(Vec<u8>, Spec), Failure> {
     Ok((bytes, spec))
 }
 
-fn resolver(context: &Context, store: &StoreOptions, offline: bool) -> Result<Resolver, Failure> {
+pub(super) fn resolver(context: &Context, store: &StoreOptions, offline: bool) -> Result<Resolver, Failure> {
     let layout = store.open(context)?;
     match offline {
         true => Ok(Resolver::offline(layout)),
@@ -305,17 +308,14 @@ fn resolver(context: &Context, store: &StoreOptions, offline: bool) -> Result<Re
 fn report(built: &Built) -> Report {
     let mut text = String::new();
     for record in &built.components {
-        let by = match &record.admitted {
-            crate::seal::statement::Admission::Rule {
-                rule, root, role, keys, ..
-            } => {
-                format!("{} key(s) of {root}/{role}, rule {rule}", keys.len())
-            }
-            crate::seal::statement::Admission::UnsignedRule { rule } => format!("UNSIGNED, rule {rule}"),
-            crate::seal::statement::Admission::Nothing => "UNSIGNED".to_owned(),
-        };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{} {} {by}", record.reference, record.document.short());
+        let _ = writeln!(
+            text,
+            "{} {} {}",
+            record.reference,
+            record.document.short(),
+            record.admitted
+        );
     }
     for replaced in &built.overrides {
         let _ = writeln!(text, "OVERRIDE {} of {} by {}", replaced.path, replaced.of, replaced.by);

@@ -6,25 +6,31 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
-use super::OutputFormat;
+use super::report::colour;
+use super::{OutputFormat, Outputs};
 use crate::failure::Failure;
 use crate::time::Time;
 
 /// The clock, the environment and the terminal, as one command sees them.
 #[derive(Clone, Debug)]
 pub struct Context {
-    output: OutputFormat,
+    outputs: Outputs,
 }
 
 impl Context {
     /// Makes the context of this process.
-    pub fn new(output: OutputFormat) -> Self {
-        Self { output }
+    pub fn new(outputs: Outputs) -> Self {
+        Self { outputs }
     }
 
-    /// Returns how results are printed.
+    /// Returns whether people alone read the results, or machines too.
     pub fn output(&self) -> OutputFormat {
-        self.output
+        self.outputs.format()
+    }
+
+    /// Returns where results go.
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
     }
 
     /// Reads the clock.
@@ -130,7 +136,7 @@ impl Context {
 
     /// Warns the user on standard error, in red where that is a terminal.
     pub fn warn(&self, text: &str) {
-        match std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        match colour(std::io::stderr().is_terminal()) {
             true => self.say(&format!("\x1b[1;31m{text}\x1b[0m")),
             false => self.say(text),
         }

@@ -55,6 +55,15 @@ pub(super) enum Opened {
 }
 
 impl DiskArg {
+    /// Takes a path whose ending names a format; none where it does not, or nothing is there.
+    pub(super) fn named(path: &Path) -> Option<Self> {
+        let disk = Self {
+            path: path.to_owned(),
+            disk_format: None,
+        };
+        (disk.format().is_ok() && path.exists()).then_some(disk)
+    }
+
     /// Returns how messages call the image.
     pub(super) fn subject(&self) -> String {
         self.path.display().to_string()

@@ -9,7 +9,7 @@ use super::place::{CollectionName, StateOption, remember};
 use super::{Context, policy};
 use crate::failure::Failure;
 use crate::limit;
-use crate::policy::Policy;
+use crate::policy::{Environment, Policy};
 use crate::store::file::read_limited;
 use crate::store::{TrustDir, TrustPlace};
 use crate::time::Time;
@@ -29,11 +29,26 @@ pub(super) fn pins(path: &Path, policy: &Policy) -> Result<BTreeMap<String, Vec<
     policy.roots().map(read).collect()
 }
 
-/// Reads a policy and the roots that it pins.
-pub(super) fn read(path: &Path) -> Result<(Policy, BTreeMap<String, Vec<u8>>), Failure> {
-    let policy = policy::read(path)?;
-    let pins = pins(path, &policy)?;
-    Ok((policy, pins))
+/// Which of a policy's environments is in force.
+#[derive(Clone, Debug, Args)]
+pub(super) struct EnvironmentOption {
+    /// The environment whose overlay of the policy is in force; needed where the policy has environments
+    #[arg(long, value_name = "NAME", env = "IMGKIT_ENVIRONMENT")]
+    environment: Option<String>,
+}
+
+impl EnvironmentOption {
+    /// Reads a policy.
+    pub(super) fn policy(&self, path: &Path) -> Result<Policy, Failure> {
+        policy::read(path, Environment::Named(self.environment.as_deref()))
+    }
+
+    /// Reads a policy and the roots that it pins.
+    pub(super) fn read(&self, path: &Path) -> Result<(Policy, BTreeMap<String, Vec<u8>>), Failure> {
+        let policy = self.policy(path)?;
+        let pins = pins(path, &policy)?;
+        Ok((policy, pins))
+    }
 }
 
 /// Where the repositories of collections are.

@@ -26,11 +26,11 @@ mod tuf;
 mod verify;
 
 pub use context::Context;
-pub use report::{OutputFormat, Report};
+pub use report::{Output, OutputFormat, Outputs, Report};
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::Failure;
 use lazy::{Chosen, Lazy};
@@ -42,9 +42,10 @@ use lazy::{Chosen, Lazy};
 #[derive(Debug, Parser)]
 #[command(name = "imgkit", version, max_term_width = 110)]
 pub struct Cli {
-    /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
-    output: OutputFormat,
+    /// How results are printed: text, json, sarif or junit; FORMAT=PATH writes to a file, beside what is printed. May be repeated
+    /// [default: text]
+    #[arg(long, global = true, value_name = "FORMAT[=PATH]")]
+    output: Vec<Output>,
     #[command(subcommand)]
     command: Chosen<Command>,
 }
@@ -89,7 +90,13 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return tuf::usage(&error).unwrap_or_else(|| error.exit()),
     };
-    let context = Context::new(cli.output);
+    let outputs = match Outputs::new(cli.output) {
+        Ok(outputs) => outputs,
+        Err(problem) => Cli::command()
+            .error(clap::error::ErrorKind::ArgumentConflict, problem)
+            .exit(),
+    };
+    let context = Context::new(outputs);
     let (name, result): (&str, Result<Report, Failure>) = match &*cli.command {
         Command::Build(command) => ("build", command.run(&context)),
         Command::Cache(command) => ("cache", command.run(&context)),
@@ -97,7 +104,7 @@ pub fn run() -> ExitCode {
         Command::Lock(command) => ("lock", command.run(&context)),
         Command::Man(command) => ("man", command.run()),
         Command::Pkg(command) => ("pkg", command.run(&context)),
-        Command::Policy(command) => ("policy", command.run()),
+        Command::Policy(command) => ("policy", command.run(&context)),
         Command::Quickstart(command) => ("quickstart", command.run(&context)),
         Command::Run(command) => ("run", command.run(&context)),
         Command::Seal(command) => ("seal", command.run(&context)),

@@ -10,7 +10,8 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::json;
 
 use super::disk::{DiskArg, Opened};
-use super::judge::{self, TrustDirOption};
+use super::judge::{EnvironmentOption, TrustDirOption};
+use super::report::Check;
 use super::{Context, Report};
 use crate::failure::Failure;
 use crate::seal::{Evidence, Sealed, Statement};
@@ -41,6 +42,8 @@ pub(super) struct VerifyOptions {
     /// The policy
     #[arg(long, value_name = "FILE", env = "IMGKIT_POLICY")]
     policy: PathBuf,
+    #[command(flatten)]
+    environment: EnvironmentOption,
     /// Remember the highest epoch of each image here, by its name and its collection's root files, and refuse lower ones
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -115,7 +118,15 @@ impl Verify {
             .options
             .verify(context, &self.disk.subject(), self.disk.open()?, self.files)?;
         let report = verified.report();
-        Ok(Report::new(report.text(), json!(report)))
+        let seal = Check::good(format!("{}: seal, name, age and bytes", report.name), None);
+        let inputs = report.inputs.iter();
+        let inputs = inputs.map(|input| Check::good(&input.name, Some(input.place.clone())));
+        let components = report.components.iter();
+        let components = components.map(|component| Check::good(component.reference.to_string(), None));
+        Ok(Report {
+            checks: std::iter::once(seal).chain(inputs).chain(components).collect(),
+            ..Report::new(report.text(), json!(report))
+        })
     }
 }
 
@@ -128,7 +139,7 @@ impl VerifyOptions {
         opened: Opened,
         files_too: bool,
     ) -> Result<Verified<Disk>, Failure> {
-        let (policy, pins) = judge::read(&self.policy)?;
+        let (policy, pins) = self.environment.read(&self.policy)?;
         let epochs = self.state.as_ref().map(Epochs::at);
         let now = context.now()?;
         let fresh = self.today.anchors(context, &pins)?;

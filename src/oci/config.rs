@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{Platform, from_json, malformed};
 use crate::digest::Digest;
 use crate::failure::Failure;
+use crate::time::Time;
 
 /// What an image's config says of how it runs; its history is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct ImageConfig {
     pub user: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// When it was made, where it says so in a form that can be read.
+    pub created: Option<Time>,
     /// Digests of the layers' tar archives before compression, lowest first.
     pub diff_ids: Vec<Digest>,
 }
@@ -48,17 +51,19 @@ impl ImageConfig {
             working_dir: run.working_dir.unwrap_or_default(),
             user: run.user.unwrap_or_default(),
             labels: run.labels.unwrap_or_default(),
+            created: raw.created.and_then(|created| created.parse().ok()),
             diff_ids: raw.rootfs.diff_ids.unwrap_or_default(),
         })
     }
 }
 
-const MEMBERS: &[&str] = &["os", "architecture", "variant", "config", "rootfs"];
+const MEMBERS: &[&str] = &["created", "os", "architecture", "variant", "config", "rootfs"];
 
 #[derive(Deserialize)]
 struct Raw {
     #[serde(flatten)]
     platform: Platform,
+    created: Option<String>,
     config: Option<Run>,
     rootfs: RootFs,
 }

@@ -5,51 +5,124 @@
 //!
 //! - A rule matches the normalised full name (`docker.io/library/x`), never a mirror or cache place.
 //! - In patterns `*` does not cross `/`, nothing in a host or port is a wildcard, and `**` stands only at the end.
-//! - A policy is parsed into a [`Policy`] that cannot be wrong: every root that is named exists, thresholds are at least 1.
+//! - What `forbid:` names is refused whatever the rules say.
+//! - A policy is parsed into a [`Policy`] that cannot be wrong: every root and signer that is named exists, thresholds can be
+//!   reached, and every rule that admits something says who vouches for it.
+//! - Its own rules come before those of the files that it includes, and an environment's before all others.
 
 mod allow;
+mod findings;
+pub mod foreign;
+mod image;
 mod parse;
 mod pattern;
+mod requirement;
+mod rule;
+mod schema;
+mod version;
 
 pub use allow::Allow;
+pub use findings::{Finding, FindingKind};
+pub use image::{FORMATS, ImageRequirement, SpecRequirement};
+pub use parse::age;
+pub use parse::files::Environment;
 pub use pattern::{Pattern, PatternError};
+pub use requirement::{Demand, Requirement, Signers};
+pub use rule::{Decision, Forbidden, Rule};
+pub use schema::schema;
+pub use version::{Version, VersionError};
 
 use std::collections::BTreeMap;
 
-use crate::cmdline::Parameter;
 use crate::digest::Digest;
-use crate::failure::Place;
+use crate::failure::{Failure, Place};
 use crate::reference::Reference;
-use crate::yaml::YamlError;
 
-/// A policy file, read.
+/// A policy, read with the files that it includes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     digest: Digest,
-    roots: BTreeMap<String, String>,
+    environment: Option<String>,
+    environments: Vec<String>,
+    roots: BTreeMap<String, Named<String>>,
+    signers: BTreeMap<String, Named<Signers>>,
+    forbidden: Vec<Forbidden>,
     rules: Vec<Rule>,
-    spec: Option<SpecRequirement>,
-    spec_place: Option<Place>,
+    spec: Option<(SpecRequirement, Place)>,
     image: ImageRequirement,
 }
 
+/// What a policy gives a name, and where.
+#[derive(Clone, Debug, PartialEq)]
+struct Named<T> {
+    is: T,
+    place: Place,
+}
+
 impl Policy {
-    /// Reads a policy; `file` is how errors name it.
+    /// Reads a policy that includes nothing and has no environments; `file` is how errors name it.
     ///
     /// # Errors
-    /// [`YamlError`] at the place of the first mistake.
-    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, YamlError> {
-        parse::policy(file, bytes)
+    /// [`Failure::Malformed`] at the place of the first mistake.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Failure> {
+        let (dir, name) = file.rsplit_once('/').unwrap_or(("", file));
+        Self::load(dir, name, Environment::Named(None), &mut |inner| match inner == name {
+            true => Ok(bytes.to_vec()),
+            false => Err(Failure::malformed(inner, "cannot be included here")),
+        })
     }
 
-    /// Returns the SHA-256 of the policy file.
+    /// Reads the policy `name` of the directory `dir`, what it includes, and the overlay of an environment.
+    ///
+    /// `read` is asked for files by their path inside `dir`, the policy first; they are `/`-separated and lead nowhere else.
+    ///
+    /// # Errors
+    /// What `read` gave; [`Failure::Malformed`] at the place of the first mistake, and where the policy has environments and none
+    /// of them is named.
+    pub fn load(
+        dir: &str,
+        name: &str,
+        environment: Environment<'_>,
+        read: &mut dyn FnMut(&str) -> Result<Vec<u8>, Failure>,
+    ) -> Result<Self, Failure> {
+        parse::policy(dir, name, environment, read)
+    }
+
+    /// Returns the SHA-256 of the policy file; where it includes others or has an environment, that of a list of them all.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
+    /// Returns the environment whose overlay is in force.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
+    }
+
+    /// Returns the environments that the policy has overlays for.
+    pub fn environments(&self) -> &[String] {
+        &self.environments
+    }
+
     /// Iterates over the trust roots: name, and path of the pinned root.json relative to the policy file.
     pub fn roots(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.roots.iter().map(|(name, path)| (name.as_str(), path.as_str()))
+        self.roots.iter().map(|(name, path)| (name.as_str(), path.is.as_str()))
+    }
+
+    /// Iterates over the named signers.
+    pub fn signers(&self) -> impl Iterator<Item = (&str, &Signers)> {
+        self.signers.iter().map(|(name, signer)| (name.as_str(), &signer.is))
+    }
+
+    /// Returns what no image may be, whatever the rules say.
+    pub fn forbidden(&self) -> &[Forbidden] {
+        &self.forbidden
+    }
+
+    /// Returns the first entry of `forbid:` that matches, if any does.
+    pub fn forbids(&self, reference: &Reference) -> Option<&Forbidden> {
+        self.forbidden
+            .iter()
+            .find(|forbidden| forbidden.pattern.matches(reference))
     }
 
     /// Returns the rules in order.
@@ -64,12 +137,12 @@ impl Policy {
 
     /// Returns what node.yml and its files must be; `None` when the policy says nothing of them.
     pub fn spec(&self) -> Option<&SpecRequirement> {
-        self.spec.as_ref()
+        self.spec.as_ref().map(|(spec, _)| spec)
     }
 
     /// Returns where the policy says what node.yml and its files must be.
     pub fn spec_place(&self) -> Option<&Place> {
-        self.spec_place.as_ref()
+        self.spec.as_ref().map(|(_, place)| place)
     }
 
     /// Returns what a finished image must be.
@@ -79,88 +152,12 @@ impl Policy {
 
     /// Returns the rules that admit components without any signature; a release build refuses a policy that has one.
     pub fn unsigned_rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules
-            .iter()
-            .filter(|rule| rule.requirement == Requirement::Unsigned)
+        self.rules.iter().filter(|rule| rule.decision == Decision::Unsigned)
     }
-}
 
-/// One rule: which references, and what they need.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// Which references it is about.
-    pub pattern: Pattern,
-    /// What admits one.
-    pub requirement: Requirement,
-    /// Whether the component must be proved on the finished disk against its own signer.
-    pub proved: bool,
-    /// What the component's own label may ask for.
-    pub allow: Vec<Allow>,
-    /// Whether a later part may replace one of the component's files.
-    pub overrides: bool,
-    /// Where the rule stands.
-    pub place: Place,
-}
-
-/// What admits a component.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Requirement {
-    /// Nothing does.
-    Denied {
-        /// Why, for the message.
-        reason: String,
-    },
-    /// Signatures do.
-    Signed(Signers),
-    /// Nothing is needed; never in a release build.
-    Unsigned,
-}
-
-/// Who has to sign, and how many.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signers {
-    /// The policy's name of the trust root.
-    pub root: String,
-    /// The targets role: `targets`, or one that it delegates to.
-    pub role: String,
-    /// How many distinct keys of the role; at least 1, and never fewer than the metadata demand.
-    pub threshold: u32,
-}
-
-/// What node.yml and the files it names must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SpecRequirement {
-    /// One of these SHA-256 digests.
-    Digests(Vec<Digest>),
-    /// A signed target, `spec/NAME`.
-    Signed(Signers),
-}
-
-/// What a finished image must be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImageRequirement {
-    /// Its name, if only one is good.
-    pub name: Option<String>,
-    /// Its architecture, if only one is good.
-    pub arch: Option<String>,
-    /// Who may seal it; without it no disk can be verified against this policy.
-    pub sealed: Option<Signers>,
-    /// Whether every component must be proved.
-    pub proved: bool,
-    /// The lowest epoch that is good.
-    pub min_epoch: u64,
-    /// How many seconds may lie between the build's evaluation and now.
-    pub max_age: Option<i64>,
-    /// Parameters of the kernel command line that are allowed besides the harmless ones.
-    pub cmdline: Vec<Parameter>,
-    /// Where each of these stands, by its key.
-    pub(super) places: BTreeMap<&'static str, Place>,
-}
-
-impl ImageRequirement {
-    /// Returns where the policy says what it does under `key`: `name`, `arch`, `sealed` …
-    pub fn place(&self, key: &str) -> Option<&Place> {
-        self.places.get(key)
+    /// Returns what is worth a second look: rules that nothing reaches, names that nothing uses, what admits more than it seems.
+    pub fn findings(&self) -> Vec<Finding> {
+        findings::of(self)
     }
 }
 

@@ -101,6 +101,28 @@ impl Pattern {
         enough && tag_matches && self.parts.iter().zip(parts).all(|(pattern, part)| glob(pattern, part))
     }
 
+    /// Tells whether this pattern matches all that `other` matches; where that is hard to say, it says no.
+    pub fn covers(&self, other: &Self) -> bool {
+        // The other's wildcards are characters that only a wildcard of this one matches.
+        let tags = match (&self.tag, &other.tag) {
+            (None, _) => true,
+            (Some(own), Some(other)) => glob(own, other),
+            (Some(_), None) => false,
+        };
+        let shortest = other.parts.len() + usize::from(other.rest);
+        let enough = match self.rest {
+            true => shortest > self.parts.len(),
+            false => !other.rest && shortest == self.parts.len(),
+        };
+        let parts = self.parts.iter().zip(&other.parts).all(|(own, other)| glob(own, other));
+        self.host == other.host && tags && enough && parts
+    }
+
+    /// Tells whether it matches every name of its host.
+    pub fn is_whole_host(&self) -> bool {
+        self.rest && self.parts.is_empty() && self.tag.is_none()
+    }
+
     /// Returns names that the pattern admits, and near misses that it does not, for people to read.
     pub fn examples(&self) -> (Vec<String>, Vec<String>) {
         let plain = |word: &str| self.fill(word);
@@ -212,6 +234,33 @@ mod tests {
         assert!(!matches("r.example/a:v*", "r.example/a:w1"));
         assert!(!matches("r.example/a:v*", &format!("r.example/a@{digest}")));
         assert!(matches("r.example/a", &format!("r.example/a@{digest}")));
+    }
+
+    #[test]
+    fn a_pattern_covers_another_only_where_every_name_of_it_matches() {
+        let covers = |one: &str, other: &str| Pattern::parse(one).unwrap().covers(&Pattern::parse(other).unwrap());
+        for (one, other) in [
+            ("r.example/**", "r.example/a/*"),
+            ("r.example/a/**", "r.example/a/b/**"),
+            ("r.example/a/**", "r.example/a/**"),
+            ("r.example/a*", "r.example/ab*:v1"),
+            ("r.example/a:v*", "r.example/a:v1*"),
+        ] {
+            assert!(covers(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("r.example/a/**", "r.example/**"),
+            ("r.example/a/b/**", "r.example/a/**"),
+            ("r.example/*", "r.example/**"),
+            ("r.example/a*", "r.example/*"),
+            ("r.example/a:v1", "r.example/a"),
+            ("r.example/**", "s.example/a"),
+            ("r.example/**:v1", "r.example/a"),
+        ] {
+            assert!(!covers(one, other), "{one} {other}");
+        }
+        assert!(Pattern::parse("r.example/**").unwrap().is_whole_host());
+        assert!(!Pattern::parse("r.example/a/**").unwrap().is_whole_host());
     }
 
     #[test]

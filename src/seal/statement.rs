@@ -3,6 +3,8 @@
 //! Everything in it that can be computed from the disk is computed again by the verifier and compared; what it says of
 //! signatures is a record of the build, repeated and never believed.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -213,6 +215,15 @@ pub enum Admission {
         versions: [u64; 4],
         /// When the first of these metadata expires.
         expires: Time,
+        /// Who else signed, where the rule names several.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<SignedBy>,
+    },
+    /// A digest that the policy lists: its owner vouches for the image.
+    #[serde(rename_all = "camelCase")]
+    ListedDigest {
+        /// The rule's pattern.
+        rule: String,
     },
     /// `--unsafe-accept-unsigned`: nothing did.
     Nothing,
@@ -222,6 +233,48 @@ pub enum Admission {
         /// The rule's pattern.
         rule: String,
     },
+}
+
+impl fmt::Display for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule {
+                rule,
+                root,
+                role,
+                keys,
+                also,
+                ..
+            } => {
+                write!(f, "{} key(s) of {root}/{role}", keys.len())?;
+                for SignedBy { root, role, keys, .. } in also {
+                    write!(f, " and {} of {root}/{role}", keys.len())?;
+                }
+                write!(f, ", rule {rule}")
+            }
+            Self::ListedDigest { rule } => write!(f, "a digest that the policy lists, rule {rule}"),
+            Self::Nothing => f.write_str("UNSIGNED"),
+            Self::UnsignedRule { rule } => write!(f, "UNSIGNED, rule {rule}"),
+        }
+    }
+}
+
+/// One more signature that a rule names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedBy {
+    /// The policy's name of the trust root.
+    pub root: String,
+    /// The targets role that signed.
+    pub role: String,
+    /// How many distinct keys had to sign.
+    pub threshold: u32,
+    /// The keys that did.
+    pub keys: Vec<String>,
+    /// Versions of root, timestamp, snapshot and the role's metadata.
+    pub versions: [u64; 4],
+    /// When the first of these metadata expires.
+    pub expires: Time,
 }
 
 /// One segment of the initrd.

@@ -66,8 +66,24 @@ impl<S: Source> Client<S> {
     /// [`TrustError::Absent`] when nobody who may sign the name does; [`TrustError`] when a role that has to be asked
     /// cannot be.
     pub fn target(&mut self, name: &str) -> Result<Target, TrustError> {
+        self.look_up(name, None)
+    }
+
+    /// Looks up what `role` says of `name`, where it says the same as the role whose word prevails: it signs with that.
+    ///
+    /// # Errors
+    /// As [`Client::target`]; [`TrustError::Absent`] when the role does not sign the name, or something else under it.
+    pub fn cosigned(&mut self, prevailing: &Target, role: &str) -> Result<Target, TrustError> {
+        let target = self.look_up(prevailing.name(), Some(role))?;
+        match target.file.names_the_same_as(&prevailing.file) {
+            true => Ok(target),
+            false => Err(TrustError::Absent { target: target.name }),
+        }
+    }
+
+    fn look_up(&mut self, name: &str, role: Option<&str>) -> Result<Target, TrustError> {
         loop {
-            match self.chain.search(name)? {
+            match self.chain.search_by(name, role)? {
                 Search::Found(target) => return Ok(*target),
                 Search::Wanted(role) => {
                     let bytes = need(&mut self.source, role.wanted())?;
@@ -162,16 +178,31 @@ impl<S: Source> Client<S> {
         Ok(self.chain.role_on(path))
     }
 
-    /// Tells whether a look-up of `name` ends in `role`, and what that says is `file`.
+    /// Tells whether a look-up of `name` ends in `role`, or in one that says the same and that `role` signs with, and what `role`
+    /// says is `file`.
     ///
     /// # Errors
     /// As [`Client::target`].
     pub(super) fn finds(&mut self, name: &str, role: &str, file: &TargetFile) -> Result<bool, TrustError> {
+        let (prevailing, says) = self.end(name, None)?;
+        if prevailing == role || !says.names_the_same_as(file) {
+            return Ok(prevailing == role && says == *file);
+        }
+        match self.end(name, Some(role)) {
+            Ok((end, says)) => Ok(end == role && says == *file),
+            Err(TrustError::Absent { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the role in which a look-up ends, and what it says.
+    fn end(&mut self, name: &str, by: Option<&str>) -> Result<(String, TargetFile), TrustError> {
         loop {
-            let wanted = match self.chain.walk(name)? {
-                Walk::Wanted(wanted) => wanted,
-                found => return Ok(found.end() == Some((role, file))),
-            };
+            let walk = self.chain.walk(name, by)?;
+            if let Some((role, file)) = walk.end() {
+                return Ok((role.to_owned(), file.clone()));
+            }
+            let Walk::Wanted(wanted) = walk else { continue };
             let bytes = need(&mut self.source, wanted.wanted())?;
             self.chain.delegated(wanted, &bytes)?;
         }

@@ -286,6 +286,13 @@ pub struct TargetFile {
     pub extra: Map<String, Value>,
 }
 
+impl TargetFile {
+    /// Tells whether another role's description is of the same content, whatever it says of it besides.
+    pub(in crate::trust) fn names_the_same_as(&self, other: &Self) -> bool {
+        self.length == other.length && self.hashes == other.hashes
+    }
+}
+
 /// A key that was taken from a delegated role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {

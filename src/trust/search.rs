@@ -91,14 +91,23 @@ impl Chain<AtTargets> {
     /// [`TrustError::Absent`] when no role that may sign the name does, and the reason why a role that has to be asked
     /// cannot be: a bad delegation is an error for the names that it covers.
     pub fn search(&self, name: &str) -> Result<Search, TrustError> {
-        Ok(match self.walk(name)? {
+        self.search_by(name, None)
+    }
+
+    /// Looks `name` up as [`Chain::search`] does; with a `role`, what others say is passed over. Whether it agrees with what
+    /// prevails is the caller's to ask.
+    ///
+    /// # Errors
+    /// As [`Chain::search`].
+    pub(super) fn search_by(&self, name: &str, role: Option<&str>) -> Result<Search, TrustError> {
+        Ok(match self.walk(name, role)? {
             Walk::Found { file, path, asked } => Search::Found(Box::new(self.found(name, file, &path, &asked))),
             Walk::Wanted(role) => Search::Wanted(role),
         })
     }
 
-    /// Looks `name` up as [`Chain::search`] does, and makes no evidence of it.
-    pub(super) fn walk<'a>(&'a self, name: &'a str) -> Result<Walk<'a>, TrustError> {
+    /// Looks `name` up as [`Chain::search_by`] does, and makes no evidence of it.
+    pub(super) fn walk<'a>(&'a self, name: &'a str, by: Option<&str>) -> Result<Walk<'a>, TrustError> {
         names::check_target_name(name)?;
         let mut visited = BTreeSet::new();
         let mut asked = Vec::new();
@@ -127,7 +136,8 @@ impl Chain<AtTargets> {
                 }
             }
             let targets = self.last_of(&above);
-            if let Some(file) = targets.body().targets.get(name) {
+            let counts = by.is_none_or(|by| self.signs_as(&above).0 == by);
+            if let Some(file) = targets.body().targets.get(name).filter(|_| counts) {
                 let path = above;
                 return Ok(Walk::Found { file, path, asked });
             }

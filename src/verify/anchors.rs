@@ -77,7 +77,8 @@ impl Anchors {
 
     /// Looks up what is signed of an image under the root that `demand` names, and checks role and count of signers.
     ///
-    /// A bare digest is looked up by a name in its repository that stands for it now (law of the gate 3).
+    /// A bare digest is looked up by a name in its repository that stands for it now (law of the gate 3). Where another role's
+    /// word prevails, the role that is demanded counts if it signs the very same.
     pub(super) fn image(&self, reference: &Reference, demand: &Signers, at: Time) -> Result<Admitted, Failure> {
         let subject = reference.to_string();
         let mut client = self.client(&subject, demand, at)?;
@@ -89,7 +90,14 @@ impl Anchors {
             }
             (name, _) => client.target(&name.unwrap_or_default()),
         };
-        let target = target.map_err(|error| error.about(&subject))?;
+        let mut target = target.map_err(|error| error.about(&subject))?;
+        if target.evidence().role != demand.role {
+            match client.cosigned(&target, &demand.role) {
+                Ok(cosigned) => target = cosigned,
+                Err(TrustError::Absent { .. }) => {}
+                Err(error) => return Err(error.about(&subject)),
+            }
+        }
         check_signers(&subject, demand, target.evidence())?;
         Ok(Admitted {
             target,

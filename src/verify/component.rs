@@ -2,15 +2,16 @@
 
 use super::Verified;
 use super::anchors::{Admitted, Anchors, check_digest};
+use super::requirement::{Answer, Facts};
 use crate::config::label::ImageDefaults;
 use crate::config::privilege::asked_by_label;
 use crate::config::spec::{Container, ImageName};
 use crate::digest::Digest;
-use crate::failure::{Code, Failure, Refusal};
+use crate::failure::{Code, Demanded, Failure, Place, Refusal};
 use crate::oci::{Image, Platform};
-use crate::policy::{Policy, Requirement, Rule};
+use crate::policy::{Decision, Policy, Requirement, Rule};
 use crate::reference::Reference;
-use crate::seal::statement::Admission;
+use crate::seal::statement::{Admission, SignedBy};
 use crate::time::Time;
 use crate::tree::{Entry, Tree, TreePath, list};
 use crate::trust::Bundle;
@@ -27,7 +28,7 @@ pub struct Component {
     tree: Tree,
     tree_digest: Digest,
     admission: Admission,
-    metadata: Option<(String, Bundle)>,
+    metadata: Vec<(String, Bundle)>,
     rule: Option<Rule>,
 }
 
@@ -62,9 +63,9 @@ impl Component {
         &self.admission
     }
 
-    /// Returns the policy's name of the trust root and the metadata from which the look-up can be repeated.
-    pub fn metadata(&self) -> Option<(&str, &Bundle)> {
-        self.metadata.as_ref().map(|(root, bundle)| (root.as_str(), bundle))
+    /// Iterates over the metadata from which the look-ups can be repeated, each with the policy's name of its trust root.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &Bundle)> {
+        self.metadata.iter().map(|(root, bundle)| (root.as_str(), bundle))
     }
 
     /// Returns the rule that admitted it.
@@ -88,6 +89,19 @@ pub trait Supply: Sync {
     /// # Errors
     /// [`Failure`] when it cannot be read.
     fn tree(&self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure>;
+}
+
+/// Why the gate decides as it does.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What it decides about.
+    pub subject: String,
+    /// The rule that decides; none where none matches, or what it matches is forbidden.
+    pub rule: Option<Rule>,
+    /// What was found of the rule's requirements, where it has any.
+    pub answer: Option<Answer>,
+    /// The verdict.
+    pub verdict: Result<(), Failure>,
 }
 
 /// What components are judged by.
@@ -117,75 +131,117 @@ impl Gate<'_> {
     fn judge(&self, reference: &Reference, supply: &dyn Supply) -> Result<Component, Failure> {
         let subject = reference.to_string();
         let rule = self.rule(reference)?;
-        let admitted = match &rule.requirement {
-            Requirement::Denied { reason } => {
-                let advice = "leave it out, or use a component that the policy admits";
-                let refusal = Refusal::new(
-                    Code::Denied,
+        let mut facts = Facts::new(self, reference);
+        let requirement = match &rule.decision {
+            Decision::Denied { reason } => {
+                let expected = "a component that no rule denies";
+                return Err(denied(
                     &subject,
-                    "a component that no rule denies",
+                    expected,
                     reason,
-                    advice,
-                );
-                return Err(refusal.into());
+                    rule.pattern.to_string(),
+                    &rule.place,
+                ));
             }
-            Requirement::Unsigned => {
+            Decision::Required(requirement) => Some(requirement),
+            Decision::Unsigned => {
                 self.check_provable(&subject, rule)?;
                 None
             }
-            Requirement::Signed(demand) => Some(self.anchors.image(reference, demand, self.at)?),
         };
+        let check = |facts: &Facts<'_>| match requirement {
+            Some(requirement) => facts.judge(requirement)?.verdict(&subject, rule),
+            None => Ok(()),
+        };
+        // What no signature admits is not fetched.
+        check(&facts)?;
         let image = supply.image(reference, self.platform)?;
         if let Some(named) = reference.digest() {
             check_digest(&subject, named, image.digest())?;
         }
-        let signed = match &admitted {
-            Some(admitted) => Some(self.check_image(&subject, admitted, &image)?),
-            None => None,
-        };
-        let tree = supply.tree(&subject, &image, signed.as_ref())?;
+        facts.image = Some(&image);
+        check(&facts)?;
+        let signatures = |facts: &Facts<'_>| requirement.map(|some| facts.signatures(some)).unwrap_or_default();
+        let signed = signatures(&facts)
+            .first()
+            .map(|first| self.signed_tree(&subject, first, &image));
+        let tree = supply.tree(&subject, &image, signed.transpose()?.as_ref())?;
         let tree_digest = list::digest(&tree);
-        if let Some(signed) = signed
-            && signed != tree_digest
-        {
-            return Err(tree_mismatch(&subject, &signed, &tree));
+        facts.tree = Some((&tree, tree_digest));
+        check(&facts)?;
+        let signatures = signatures(&facts);
+        if signatures.is_empty() {
+            self.check_provable(&subject, rule)?;
         }
-        let admission = match &admitted {
-            Some(Admitted { target, demand }) => {
-                let evidence = target.evidence();
-                Admission::Rule {
-                    rule: rule.pattern.to_string(),
-                    root: demand.root.clone(),
-                    role: evidence.role.clone(),
-                    threshold: evidence.threshold.max(demand.threshold),
-                    keys: evidence.keys.iter().map(ToString::to_string).collect(),
-                    versions: [
-                        evidence.root.version,
-                        evidence.timestamp.version,
-                        evidence.snapshot.version,
-                        evidence.role_mark().version,
-                    ],
-                    expires: evidence.expires(),
-                }
-            }
-            None => Admission::UnsignedRule {
-                rule: rule.pattern.to_string(),
-            },
-        };
+        let admission = admission(rule, &signatures);
         let defaults = defaults(&subject, &image)?;
+        let metadata = signatures.into_iter();
+        let metadata = metadata.map(|admitted| (admitted.demand.root, admitted.target.bundle().clone()));
         Ok(Component {
             reference: reference.clone(),
-            image,
+            metadata: metadata.collect(),
             defaults,
-            tree,
             tree_digest,
             admission,
-            metadata: admitted.map(|admitted| (admitted.demand.root, admitted.target.bundle().clone())),
             rule: Some(rule.clone()),
+            image,
+            tree,
         })
     }
 
+    /// Says which rule decides about a reference, and what was found of each of its requirements.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] where something of the user's is not what it should be; refusals are in the explanation.
+    pub fn explain(&self, reference: &Reference, supply: &dyn Supply) -> Result<Explanation, Failure> {
+        let subject = reference.to_string();
+        let verdict = match self.judge(reference, supply) {
+            Err(failure @ Failure::Malformed { .. }) => return Err(failure),
+            other => other.map(drop),
+        };
+        let rule = self.rule(reference).ok();
+        let requirement = rule.and_then(|rule| match &rule.decision {
+            Decision::Required(requirement) => Some(requirement),
+            Decision::Denied { .. } | Decision::Unsigned => None,
+        });
+        let answer = requirement.map(|requirement| self.answer(&subject, reference, requirement, supply));
+        Ok(Explanation {
+            subject,
+            rule: rule.cloned(),
+            answer: answer.transpose()?,
+            verdict,
+        })
+    }
+
+    /// Judges a requirement by as much of the image as can be had.
+    fn answer(
+        &self,
+        subject: &str,
+        reference: &Reference,
+        requirement: &Requirement,
+        supply: &dyn Supply,
+    ) -> Result<Answer, Failure> {
+        let mut facts = Facts::new(self, reference);
+        let image = supply.image(reference, self.platform).ok();
+        facts.image = image.as_ref();
+        let signatures = facts.signatures(requirement);
+        let signed = signatures.first().zip(facts.image);
+        let signed = signed.and_then(|(first, image)| self.signed_tree(subject, first, image).ok());
+        let tree = facts
+            .image
+            .and_then(|image| supply.tree(subject, image, signed.as_ref()).ok());
+        facts.tree = tree.as_ref().map(|tree| (tree, list::digest(tree)));
+        facts.judge(requirement)
+    }
+
+    /// Finds the rule that decides; what is forbidden has none.
     fn rule(&self, reference: &Reference) -> Result<&Rule, Failure> {
+        if let Some(forbidden) = self.policy.forbids(reference) {
+            let by = format!("forbid {}", forbidden.pattern);
+            let expected = "a component that is not forbidden";
+            let subject = reference.to_string();
+            return Err(denied(&subject, expected, &forbidden.reason, by, &forbidden.place));
+        }
         self.policy.rule_for(reference).ok_or_else(|| {
             let patterns: Vec<String> = self
                 .policy
@@ -210,32 +266,96 @@ impl Gate<'_> {
             rule.pattern, rule.place
         );
         let advice = "have the component signed, and a rule that says by whom";
-        Err(Refusal::new(Code::NotProved, subject, expected, found, advice).into())
+        let mut refusal = Refusal::new(Code::NotProved, subject, expected, found, advice);
+        refusal.demanded = Some(Demanded {
+            rule: rule.pattern.to_string(),
+            requirement: "proved".to_owned(),
+            place: rule.place.clone(),
+        });
+        Err(refusal.into())
     }
 
-    /// Compares the image's documents with what was signed; returns the signed tree digest of the platform.
-    fn check_image(&self, subject: &str, admitted: &Admitted, image: &Image) -> Result<Digest, Failure> {
-        let signed = admitted.target.image().map_err(|error| error.about(subject))?;
-        check_digest(subject, &signed.document, image.digest())?;
-        let platform = self.platform.to_string();
-        let platform = signed.platform(&platform).ok_or_else(|| {
-            let known: Vec<&str> = signed
-                .platforms
-                .iter()
-                .map(|platform| platform.platform.as_str())
-                .collect();
-            let advice = "have the image signed for this platform as well";
-            let found = known.join(", ");
-            Refusal::new(
-                Code::Unsigned,
-                subject,
-                format!("a signed tree for {}", self.platform),
-                found,
-                advice,
-            )
-        })?;
-        check_digest(subject, &platform.manifest, image.manifest_digest())?;
-        Ok(platform.tree)
+    fn signed_tree(&self, subject: &str, admitted: &Admitted, image: &Image) -> Result<Digest, Failure> {
+        check_signed_image(subject, admitted, image, self.platform)
+    }
+}
+
+/// Compares an image's documents with what was signed; returns the signed tree digest of the platform.
+pub(super) fn check_signed_image(
+    subject: &str,
+    admitted: &Admitted,
+    image: &Image,
+    platform: &Platform,
+) -> Result<Digest, Failure> {
+    let signed = admitted.target.image().map_err(|error| error.about(subject))?;
+    check_digest(subject, &signed.document, image.digest())?;
+    let signed_platform = signed.platform(&platform.to_string()).ok_or_else(|| {
+        let known: Vec<&str> = signed
+            .platforms
+            .iter()
+            .map(|platform| platform.platform.as_str())
+            .collect();
+        let advice = "have the image signed for this platform as well";
+        let expected = format!("a signed tree for {platform}");
+        Refusal::new(Code::Unsigned, subject, expected, known.join(", "), advice)
+    })?;
+    check_digest(subject, &signed_platform.manifest, image.manifest_digest())?;
+    Ok(signed_platform.tree)
+}
+
+fn denied(subject: &str, expected: &str, reason: &str, rule: String, place: &Place) -> Failure {
+    let advice = "leave it out, or use a component that the policy admits";
+    let mut refusal = Refusal::new(Code::Denied, subject, expected, reason, advice);
+    refusal.demanded = Some(Demanded {
+        rule,
+        requirement: "nothing admits it".to_owned(),
+        place: place.clone(),
+    });
+    refusal.into()
+}
+
+/// Records what admitted a component.
+fn admission(rule: &Rule, signatures: &[Admitted]) -> Admission {
+    let rule_text = rule.pattern.to_string();
+    let record = |Admitted { target, demand }: &Admitted| {
+        let evidence = target.evidence();
+        SignedBy {
+            root: demand.root.clone(),
+            role: evidence.role.clone(),
+            threshold: evidence.threshold.max(demand.threshold),
+            keys: evidence.keys.iter().map(ToString::to_string).collect(),
+            versions: [
+                evidence.root.version,
+                evidence.timestamp.version,
+                evidence.snapshot.version,
+                evidence.role_mark().version,
+            ],
+            expires: evidence.expires(),
+        }
+    };
+    match (signatures.split_first(), &rule.decision) {
+        (Some((first, others)), _) => {
+            let SignedBy {
+                root,
+                role,
+                threshold,
+                keys,
+                versions,
+                expires,
+            } = record(first);
+            Admission::Rule {
+                rule: rule_text,
+                root,
+                role,
+                threshold,
+                keys,
+                versions,
+                expires,
+                also: others.iter().map(record).collect(),
+            }
+        }
+        (None, Decision::Unsigned) => Admission::UnsignedRule { rule: rule_text },
+        (None, _) => Admission::ListedDigest { rule: rule_text },
     }
 }
 
@@ -305,7 +425,7 @@ pub fn unsafe_accept_unsigned(
         tree_digest: list::digest(&tree),
         tree,
         admission: Admission::Nothing,
-        metadata: None,
+        metadata: Vec::new(),
         rule: None,
     }))
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Verified;
 use super::anchors::Anchors;
-use super::component::{Component, Gate, Supply};
+use super::component::{Component, Explanation, Gate, Supply};
 use super::input::{InputVerdict, admit_inputs};
 use super::records::check_records;
 use super::seal::{Opened, nonsense};
@@ -105,6 +105,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         arch: &predicate.arch,
         epoch: predicate.epoch,
         evaluated_at: predicate.evaluated_at,
+        forms: &[form(&predicate.layout)],
     };
     let mut refusals = Vec::new();
     refusals.extend(predicate.unsafe_accept_unsigned.then(|| {
@@ -181,6 +182,49 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         components,
         image,
     })
+}
+
+/// Says of a sealed image which rule decides about each of its components, and of the image itself whether the policy takes it;
+/// by what its seal holds, without looking at its other bytes.
+///
+/// # Errors
+/// [`Failure`] when the seal is none that the policy takes: what it holds is not read then.
+pub fn explain_seal(question: &Question<'_>, sealed: &Sealed) -> Result<Vec<Explanation>, Failure> {
+    let Question {
+        subject,
+        policy,
+        pins,
+        now,
+        ..
+    } = *question;
+    let opened = super::seal::open(subject, sealed, policy, pins, now)?;
+    let predicate = &opened.statement.predicate;
+    let platform = Platform::new("linux", &*predicate.arch);
+    let gate = Gate {
+        policy,
+        anchors: &opened.anchors,
+        at: predicate.evaluated_at,
+        platform: &platform,
+    };
+    let supply = Offline(&opened.statement, &opened.evidence);
+    let mut explanations = vec![Explanation {
+        subject: subject.to_owned(),
+        rule: None,
+        answer: None,
+        verdict: judge(question, sealed).map(drop),
+    }];
+    for component in &predicate.components {
+        explanations.push(gate.explain(&component.reference, &supply).map_err(nonsense)?);
+    }
+    Ok(explanations)
+}
+
+/// Returns what a policy calls an image of this layout.
+fn form(layout: &Layout) -> &str {
+    match layout {
+        Layout::Bios { .. } => "disk",
+        Layout::Files { format, .. } => format,
+    }
 }
 
 /// Name of node.yml in the evidence.
@@ -280,10 +324,12 @@ pub struct Identity<'a> {
     pub epoch: u64,
     /// When its inputs were judged.
     pub evaluated_at: Time,
+    /// Its forms, of the policy's [`FORMATS`](crate::policy::FORMATS).
+    pub forms: &'a [&'a str],
 }
 
 impl Identity<'_> {
-    /// Compares name, architecture, epoch and age with what the policy demands, and the epoch with the highest one `seen`.
+    /// Compares name, architecture, form, epoch and age with what the policy demands, and the epoch with the highest one `seen`.
     ///
     /// Each refusal stands where the policy demands it.
     pub fn check(&self, subject: &str, policy: &Policy, now: Time, seen: u64) -> Vec<Refusal> {
@@ -306,6 +352,23 @@ impl Identity<'_> {
                 expected,
                 self.arch.to_owned(),
                 "use the right image",
+            );
+        }
+        let allowed = image.formats.as_deref();
+        let allowed = allowed.map(|allowed| {
+            (
+                allowed,
+                self.forms.iter().find(|form| !allowed.iter().any(|is| is == *form)),
+            )
+        });
+        if let Some((allowed, Some(form))) = allowed {
+            let expected = format!("an image that is one of: {}", allowed.join(", "));
+            refuse(
+                Code::Format,
+                "formats",
+                expected,
+                (*form).to_owned(),
+                "use, or build, a form that the policy admits",
             );
         }
         let lowest = image.min_epoch.max(seen);

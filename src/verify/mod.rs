@@ -12,14 +12,16 @@ pub mod image;
 mod input;
 mod records;
 mod report;
+mod requirement;
 mod seal;
 
 pub use anchors::{Anchor, Anchors, Metadata};
-pub use component::{Component, Gate, Supply, tree_mismatch, unsafe_accept_unsigned};
+pub use component::{Component, Explanation, Gate, Supply, tree_mismatch, unsafe_accept_unsigned};
 pub use disk::Disk;
-pub use image::{Memory, Question};
+pub use image::{Memory, Question, explain_seal};
 pub use input::{InputState, InputVerdict, admit_inputs, unjudged_inputs};
 pub use report::{ComponentReport, DiskReport, ExtentReport, State, Times};
+pub use requirement::{Answer, Outcome};
 pub use seal::{SealSigners, trust_name};
 
 use std::ops::Deref;

@@ -207,15 +207,6 @@ impl DiskReport {
         let _ = writeln!(text, "  {}", self.times);
         let _ = writeln!(text, "  command line: {}", self.cmdline);
         for component in &self.components {
-            let by = match &component.admitted {
-                Admission::Rule {
-                    rule, root, role, keys, ..
-                } => {
-                    format!("{} key(s) of {root}/{role}, rule {rule}", keys.len())
-                }
-                Admission::UnsignedRule { rule } => format!("UNSIGNED, rule {rule}"),
-                Admission::Nothing => "UNSIGNED".to_owned(),
-            };
             let state = match component.state {
                 State::Absent => "ABSENT  ",
                 State::Asserted => "ASSERTED",
@@ -223,9 +214,10 @@ impl DiskReport {
             };
             let _ = writeln!(
                 text,
-                "  {state} {} {} {by}",
+                "  {state} {} {} {}",
                 component.reference,
-                component.tree.short()
+                component.tree.short(),
+                component.admitted
             );
             for replaced in &component.overrides {
                 let _ = writeln!(text, "    OVERRIDE {} by {}", replaced.path, replaced.by);

@@ -118,7 +118,7 @@ impl Serve {
             _ => None,
         };
         let (began, at) = (Instant::now(), options.at());
-        let clock = Context::new(context.output());
+        let clock = context.clone();
         let now = move || match at {
             Some(at) => Ok(at.plus(i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX))),
             None => clock.now(),
@@ -130,7 +130,7 @@ impl Serve {
             Some(_) => options.passphrase().given(context)?,
             None => Some(options.passphrase().existing(context)?),
         };
-        let talker = Context::new(context.output());
+        let talker = context.clone();
         Ok(Options {
             listen: self.listen,
             store,

@@ -53,6 +53,32 @@ pub fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// Reads a file of at most `max` bytes at a path inside a directory; links may not lead out of it.
+///
+/// # Errors
+/// As [`read_limited`]; [`Failure::Malformed`] when the file lies elsewhere.
+pub fn read_inside(dir: &Path, inner: &str, max: usize) -> Result<Vec<u8>, Failure> {
+    let path = dir.join(inner);
+    let real = |path: &Path| path.canonicalize().map_err(|error| cannot("open", path, &error));
+    let base = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    let (base, found) = (real(base)?, real(&path)?);
+    match found.starts_with(&base) {
+        true => read_limited(&found, max),
+        false => {
+            let problem = format!(
+                "leads to {}, outside of {}; put a copy there",
+                found.display(),
+                base.display()
+            );
+            Err(Failure::malformed(path.display(), problem))
+        }
+    }
+}
+
 /// Makes a directory and those above it, if they are missing.
 ///
 /// # Errors

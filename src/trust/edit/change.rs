@@ -11,7 +11,8 @@ impl Collection<'_> {
     /// Names a target in a role, or in the one of its bins that holds the name: adds it, or replaces what the role said of it.
     ///
     /// # Errors
-    /// [`EditError`] when the role does not exist or may not sign the name, or another role that is asked first signs it.
+    /// [`EditError`] when the role does not exist or may not sign the name, or another role that is asked first signs something else
+    /// under it; where that signs the very same, this role signs with it.
     pub fn put_target(&mut self, role: &str, name: &str, file: TargetFile, now: Time) -> Result<(), EditError> {
         names::check_target_name(name)?;
         self.find_targets(role)?;
@@ -26,7 +27,9 @@ impl Collection<'_> {
         }
         let into = self.part_for(role, name)?;
         for other in asked.iter().take_while(|other| **other != into) {
-            if self.signs(other, name) {
+            let said = self.targets_of(other).and_then(|body| body.targets.get(name));
+            let agrees = said.is_some_and(|said| said.names_the_same_as(&file));
+            if self.signs(other, name) && !agrees {
                 return Err(EditError::Shadowed {
                     role: role.to_owned(),
                     by: other.clone(),

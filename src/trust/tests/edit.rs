@@ -144,13 +144,18 @@ fn thresholds_can_be_met_and_are() {
 #[test]
 fn a_role_is_not_asked_to_sign_what_it_may_not_or_what_would_not_be_found() {
     let mut collection = Repository::collection();
-    let mut put = |role: &str, name: &str| collection.put_target(role, name, file(b"x"), start());
+    let mut put_as = |role: &str, name: &str, bytes: &[u8]| collection.put_target(role, name, file(bytes), start());
+    let mut put = |role: &str, name: &str| put_as(role, name, b"x");
     assert!(matches!(put("team", "other"), Err(EditError::NotCovered { .. })));
     assert!(matches!(put("nobody", "other"), Err(EditError::NoRole { .. })));
     assert!(matches!(put("snapshot", "other"), Err(EditError::NoRole { .. })));
     assert!(matches!(put("targets", "a//b"), Err(EditError::Trust(_))));
     put("targets", "team/x").unwrap();
-    assert!(matches!(put("team", "team/x"), Err(EditError::Shadowed { .. })));
+    put("team", "team/x").unwrap();
+    assert!(matches!(
+        put_as("team", "team/x", b"y"),
+        Err(EditError::Shadowed { .. })
+    ));
     assert!(matches!(
         collection.delegate("team", &spec(&[9], 1), &[]),
         Err(EditError::Exists { .. })

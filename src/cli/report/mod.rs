@@ -1,21 +1,31 @@
-//! What a command prints in the end, as text or as JSON.
+//! What a command prints in the end: as text, as JSON, as SARIF, as JUnit's XML.
+
+mod checks;
+mod junit;
+mod output;
+mod sarif;
+
+pub(super) use checks::{Check, State};
+pub use output::{Output, Outputs};
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::failure::Failure;
+use crate::store::file::NewFile;
+use output::Form;
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// Who reads results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// For people
+    /// People.
     Text,
-    /// One JSON object
+    /// Machines.
     Json,
 }
 
@@ -28,6 +38,10 @@ pub struct Report {
     pub json: Value,
     /// Whether the answer is yes (exit code 0) or no (exit code 1).
     pub yes: bool,
+    /// Whether it could not be found out (exit code 3).
+    pub unknown: bool,
+    /// What was judged, one by one, where the command tells.
+    pub(super) checks: Vec<Check>,
 }
 
 impl Report {
@@ -37,6 +51,16 @@ impl Report {
             text: text.into(),
             json,
             yes: true,
+            unknown: false,
+            checks: Vec::new(),
+        }
+    }
+
+    /// Makes a report about what could not be found out.
+    pub fn unknown(text: impl Into<String>, json: Value) -> Self {
+        Self {
+            unknown: true,
+            ..Self::new(text, json)
         }
     }
 }
@@ -44,26 +68,67 @@ impl Report {
 /// Prints `result` and says how the process ends: 0 yes, 1 refused, 2 wrong input, 3 could not find out.
 pub(super) fn print(context: &Context, command: &str, result: Result<Report, Failure>) -> ExitCode {
     let code = match &result {
+        Ok(report) if report.unknown => 3,
         Ok(report) => u8::from(!report.yes),
         Err(Failure::Refused(_)) => 1,
         Err(Failure::Malformed { .. }) => 2,
         Err(Failure::Unavailable { .. }) => 3,
     };
-    let written = match context.output() {
-        OutputFormat::Json => writeln!(io::stdout(), "{}", as_json(command, &result)),
-        OutputFormat::Text => as_text(&result),
-    };
-    match written {
-        // A reader that went away (`| head`) has what it wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(3),
-        _ => ExitCode::from(code),
+    let mut end = code;
+    for output in context.outputs().iter() {
+        let written = match (&output.path, output.form) {
+            (None, Form::Text) => as_text(&result).map_err(|error| (error.kind(), error.to_string())),
+            (None, form) => {
+                let text = rendered(command, form, &result);
+                let written = io::stdout().write_all(text.as_bytes());
+                written.map_err(|error| (error.kind(), error.to_string()))
+            }
+            (Some(path), form) => put(path, &rendered(command, form, &result))
+                .map_err(|failure| (io::ErrorKind::Other, failure.to_string())),
+        };
+        match written {
+            Ok(()) => {}
+            // A reader that went away (`| head`) has what it wanted.
+            Err((io::ErrorKind::BrokenPipe, _)) => {}
+            Err((_, problem)) => {
+                context.say(&format!("the result could not be written: {problem}"));
+                end = end.max(3);
+            }
+        }
+    }
+    ExitCode::from(end)
+}
+
+/// Writes a report to a file, which has its name once it is whole.
+fn put(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut file = NewFile::beside(path)?;
+    let written = file.write_all(text.as_bytes());
+    written.map_err(|error| Failure::unavailable(path.display(), error))?;
+    file.finish(path)
+}
+
+fn rendered(command: &str, form: Form, result: &Result<Report, Failure>) -> String {
+    match form {
+        Form::Text => match result {
+            Ok(report) => printable(&report.text).into_owned(),
+            Err(failure) => format!("{}\n", printable(&failure.to_string())),
+        },
+        Form::Json => format!("{}\n", as_json(command, result)),
+        Form::Sarif => format!("{:#}\n", sarif::write(&checks::of(command, result))),
+        Form::Junit => junit::write(command, &checks::of(command, result)),
     }
 }
 
 fn as_json(command: &str, result: &Result<Report, Failure>) -> Value {
     let (verdict, body) = match result {
-        Ok(report) if report.yes => ("ok", json!({ "result": report.json })),
-        Ok(report) => ("refused", json!({ "result": report.json })),
+        Ok(report) => {
+            let verdict = match (report.unknown, report.yes) {
+                (true, _) => "unavailable",
+                (false, true) => "ok",
+                (false, false) => "refused",
+            };
+            (verdict, json!({ "result": report.json, "refusals": [] }))
+        }
         Err(Failure::Refused(refusals)) => ("refused", json!({ "refusals": refusals })),
         Err(Failure::Malformed { subject, problem }) => (
             "malformed",
@@ -86,13 +151,22 @@ fn as_text(result: &Result<Report, Failure>) -> io::Result<()> {
         Ok(report) => io::stdout().write_all(printable(&report.text).as_bytes()),
         Err(Failure::Refused(refusals)) => {
             let mut err = io::stderr().lock();
+            let word = match colour(err.is_terminal()) {
+                true => "\x1b[1;31mREFUSED\x1b[0m",
+                false => "REFUSED",
+            };
             for refusal in refusals {
-                writeln!(err, "imgkit: REFUSED {}", printable(&refusal.to_string()))?;
+                writeln!(err, "imgkit: {word} {}", printable(&refusal.to_string()))?;
             }
             Ok(())
         }
         Err(failure) => writeln!(io::stderr(), "imgkit: {}", printable(&failure.to_string())),
     }
+}
+
+/// Tells whether a stream is written in colour: on a terminal alone, and not where the user wants none (no-color.org).
+pub(super) fn colour(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Escapes what a terminal would obey instead of show: names in images and documents are whatever somebody wrote there.

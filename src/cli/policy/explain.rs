@@ -1,0 +1,225 @@
+//! `imgkit policy explain REF|DISK`: which rule decides, what was found of each requirement, what would satisfy it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::super::build::resolver;
+use super::super::disk::{DiskArg, Opened};
+use super::super::judge::{EnvironmentOption, TrustDirOption};
+use super::super::report::{Check, State};
+use super::super::store::{StoreOptions, host_platform};
+use super::super::{Context, Report};
+use crate::build::FromStore;
+use crate::failure::{Failure, Refusal};
+use crate::oci::Platform;
+use crate::policy::Rule;
+use crate::reference::Reference;
+use crate::store::derived::Derived;
+use crate::time::Time;
+use crate::verify::disk::read_seal;
+use crate::verify::{Answer, Explanation, Gate, Outcome, Question, explain_seal};
+
+/// Explains a decision.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The image's name; or a finished disk (.img, .raw, .qcow2), or the .seal of a set of files
+    #[arg(value_name = "REF|DISK")]
+    subject: String,
+    /// The policy
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "IMGKIT_POLICY",
+        default_value = "policy/release.yml"
+    )]
+    policy: PathBuf,
+    #[command(flatten)]
+    environment: EnvironmentOption,
+    /// The time at which an image is judged [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Time>,
+    /// The image's architecture, as OCI names it [default: this machine's]
+    #[arg(long)]
+    arch: Option<String>,
+    /// Ask no registry
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    trust: TrustDirOption,
+    #[command(flatten)]
+    store: StoreOptions,
+}
+
+impl Explain {
+    pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
+        match DiskArg::named(Path::new(&self.subject)) {
+            Some(disk) => self.disk(context, &disk),
+            None => self.reference(context),
+        }
+    }
+
+    fn reference(&self, context: &Context) -> Result<Report, Failure> {
+        let reference: Reference = self.subject.parse().map_err(|error| {
+            let problem = format!("{error}; a disk is named by its file, ending in .img, .raw, .qcow2 or .seal");
+            Failure::malformed(&self.subject, problem)
+        })?;
+        let (policy, pins) = self.environment.read(&self.policy)?;
+        let at = self.at.map_or_else(|| context.now(), Ok)?;
+        let anchors = self.trust.anchors(context, &pins)?;
+        let platform = match &self.arch {
+            Some(arch) => Platform::new("linux", &**arch),
+            None => host_platform(),
+        };
+        let gate = Gate {
+            policy: &policy,
+            anchors: &anchors,
+            at,
+            platform: &platform,
+        };
+        let layout = self.store.open(context)?;
+        let derived = Derived::new(layout.dir().join("derived"), context.scratch_dir());
+        let source = resolver(context, &self.store, self.offline)?;
+        let supply = FromStore::new(&source, &derived, None);
+        Ok(report(&[gate.explain(&reference, &supply)?]))
+    }
+
+    fn disk(&self, context: &Context, disk: &DiskArg) -> Result<Report, Failure> {
+        let (policy, pins) = self.environment.read(&self.policy)?;
+        let subject = disk.subject();
+        let sealed = match disk.open()? {
+            Opened::Disk(guest) => read_seal(&subject, &guest)?.1,
+            Opened::Files(sealed, _) => *sealed,
+        };
+        let question = Question {
+            subject: &subject,
+            policy: &policy,
+            pins: &pins,
+            now: context.now()?,
+            files: false,
+            fresh: None,
+            memory: None,
+        };
+        Ok(report(&explain_seal(&question, &sealed)?))
+    }
+}
+
+fn report(explanations: &[Explanation]) -> Report {
+    let mut text = String::new();
+    for explanation in explanations {
+        describe(&mut text, explanation);
+    }
+    let is = |word: &str| explanations.iter().any(|explanation| word_of(explanation) == word);
+    let json: Vec<Value> = explanations.iter().map(as_json).collect();
+    let json = match <[Value; 1]>::try_from(json) {
+        Ok([only]) => only,
+        Err(all) => json!({ "subjects": all }),
+    };
+    let report = match (is("REFUSED"), is("UNKNOWN")) {
+        (true, _) => Report {
+            yes: false,
+            ..Report::new(text, json)
+        },
+        (false, true) => Report::unknown(text, json),
+        (false, false) => Report::new(text, json),
+    };
+    Report {
+        checks: explanations.iter().flat_map(checks).collect(),
+        ..report
+    }
+}
+
+fn checks(explanation: &Explanation) -> Vec<Check> {
+    let place = explanation.rule.as_ref().map(|rule| rule.place.clone());
+    match &explanation.verdict {
+        Ok(()) => vec![Check::good(&explanation.subject, place)],
+        Err(Failure::Refused(refusals)) => refusals.iter().map(Check::refused).collect(),
+        Err(failure) => vec![Check {
+            name: explanation.subject.clone(),
+            place,
+            state: State::Unknown {
+                code: "UNAVAILABLE",
+                text: failure.to_string(),
+            },
+        }],
+    }
+}
+
+fn word_of(explanation: &Explanation) -> &'static str {
+    match &explanation.verdict {
+        Ok(()) => "ADMITTED",
+        Err(Failure::Refused(_)) => "REFUSED",
+        Err(_) => "UNKNOWN",
+    }
+}
+
+fn describe(text: &mut String, explanation: &Explanation) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{}  {}", explanation.subject, word_of(explanation));
+    if let Some(rule) = &explanation.rule {
+        let Rule { pattern, place, .. } = rule;
+        let _ = writeln!(text, "  rule {pattern} ({place}): {rule}");
+    }
+    if let Some(answer) = &explanation.answer {
+        describe_answer(text, answer, 1);
+    }
+    match &explanation.verdict {
+        Ok(()) => {}
+        Err(Failure::Refused(refusals)) => {
+            for Refusal {
+                code,
+                expected,
+                found,
+                advice,
+                ..
+            } in refusals
+            {
+                let _ = writeln!(
+                    text,
+                    "  {code}\n    expected: {expected}\n    found:    {found}\n    to do:    {advice}"
+                );
+            }
+        }
+        Err(failure) => {
+            let _ = writeln!(text, "  {failure}");
+        }
+    }
+}
+
+fn describe_answer(text: &mut String, answer: &Answer, depth: usize) {
+    let word = match answer.outcome {
+        Outcome::Met => "yes",
+        Outcome::Unmet => "no ",
+        Outcome::Unknown => "?  ",
+    };
+    let margin = "  ".repeat(depth);
+    let _ = writeln!(text, "{margin}{word} {} ({})", answer.requirement, answer.place);
+    if answer.parts.is_empty() {
+        let _ = writeln!(text, "{margin}    found: {}", answer.found);
+        if let Some(advice) = &answer.advice {
+            let _ = writeln!(text, "{margin}    to do: {advice}");
+        }
+    }
+    for part in &answer.parts {
+        describe_answer(text, part, depth + 1);
+    }
+}
+
+fn as_json(explanation: &Explanation) -> Value {
+    let rule = explanation.rule.as_ref();
+    let refusals = match &explanation.verdict {
+        Err(Failure::Refused(refusals)) => json!(refusals),
+        _ => json!([]),
+    };
+    json!({
+        "reference": explanation.subject,
+        "rule": rule.map(|rule| rule.pattern.to_string()),
+        "place": rule.map(|rule| &rule.place),
+        "demands": rule.map(ToString::to_string),
+        "verdict": word_of(explanation).to_lowercase(),
+        "requirement": explanation.answer,
+        "refusals": refusals,
+    })
+}

@@ -1,0 +1,207 @@
+//! What is worth a second look in a policy that reads well: it may say less, or more, than its author meant.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Decision, Policy, Rule, SpecRequirement};
+use crate::failure::Place;
+
+/// One thing worth a second look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: FindingKind,
+    /// Where it stands, if it stands somewhere.
+    pub place: Option<Place>,
+    /// What it is.
+    pub text: String,
+}
+
+/// The kinds of findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FindingKind {
+    /// A rule admits every name of a host, or what nobody signed.
+    AdmitsEverything,
+    /// A rule admits nothing, though it does not deny.
+    AdmitsNothing,
+    /// The policy cannot judge finished images.
+    NoSeal,
+    /// An earlier rule decides about all that this one matches.
+    Unreachable,
+    /// Nothing uses a name.
+    Unused,
+}
+
+impl FindingKind {
+    /// Tells whether the policy works otherwise than it reads, so that `policy check` says no.
+    pub fn is_mistake(self) -> bool {
+        matches!(self, Self::AdmitsNothing | Self::Unreachable | Self::Unused)
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+/// Lists what is worth a second look, in the order of the policy's text as far as it has one.
+pub(super) fn of(policy: &Policy) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, rule) in policy.rules.iter().enumerate() {
+        let earlier = policy.rules.get(..at).unwrap_or_default();
+        findings.extend(unreachable(policy, rule, earlier));
+        findings.extend(too_much_or_nothing(policy, rule));
+    }
+    findings.extend(unused(policy));
+    if policy.image.sealed.is_none() {
+        findings.push(Finding {
+            kind: FindingKind::NoSeal,
+            place: None,
+            text: "image: no `sealed:`, so no disk can be verified against this policy".to_owned(),
+        });
+    }
+    findings
+}
+
+fn about(kind: FindingKind, rule: &Rule, text: impl fmt::Display) -> Finding {
+    Finding {
+        kind,
+        place: Some(rule.place.clone()),
+        text: format!("rule {} {text}", rule.pattern),
+    }
+}
+
+fn unreachable(policy: &Policy, rule: &Rule, earlier: &[Rule]) -> Option<Finding> {
+    let decided = earlier.iter().find(|other| other.pattern.covers(&rule.pattern));
+    if let Some(other) = decided {
+        let text = format!(
+            "is never reached: rule {} ({}) decides about all that it matches; put it before that",
+            other.pattern, other.place
+        );
+        return Some(about(FindingKind::Unreachable, rule, text));
+    }
+    let mut forbidden = policy.forbidden.iter();
+    let forbidden = forbidden.find(|forbidden| forbidden.pattern.covers(&rule.pattern))?;
+    let text = format!(
+        "is never reached: `forbid: {}` ({}) refuses all that it matches",
+        forbidden.pattern, forbidden.place
+    );
+    Some(about(FindingKind::Unreachable, rule, text))
+}
+
+fn too_much_or_nothing(policy: &Policy, rule: &Rule) -> Vec<Finding> {
+    let must_prove = rule.proved || policy.image.proved;
+    let unproved = match &rule.decision {
+        Decision::Denied { .. } => return Vec::new(),
+        Decision::Required(requirement) => requirement.signers().is_empty(),
+        Decision::Unsigned => true,
+    };
+    let mut findings = Vec::new();
+    if unproved && must_prove {
+        let text =
+            "admits nothing: `proved` is demanded, and it asks for no signature that something could be proved against";
+        findings.push(about(FindingKind::AdmitsNothing, rule, text));
+    }
+    if rule.decision == Decision::Unsigned {
+        let text = "admits unsigned components; `build --release` refuses this policy";
+        findings.push(about(FindingKind::AdmitsEverything, rule, text));
+    }
+    if rule.pattern.is_whole_host() {
+        findings.push(about(
+            FindingKind::AdmitsEverything,
+            rule,
+            "admits every name of its host",
+        ));
+    }
+    findings
+}
+
+fn unused(policy: &Policy) -> Vec<Finding> {
+    let mut roots = BTreeSet::new();
+    let mut signers = BTreeSet::new();
+    for rule in &policy.rules {
+        if let Decision::Required(requirement) = &rule.decision {
+            for (name, by) in requirement.signers() {
+                roots.insert(by.root.as_str());
+                signers.extend(name);
+            }
+        }
+    }
+    let spec = match &policy.spec {
+        Some((SpecRequirement::Signed(by), _)) => Some(by),
+        _ => None,
+    };
+    for by in spec.into_iter().chain(&policy.image.sealed) {
+        roots.insert(by.root.as_str());
+        let named = policy.signers.iter().find(|(_, signer)| signer.is == *by);
+        signers.extend(named.map(|(name, _)| name.as_str()));
+    }
+    let finding = |what: &str, name: &str, place: &Place| Finding {
+        kind: FindingKind::Unused,
+        place: Some(place.clone()),
+        text: format!("{what} `{name}` is used by nothing"),
+    };
+    let idle = policy
+        .signers
+        .iter()
+        .filter(|(name, _)| !signers.contains(name.as_str()));
+    let mut findings: Vec<_> = idle.map(|(name, by)| finding("signer", name, &by.place)).collect();
+    // A root that only an idle signer names is that signer's matter.
+    roots.extend(policy.signers.values().map(|signer| signer.is.root.as_str()));
+    let idle = policy.roots.iter().filter(|(name, _)| !roots.contains(name.as_str()));
+    findings.extend(idle.map(|(name, root)| finding("root", name, &root.place)));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn findings(policy: &str) -> String {
+        let policy = Policy::parse("p.yml", policy.as_bytes()).unwrap();
+        let lines = policy.findings();
+        let lines = lines.iter().map(|finding| format!("{:?} {finding}", finding.kind));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_policy_that_says_what_it_means_has_none() {
+        let policy = "\
+version: 1
+roots: {platform: root.json}
+signers: {team: {root: platform, role: team}}
+rules:
+  - {match: r.example/debug, deny: no}
+  - {match: r.example/*, signed: team}
+image: {sealed: {root: platform}}
+";
+        assert_eq!(findings(policy), "");
+    }
+
+    #[test]
+    fn each_kind_is_found_where_it_stands() {
+        let policy = "\
+version: 1
+roots: {platform: root.json, idle: other.json}
+signers:
+  nobody: {root: platform, role: nobody}
+forbid:
+  - {match: r.example/secret/**, reason: not ours}
+rules:
+  - {match: r.example/**, signed: {root: platform}}
+  - {match: r.example/a/b, signed: {root: platform}}
+  - {match: r.example/secret/x, deny: no}
+  - {match: s.example/a, unsigned: accept, proved: true}
+  - {match: s.example/b, digestIn: ['sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'], proved: true}
+";
+        insta::assert_snapshot!(findings(policy));
+    }
+}

@@ -1,0 +1,166 @@
+//! What admits a component: requirements, and how they are put together.
+
+use std::fmt;
+
+use super::Version;
+use crate::digest::Digest;
+use crate::failure::Place;
+use crate::time::DAY;
+
+/// One demand, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// What is demanded.
+    pub demand: Demand,
+    /// Where the policy demands it.
+    pub place: Place,
+}
+
+/// What a requirement demands of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Each of these must hold.
+    AllOf(Vec<Requirement>),
+    /// So many of these must hold; signatures count by distinct keys. `anyOf` is one of them.
+    AtLeast {
+        /// How many: 1 to as many as there are.
+        of: usize,
+        /// Of which.
+        among: Vec<Requirement>,
+    },
+    /// The document that the reference names has one of these digests: the policy's owner vouches for it.
+    DigestIn(Vec<Digest>),
+    /// At most so many seconds lie between the image's `created` and the evaluation.
+    MaxAge(i64),
+    /// The image's version is this one or later.
+    MinVersion(Version),
+    /// Signatures are there.
+    Signed {
+        /// The policy's name of the signer, where it has one.
+        name: Option<String>,
+        /// Who has to sign.
+        by: Signers,
+    },
+}
+
+impl Requirement {
+    /// Tells whether it can hold only where somebody vouches for the image's bytes: a signer, or the policy's owner with a digest.
+    pub fn vouches(&self) -> bool {
+        match &self.demand {
+            Demand::AllOf(parts) => parts.iter().any(Self::vouches),
+            Demand::AtLeast { of, among } => among.iter().filter(|part| !part.vouches()).count() < *of,
+            Demand::DigestIn(_) | Demand::Signed { .. } => true,
+            Demand::MaxAge(_) | Demand::MinVersion(_) => false,
+        }
+    }
+
+    /// Returns the requirements that it is put together from, those that are not put together themselves.
+    pub fn leaves(&self) -> Vec<&Self> {
+        match &self.demand {
+            Demand::AllOf(parts) | Demand::AtLeast { among: parts, .. } => {
+                parts.iter().flat_map(Self::leaves).collect()
+            }
+            _ => vec![self],
+        }
+    }
+
+    /// Returns the signers that it names, in its order.
+    pub fn signers(&self) -> Vec<(Option<&str>, &Signers)> {
+        let leaves = self.leaves().into_iter();
+        leaves
+            .filter_map(|leaf| match &leaf.demand {
+                Demand::Signed { name, by } => Some((name.as_deref(), by)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |parts: &[Self], between: &str| {
+            let parts = parts.iter().map(|part| match part.demand {
+                Demand::AllOf(_) | Demand::AtLeast { .. } => format!("({part})"),
+                _ => part.to_string(),
+            });
+            parts.collect::<Vec<_>>().join(between)
+        };
+        match &self.demand {
+            Demand::AllOf(parts) => f.write_str(&list(parts, " and ")),
+            Demand::AtLeast { of: 1, among } => f.write_str(&list(among, " or ")),
+            Demand::AtLeast { of, among } => write!(f, "at least {of} of: {}", list(among, "; ")),
+            Demand::DigestIn(digests) => match digests.as_slice() {
+                [digest] => write!(f, "digest {digest}"),
+                _ => write!(f, "one of {} listed digests", digests.len()),
+            },
+            Demand::MaxAge(seconds) => write!(f, "created at most {} ago", age(*seconds)),
+            Demand::MinVersion(version) => write!(f, "version {version} or later"),
+            Demand::Signed { name: Some(name), by } => write!(f, "signed by `{name}`, {by}"),
+            Demand::Signed { name: None, by } => write!(f, "signed by {by}"),
+        }
+    }
+}
+
+/// Writes a number of seconds as the policy would.
+pub(super) fn age(seconds: i64) -> String {
+    match seconds % DAY {
+        0 => format!("{}d", seconds / DAY),
+        _ => format!("{}h", seconds / 3600),
+    }
+}
+
+/// Who has to sign, and how many.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signers {
+    /// The policy's name of the trust root.
+    pub root: String,
+    /// The targets role: `targets`, or one that it delegates to.
+    pub role: String,
+    /// How many distinct keys of the role; at least 1, and never fewer than the metadata demand.
+    pub threshold: u32,
+}
+
+impl fmt::Display for Signers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of the keys of {}'s role `{}`",
+            self.threshold, self.root, self.role
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(demand: Demand) -> Requirement {
+        let place = Place {
+            file: "p.yml".to_owned(),
+            line: 1,
+            column: 1,
+        };
+        Requirement { demand, place }
+    }
+
+    #[test]
+    fn somebody_vouches_only_where_no_way_around_the_signatures_is_left() {
+        let signed = || {
+            of(Demand::Signed {
+                name: None,
+                by: Signers {
+                    root: "r".to_owned(),
+                    role: "targets".to_owned(),
+                    threshold: 1,
+                },
+            })
+        };
+        let young = || of(Demand::MaxAge(DAY));
+        let at_least = |of_, among| of(Demand::AtLeast { of: of_, among });
+        assert!(of(Demand::AllOf(vec![young(), signed()])).vouches());
+        assert!(!at_least(1, vec![young(), signed()]).vouches());
+        assert!(at_least(2, vec![young(), signed()]).vouches());
+        assert!(!young().vouches());
+        assert!(!at_least(1, vec![of(Demand::AllOf(vec![young()])), signed()]).vouches());
+    }
+}

@@ -1,0 +1,146 @@
+//! Policies on trial: what the gate decides about made-up images under throw-away keys.
+//!
+//! - For each root that a policy pins, a collection is made in memory whose roles have keys of their own; the policy's own pins,
+//!   keys and registries are not asked, and nothing is signed that outlives the trial.
+//! - What judges is the gate itself ([`crate::verify`]), by the policy as it stands.
+//! - [`cases`] reads what somebody expects of a policy, [`prove`] shows that it refuses what every policy has to refuse.
+
+pub mod cases;
+mod collections;
+mod disk;
+mod image;
+pub mod prove;
+
+use std::collections::BTreeMap;
+
+use crate::failure::Failure;
+use crate::oci::Platform;
+use crate::policy::{Demand, Policy, Requirement, Version};
+use crate::reference::Reference;
+use crate::time::Time;
+use crate::trust::metadata::TargetFile;
+use crate::verify::{Anchors, Gate};
+use collections::Keys;
+use image::MadeUp;
+
+/// A policy, and keys for all whom it names.
+pub struct Trial<'p> {
+    policy: &'p Policy,
+    at: Time,
+    platform: Platform,
+    keys: Keys,
+}
+
+/// Who signed a made-up image, and what is wrong with it.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Root, role, and how many of its keys signed.
+    pub signed: Vec<(String, String, u32)>,
+    /// What is wrong, if something is.
+    pub fault: Option<Fault>,
+    /// When the image says that it was made; the time of judgement where nothing is said.
+    pub created: Option<Time>,
+    /// Which version its label says.
+    pub version: Option<String>,
+}
+
+/// What can be wrong with the signatures of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Somebody signed whom the policy does not name.
+    WrongKey,
+    /// The signed metadata are past their time.
+    Expired,
+    /// The signed metadata are older than those that were trusted before.
+    RolledBack,
+    /// Another image was signed under the name.
+    OtherImage,
+}
+
+impl Fault {
+    /// All faults, with their names.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("expired", Self::Expired),
+        ("otherImage", Self::OtherImage),
+        ("rolledBack", Self::RolledBack),
+        ("wrongKey", Self::WrongKey),
+    ];
+}
+
+impl<'p> Trial<'p> {
+    /// Makes keys for everybody whom the policy names; everything is judged at `at`.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when no keys can be made.
+    pub fn new(policy: &'p Policy, at: Time) -> Result<Self, Failure> {
+        Ok(Self {
+            policy,
+            at,
+            platform: Platform::new("linux", policy.image().arch.as_deref().unwrap_or("amd64")),
+            keys: Keys::of(policy)?,
+        })
+    }
+
+    /// Judges a made-up image; `Ok` is the gate's verdict.
+    ///
+    /// # Errors
+    /// [`Failure`] when the image or its signatures cannot be made.
+    pub fn component(&self, reference: &Reference, given: &Given) -> Result<Result<(), Failure>, Failure> {
+        let made = MadeUp::new(&self.platform, self.created(given), given.version.as_deref())?;
+        let names = BTreeMap::from([(target_name(reference, &made), made.target(given.fault))]);
+        let (anchors, _) = self.anchors(&names, given)?;
+        let gate = Gate {
+            policy: self.policy,
+            anchors: &anchors,
+            at: self.at,
+            platform: &self.platform,
+        };
+        let supply = made.supply(reference, &self.platform)?;
+        Ok(gate.explain(reference, &supply)?.verdict)
+    }
+
+    fn created(&self, given: &Given) -> Time {
+        given.created.unwrap_or(self.at)
+    }
+
+    /// Makes the collections in which the named targets are signed as it is given.
+    fn anchors(
+        &self,
+        names: &BTreeMap<String, TargetFile>,
+        given: &Given,
+    ) -> Result<(Anchors, BTreeMap<String, Vec<u8>>), Failure> {
+        let mut anchors = Vec::new();
+        let mut pins = BTreeMap::new();
+        for (root, _) in self.policy.roots() {
+            let anchor = self.keys.anchor(root, names, given, self.at)?;
+            pins.insert(root.to_owned(), anchor.pin.clone());
+            anchors.push((root.to_owned(), anchor));
+        }
+        Ok((anchors.into_iter().collect(), pins))
+    }
+
+    /// An image that is signed by everybody whom a requirement names, and is as new as it wants.
+    fn well_signed(requirement: &Requirement) -> Given {
+        let signers = requirement.signers().into_iter();
+        let signed = signers.map(|(_, by)| (by.root.clone(), by.role.clone(), by.threshold));
+        let mut newest: Option<&Version> = None;
+        for leaf in requirement.leaves() {
+            if let Demand::MinVersion(version) = &leaf.demand
+                && newest.is_none_or(|newest| version.is_at_least(newest))
+            {
+                newest = Some(version);
+            }
+        }
+        Given {
+            signed: signed.collect(),
+            version: newest.map(ToString::to_string),
+            ..Given::default()
+        }
+    }
+}
+
+/// The name under which an image is signed; one that is named by a bare digest has a tag of its own.
+fn target_name(reference: &Reference, made: &MadeUp) -> String {
+    let name = reference.target_name();
+    name.unwrap_or_else(|| format!("{}:{}", reference.repository(), made.tag()))
+}

@@ -1,0 +1,251 @@
+//! What every policy has to refuse, shown of this one: unsigned, wrongly signed, expired and rolled-back images.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::disk::{Finished, SealedBy};
+use super::{Fault, Given, Trial};
+use crate::failure::{Failure, Place};
+use crate::policy::{Decision, Demand, Policy, Requirement, Rule};
+use crate::reference::Reference;
+use crate::time::Time;
+
+/// An epoch that is higher than any that a policy demands in earnest, and lower than the highest there is.
+const EPOCH: u64 = 1 << 40;
+
+/// What was shown of one rule, or of the image as a whole.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    /// The rule's pattern, or `image`.
+    pub about: String,
+    /// Where the policy says it.
+    pub place: Option<Place>,
+    /// The name of the images that were made up.
+    pub reference: Option<String>,
+    /// What was tried.
+    pub trials: Vec<Shown>,
+    /// What could not be tried, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_shown: Option<String>,
+}
+
+/// One thing that was tried.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    /// What was made up.
+    pub image: &'static str,
+    /// Whether it has to be admitted.
+    pub expected: &'static str,
+    /// `admitted`, reason codes, or why it could not be found out.
+    pub found: String,
+    /// Whether it came out as it has to.
+    pub good: bool,
+}
+
+impl Shown {
+    fn new(image: &'static str, admit: bool, verdict: &Result<(), Failure>) -> Self {
+        let (found, good) = match verdict {
+            Ok(()) => ("admitted".to_owned(), admit),
+            Err(Failure::Refused(refusals)) => {
+                let codes: Vec<String> = refusals.iter().map(|refusal| refusal.code.to_string()).collect();
+                (codes.join(" "), !admit)
+            }
+            Err(failure) => (failure.to_string(), false),
+        };
+        Self {
+            image,
+            expected: if admit { "admitted" } else { "refused" },
+            found,
+            good,
+        }
+    }
+}
+
+/// Tries a policy; `scratch` is where finished images are built for a moment.
+///
+/// # Errors
+/// [`Failure`] when the trial itself cannot be made.
+pub fn prove(policy: &Policy, at: Time, scratch: &Path) -> Result<Vec<Proof>, Failure> {
+    let trial = Trial::new(policy, at)?;
+    let mut proofs = Vec::new();
+    let mut admitted = None;
+    for forbidden in policy.forbidden() {
+        let names = forbidden.pattern.examples().0;
+        let reference = names.iter().find_map(|name| name.parse().ok());
+        proofs.push(trial.denied(&format!("forbid {}", forbidden.pattern), &forbidden.place, reference)?);
+    }
+    for rule in policy.rules() {
+        let reference = decided_by(policy, rule);
+        let proof = match &rule.decision {
+            Decision::Denied { .. } => trial.denied(&rule.pattern.to_string(), &rule.place, reference)?,
+            Decision::Required(requirement) => trial.required(rule, requirement, reference.as_ref())?,
+            Decision::Unsigned => trial.unsigned(rule, reference.as_ref())?,
+        };
+        if proof.trials.first().is_some_and(|twin| twin.found == "admitted") && admitted.is_none() {
+            admitted = decided_by(policy, rule);
+        }
+        proofs.push(proof);
+    }
+    proofs.push(trial.image(admitted.as_ref(), scratch)?);
+    Ok(proofs)
+}
+
+/// Finds a name about which this rule decides, and nothing before it.
+fn decided_by(policy: &Policy, rule: &Rule) -> Option<Reference> {
+    let names = rule.pattern.examples().0;
+    let references = names.iter().filter_map(|name| name.parse::<Reference>().ok());
+    let mut free = references.filter(|reference| policy.forbids(reference).is_none());
+    free.find(|reference| {
+        policy
+            .rule_for(reference)
+            .is_some_and(|decides| decides.place == rule.place)
+    })
+}
+
+impl Trial<'_> {
+    /// Shows that an image which everybody signed whom the policy names is denied.
+    fn denied(&self, about: &str, place: &Place, reference: Option<Reference>) -> Result<Proof, Failure> {
+        let everybody = self.keys.all();
+        let given = Given {
+            signed: everybody,
+            ..Given::default()
+        };
+        let trials = match &reference {
+            Some(reference) => vec![Shown::new(
+                "signed by everybody",
+                false,
+                &self.component(reference, &given)?,
+            )],
+            None => Vec::new(),
+        };
+        Ok(proof(about.to_owned(), place, reference.as_ref(), trials))
+    }
+
+    fn required(
+        &self,
+        rule: &Rule,
+        requirement: &Requirement,
+        reference: Option<&Reference>,
+    ) -> Result<Proof, Failure> {
+        let Some(reference) = reference else {
+            return Ok(proof(rule.pattern.to_string(), &rule.place, None, Vec::new()));
+        };
+        let good = Self::well_signed(requirement);
+        let with = |fault| Given {
+            fault: Some(fault),
+            ..good.clone()
+        };
+        let unsigned = Given {
+            signed: Vec::new(),
+            ..good.clone()
+        };
+        let twin = self.component(reference, &good)?;
+        let listed = |leaf: &&Requirement| matches!(leaf.demand, Demand::DigestIn(_));
+        let needs_listed = twin.is_err() && requirement.leaves().iter().any(listed);
+        let mut trials = Vec::new();
+        if !needs_listed {
+            trials.push(Shown::new("well signed", true, &twin));
+        }
+        for (image, given) in [
+            ("unsigned", unsigned),
+            ("wrongly signed", with(Fault::WrongKey)),
+            ("another one than was signed", with(Fault::OtherImage)),
+            ("signed, but expired", with(Fault::Expired)),
+            ("signed, but rolled back", with(Fault::RolledBack)),
+        ] {
+            trials.push(Shown::new(image, false, &self.component(reference, &given)?));
+        }
+        let mut proof = proof(rule.pattern.to_string(), &rule.place, Some(reference), trials);
+        if needs_listed {
+            proof.not_shown = Some(
+                "that a good one is admitted: it has to have a listed digest, and none that is made up has".to_owned(),
+            );
+        }
+        Ok(proof)
+    }
+
+    /// Shows what a rule does that asks for nothing: it admits what it must not.
+    fn unsigned(&self, rule: &Rule, reference: Option<&Reference>) -> Result<Proof, Failure> {
+        let trials = match reference {
+            Some(reference) => vec![Shown::new(
+                "unsigned",
+                false,
+                &self.component(reference, &Given::default())?,
+            )],
+            None => Vec::new(),
+        };
+        Ok(proof(rule.pattern.to_string(), &rule.place, reference, trials))
+    }
+
+    /// Shows what the policy does with finished images.
+    fn image(&self, reference: Option<&Reference>, scratch: &Path) -> Result<Proof, Failure> {
+        let image = self.policy.image();
+        let mut proof = Proof {
+            about: "image".to_owned(),
+            place: image.place("sealed").cloned(),
+            reference: reference.map(ToString::to_string),
+            trials: Vec::new(),
+            not_shown: None,
+        };
+        let (Some(demand), Some(reference)) = (&image.sealed, reference) else {
+            let lacks = if image.sealed.is_none() {
+                "the policy does not say who may seal"
+            } else {
+                "no component is admitted"
+            };
+            proof.not_shown = Some(format!("anything about finished images: {lacks}"));
+            return Ok(proof);
+        };
+        let epoch = image.min_epoch.max(EPOCH);
+        let finished = match Finished::build(self, reference, self.at, epoch, scratch) {
+            Ok(finished) => finished,
+            Err(failure) => {
+                proof.not_shown = Some(format!("anything about finished images: {failure}"));
+                return Ok(proof);
+            }
+        };
+        let mut show = |image, admit, by, now, seen| {
+            proof
+                .trials
+                .push(Shown::new(image, admit, &finished.verdict(by, now, seen)));
+        };
+        let now = self.at;
+        show("sealed as the policy asks", true, SealedBy::Role, now, None);
+        show("not sealed", false, SealedBy::Nobody, now, None);
+        show("sealed by another key", false, SealedBy::Stranger, now, None);
+        if demand.threshold > 1 {
+            show("sealed by one key too few", false, SealedBy::TooFew, now, None);
+        }
+        show(
+            "rolled back below an epoch seen before",
+            false,
+            SealedBy::Role,
+            now,
+            Some(epoch + 1),
+        );
+        show("of the future", false, SealedBy::Role, now.plus(-3600), None);
+        if let Some(most) = image.max_age {
+            show("older than maxAge", false, SealedBy::Role, now.plus(most + 1), None);
+        }
+        if image.max_age.is_none() {
+            proof.not_shown = Some("that an old image is refused: the policy has no `maxAge`".to_owned());
+        }
+        Ok(proof)
+    }
+}
+
+fn proof(about: String, place: &Place, reference: Option<&Reference>, trials: Vec<Shown>) -> Proof {
+    let not_shown = reference
+        .is_none()
+        .then(|| "anything: no name was found about which this decides".to_owned());
+    Proof {
+        about,
+        place: Some(place.clone()),
+        reference: reference.map(ToString::to_string),
+        trials,
+        not_shown,
+    }
+}
