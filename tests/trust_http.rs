@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -114,6 +115,108 @@ fn a_directory_is_published_by_serving_it() {
     let url = serve(old.path(), |_, _| false);
     let (code, json) = verify(&user, &url, &file);
     assert_eq!((code, &json["refusals"][0]["code"]), (1, &json!("ROLLBACK")), "{json}");
+}
+
+/// A web server of a directory with TLS, which ends with the test.
+struct TlsServer {
+    child: Child,
+    url: String,
+}
+
+impl TlsServer {
+    fn start(dir: &Path, cert: &Path, key: &Path) -> Self {
+        let mut command = common::in_home(Path::new("python3"), dir);
+        command.args(["-c", SERVE_TLS]).arg(cert).arg(key).current_dir(dir);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut port)
+            .unwrap();
+        let url = format!("https://127.0.0.1:{}/", port.trim());
+        Self { child, url }
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const SERVE_TLS: &str = "
+import http.server, ssl, sys
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+
+/// Makes an authority `ca.crt`, and a certificate `tls.crt` with `tls.key` that it issued for 127.0.0.1.
+fn authority(dir: &Path) {
+    let openssl = |arguments: &str| {
+        let mut command = common::in_home(Path::new("openssl"), dir);
+        common::succeed(command.args(arguments.split_whitespace()).current_dir(dir))
+    };
+    let new = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(&format!(
+        "{new} -x509 -days 2 -subj /CN=authority -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.crt"
+    ));
+    openssl(&format!("{new} -subj /CN=127.0.0.1 -keyout tls.key -out tls.csr"));
+    fs::write(dir.join("san"), "subjectAltName=IP:127.0.0.1").unwrap();
+    openssl("x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out tls.crt");
+}
+
+#[test]
+fn behind_tls_a_private_authority_is_trusted_where_it_is_named() {
+    let (user, file) = owner();
+    let (tls, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    authority(tls.path());
+    authority(other.path());
+    let server = TlsServer::start(
+        &published(&user),
+        &tls.path().join("tls.crt"),
+        &tls.path().join("tls.key"),
+    );
+    let ca = tls.path().join("ca.crt").to_str().unwrap().to_owned();
+    // Nothing of the system's is needed, or looked at.
+    let none = user.file("no-roots.pem", "");
+    let run = |arguments: &[&str], ca: Option<&str>| {
+        let mut command = user.command(arguments);
+        command.args(["--keys-as", "c", "--collection", &server.url]);
+        command.args(ca.iter().flat_map(|ca| ["--ca-cert", ca]));
+        command.env("SSL_CERT_FILE", &none).env("SSL_CERT_DIR", &none);
+        let output = command.output().unwrap();
+        let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        (output.status.code().unwrap(), json)
+    };
+    let bundle = user.path("bundle.tar");
+    let export = ["export", bundle.to_str().unwrap()];
+    for arguments in [
+        &["verify", "a", "--file", &file][..],
+        &["lookup", "a"],
+        &["ls"],
+        &["inspect"],
+        &["status"],
+        &["history"],
+        &["doctor"],
+        &["delegate", "ls"],
+        &["signer", "ls"],
+        &["diff", &server.url, "c"],
+        &export,
+    ] {
+        let (code, json) = run(arguments, Some(&ca));
+        assert_eq!(code, 0, "{arguments:?}: {json}");
+    }
+    let stranger = other.path().join("ca.crt");
+    for ca in [None, stranger.to_str()] {
+        let (code, json) = run(&["verify", "a", "--file", &file], ca);
+        assert_eq!((code, &json["verdict"]), (3, &json!("unavailable")), "{ca:?}: {json}");
+    }
+    let (code, json) = run(&["ls"], Some(&none));
+    assert!(code == 2 && json.to_string().contains("no certificate"), "{json}");
 }
 
 #[test]

@@ -61,6 +61,9 @@ pub(super) struct TrustDirOption {
     /// oci://HOST/REPOSITORY), or its name in the directory
     #[arg(long, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
     collection: Vec<CollectionName>,
+    /// Certificates in PEM by which alone the web servers of collections are trusted [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
     #[command(flatten)]
     state: StateOption,
 }
@@ -72,7 +75,10 @@ impl TrustDirOption {
             Some(dir) => dir.clone(),
             None => context.xdg_dir("DATA", ".local/share")?.join("trust"),
         };
-        let named = self.collection.iter().map(|name| name.place(context, &base));
+        let named = self
+            .collection
+            .iter()
+            .map(|name| name.place(context, &base, self.ca_cert.as_deref()));
         let mut places: Vec<TrustPlace> = named.collect::<Result<_, _>>()?;
         let entries = std::fs::read_dir(&base).into_iter().flatten().flatten();
         let mut dirs: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();

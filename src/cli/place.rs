@@ -69,13 +69,20 @@ pub(super) enum CollectionName {
 }
 
 impl CollectionName {
-    /// Returns the place; `base` is the directory of collections.
-    pub(super) fn place(&self, context: &Context, base: &Path) -> Result<TrustPlace, Failure> {
+    /// Returns the place; `base` is the directory of collections, and `ca_cert` holds the certificates by which alone a web
+    /// server is trusted, if not by the system's.
+    pub(super) fn place(&self, context: &Context, base: &Path, ca_cert: Option<&Path>) -> Result<TrustPlace, Failure> {
         match self {
             Self::Name(name) => Ok(TrustDir::at(base.join(name)).into()),
             Self::Directory(dir) => Ok(TrustDir::at(dir).into()),
             Self::Registry(name) => Ok(TrustOci::new(Arc::new(registry(context)?), name.clone()).into()),
-            Self::Web(url) => Ok(TrustHttp::at(url, &WebOptions::default())?.into()),
+            Self::Web(url) => {
+                let options = WebOptions {
+                    only_ca_cert: ca_cert.map(Path::to_owned),
+                    ..WebOptions::default()
+                };
+                Ok(TrustHttp::at(url, &options)?.into())
+            }
         }
     }
 

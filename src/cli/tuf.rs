@@ -69,6 +69,7 @@ impl Tuf {
         let options = WebOptions {
             ca_certs: self.ca_certs.clone(),
             unsafe_plain_http: self.unsafe_plain_http,
+            ..WebOptions::default()
         };
         let repository = TrustHttp::at(url, &options)?;
         let refreshed = Updater::refresh(&repository, dir, context.now()?);

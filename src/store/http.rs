@@ -25,6 +25,8 @@ use crate::limit;
 pub struct WebOptions {
     /// Files of certificates in PEM that are trusted beside the system's.
     pub ca_certs: Vec<PathBuf>,
+    /// A file of certificates in PEM by which alone servers are trusted: then the system's are not even read.
+    pub only_ca_cert: Option<PathBuf>,
     /// Whether plain HTTP may be spoken off the loopback: anybody on the way can then withhold files, or serve old ones.
     pub unsafe_plain_http: bool,
 }
@@ -72,7 +74,10 @@ impl Web {
         client = match base.scheme() {
             // No redirection leads to HTTPS: reading the system's certificates would cost more than all the rest.
             "http" => client.tls_certs_only([]),
-            _ => client.tls_certs_merge(certificates(&options.ca_certs)?),
+            _ => match &options.only_ca_cert {
+                Some(only) => client.tls_certs_only(certificates(std::slice::from_ref(only))?),
+                None => client.tls_certs_merge(certificates(&options.ca_certs)?),
+            },
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {

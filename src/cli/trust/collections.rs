@@ -37,6 +37,10 @@ pub(super) struct TrustOptions {
     /// https://…, oci://HOST/REPOSITORY [default: the only one in the directory]
     #[arg(long, global = true, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
     collection: Option<CollectionName>,
+    /// Certificates in PEM by which alone the server of an https:// collection, or a Notary server, is trusted [default: the
+    /// system's]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
     /// The name under which the collection's keys and pin are kept [default: its own, or one made of its place]
     #[arg(long, global = true, value_name = "NAME")]
     keys_as: Option<String>,
@@ -185,6 +189,11 @@ impl TrustOptions {
         }
     }
 
+    /// Returns the file of certificates by which alone servers are trusted, if one was named.
+    pub(super) fn ca_cert(&self) -> Option<&Path> {
+        self.ca_cert.as_deref()
+    }
+
     /// Returns the directory of collections that was named.
     pub(super) fn given_trust_dir(&self) -> Option<&Path> {
         self.trust_dir.as_deref()
@@ -238,7 +247,7 @@ impl TrustOptions {
         collection: &CollectionName,
     ) -> Result<(TrustPlace, String), Failure> {
         let keys = self.keys_as.clone().map_or_else(|| collection.key_name(), Ok)?;
-        Ok((collection.place(context, &self.base(context)?)?, keys))
+        Ok((collection.place(context, &self.base(context)?, self.ca_cert())?, keys))
     }
 
     /// Finds the collection that the options name, or the only one there is.
@@ -279,6 +288,7 @@ impl TrustOptions {
             trust_dir: or(self.trust_dir, &other.trust_dir),
             key_dir: or(self.key_dir, &other.key_dir),
             collection: self.collection.or_else(|| other.collection.clone()),
+            ca_cert: or(self.ca_cert, &other.ca_cert),
             keys_as: self.keys_as.or_else(|| other.keys_as.clone()),
             pin: or(self.pin, &other.pin),
             at: self.at.or(other.at),

@@ -15,7 +15,6 @@ mod sign;
 mod witness;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -44,9 +43,6 @@ struct ServerOptions {
     /// The Notary server: https://HOST[:PORT]
     #[arg(long, global = true, value_name = "URL", env = "DOCKER_CONTENT_TRUST_SERVER")]
     server: Option<String>,
-    /// Certificates in PEM by which alone the server's is trusted [default: the system's]
-    #[arg(long, global = true, value_name = "FILE")]
-    ca_cert: Option<PathBuf>,
     /// The dialect of the collection, which is Notary's
     #[arg(long, global = true, value_name = "DIALECT", value_parser = ["notary"], hide = true)]
     dialect: Option<String>,

@@ -44,9 +44,8 @@ impl<'a> Session<'a> {
         let url = server.server.as_deref();
         let url =
             url.ok_or_else(|| Failure::malformed("--server", "no server is named; give --server https://HOST"))?;
-        let ca = server
-            .ca_cert
-            .as_deref()
+        let ca = options
+            .ca_cert()
             .map(|path| read_limited(path, limit::CREDENTIALS_BYTES as usize));
         let credentials = Credentials::in_files(context.credential_files());
         let dir = match options.given_trust_dir() {
