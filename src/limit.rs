@@ -216,7 +216,7 @@ pub const CA_CERTS_BYTES: usize = 4 << 20;
 /// How long a web server may take from a request to the end of its answer's headers, redirections included.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the spans are in which [`SLOWEST_WINDOW_BYTES`] of an answer have to arrive.
+/// How long the spans are in which [`SLOWEST_WINDOW_BYTES`] of an answer have to arrive, or to be taken by who asked.
 pub const RATE_WINDOW: Duration = Duration::from_secs(15);
 
 /// How many bytes have to arrive in each [`RATE_WINDOW`], or the answer's end: 2 KiB a second; a modem brings three times as many.
@@ -322,15 +322,25 @@ pub const UPLOAD_GRACE: Duration = Duration::from_secs(10);
 /// How many connections the Notary server has open at once; further ones wait to be accepted.
 pub const SERVER_CONNECTIONS: usize = 1024;
 
-/// How long a client of the Notary server may take for a request's head, a TLS handshake, or to take in what it is sent; and how
-/// long a connection stays open between requests.
-pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client of the Notary server may take for a request's head or a TLS handshake, and how long a connection stays open
+/// between requests: three lost packets are sent again in it.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long the Notary server finishes requests under way when it is told to stop.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// Most bytes of collections that the Notary server keeps in memory: about 100,000 small ones.
 pub const SERVER_CACHE_BYTES: usize = 64 << 20;
+
+/// How long a PKCS#11 library may take to say which tokens there are, to open one and to close it: USB readers take a second or two.
+pub const TOKEN_LOOK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a PKCS#11 token may take to log in, to sign or to make a key: a person may have to type a PIN at the reader, or to
+/// touch the token; a smart card makes a long RSA key in a minute or two.
+pub const TOKEN_WORK_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Most calls to PKCS#11 tokens that are on their way at once: one that never comes back keeps its thread.
+pub const TOKEN_CALLS: usize = 256;
 
 /// Most keys in a PKCS#11 token whose places a server remembers: a few hundred bytes each.
 pub const TOKEN_KEYS_IN_MEMORY: usize = 4096;

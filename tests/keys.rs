@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::home::{Home, NOW, PASSPHRASE, answer};
 use common::node::Node;
@@ -261,6 +262,102 @@ fn a_plugin_signs_and_is_not_believed() {
     assert!(refused.to_string().contains("not good"), "{refused}");
     let refused = json(&mut home.command(&["init", "d", "--key", &key("root", "none")]), 3);
     assert!(refused.to_string().contains("there is no key none"), "{refused}");
+}
+
+#[test]
+fn keys_are_made_in_a_token_and_never_leave_it() {
+    let home = user();
+    let token = Token::new(home.dir());
+    let mut specs = Vec::new();
+    let kinds = [
+        ("root", "p256"),
+        ("targets", "rsa3072"),
+        ("snapshot", "ed25519"),
+        ("timestamp", "p384"),
+    ];
+    for (role, algorithm) in kinds {
+        let made = home.good(&["key", "generate", "--key", &token.key(role), "--algorithm", algorithm]);
+        let key = made["key"].as_str().unwrap();
+        assert!(key.contains(&format!("object={role}")) && key.contains("id="), "{key}");
+        assert_eq!(home.public_of(key), made["public"].as_str().unwrap());
+        specs.push((role, made["keyid"].clone(), format!("{role}={}", token.key(role))));
+    }
+    assert_eq!(token.objects().len(), 2 * kinds.len());
+    for object in token.objects() {
+        let attributes = token.attributes(&object);
+        // A private half says so of itself.
+        if let Some(extractable) = attributes.get("CKA_EXTRACTABLE") {
+            assert_eq!(
+                (*extractable, attributes["CKA_SENSITIVE"]),
+                (false, true),
+                "{attributes:?}"
+            );
+        }
+    }
+    let mut arguments = vec!["init", "c"];
+    specs.iter().for_each(|(_, _, spec)| arguments.extend(["--key", spec]));
+    home.good(&arguments);
+    let listed = home.good(&["key", "ls"]);
+    for (role, id, _) in &specs {
+        let all = listed["keys"].as_array().unwrap();
+        let entry = all.iter().find(|entry| entry["role"] == *role).unwrap();
+        assert!(
+            entry["keyid"] == *id && entry["place"].as_str().unwrap().starts_with("pkcs11:"),
+            "{entry}"
+        );
+    }
+    fs::write(home.path("f"), "content").unwrap();
+    let file = home.text("f");
+    home.good(&["sign", "--file", &file, "--name", "files/f"]);
+    home.good(&["verify", "--file", &file, "files/f"]);
+
+    // A label is one key's; an id is the token's to give; and a key is made in a file or in a token.
+    let again = json(&mut home.command(&["key", "generate", "--key", &token.key("root")]), 2);
+    assert!(again.to_string().contains("already"), "{again}");
+    let with_id = token.key("new").replace("object=new", "object=new;id=%01");
+    let refused = json(&mut home.command(&["key", "generate", "--key", &with_id]), 2);
+    assert!(refused.to_string().contains("no id"), "{refused}");
+    let both = home
+        .command(&["key", "generate", "file.pem", "--key", &token.key("new")])
+        .output()
+        .unwrap();
+    assert_eq!(both.status.code(), Some(2), "{both:?}");
+    assert_eq!(token.objects().len(), 2 * kinds.len());
+}
+
+/// A library that never says which tokens there are.
+const HANGS: &str = r"
+#include <unistd.h>
+typedef unsigned long CK_RV;
+static CK_RV fine(void) { return 0; }
+static CK_RV none(void) { return 0x54; }
+static CK_RV hangs(void) { for (;;) sleep(1000); }
+static struct { unsigned char version[2]; CK_RV (*functions[68])(void); } list;
+CK_RV C_GetFunctionList(void **found) {
+    list.version[0] = 2; list.version[1] = 40;
+    for (int i = 0; i < 68; i++) list.functions[i] = none;
+    list.functions[0] = fine;
+    list.functions[1] = fine;
+    list.functions[4] = hangs;
+    *found = &list;
+    return 0;
+}
+";
+
+#[test]
+fn a_token_that_hangs_could_not_be_found_out_about() {
+    let home = user();
+    fs::write(home.path("hangs.c"), HANGS).unwrap();
+    home.tool("cc", &["-shared", "-fPIC", "-o", "hangs.so", "hangs.c"]);
+    let key = format!("pkcs11:token=any;object=key?module-path={}", home.text("hangs.so"));
+    let began = Instant::now();
+    let mut asked = home.command(&["key", "export-public", &key]);
+    let refused = json(&mut asked, 3);
+    assert!(
+        refused.to_string().contains("did not answer within 15 seconds"),
+        "{refused}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -58,6 +58,23 @@ impl TokenUri {
         Self { module, ..self }
     }
 
+    /// Returns the token that the key is in.
+    pub fn token(&self) -> TokenPlace {
+        TokenPlace(Self {
+            object: None,
+            id: None,
+            ..self.clone()
+        })
+    }
+
+    /// Returns the key of the same label that has this id.
+    pub fn with_id(&self, id: Vec<u8>) -> Self {
+        Self {
+            id: Some(id),
+            ..self.clone()
+        }
+    }
+
     /// Returns how people are asked for the token's PIN.
     pub fn token_name(&self) -> &str {
         self.token.as_deref().or(self.serial.as_deref()).unwrap_or("the token")

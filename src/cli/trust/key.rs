@@ -10,10 +10,11 @@ use serde_json::json;
 use super::TrustOptions;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::key::{Algorithm, KeyFile, KeySpec, SigningKey};
+use crate::key::{Algorithm, KeyFile, KeySpec, SigningKey, TokenUri, TufKey};
 use crate::store::KeyStore;
 use crate::store::file::{NewFile, cannot};
-use crate::store::key_store::{Entry, NewKey, open_any_key, read_key_file, replace_key, write_new};
+use crate::store::key_store::{Entry, NewKey, Secrets as _, open_any_key, read_key_file, replace_key, write_new};
+use crate::store::pkcs11::TokenKeys;
 
 /// Looks after private keys.
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub(super) struct Key {
 enum Action {
     /// Write a key's public half in PEM
     ExportPublic(ExportPublic),
-    /// Make a key in a file of its own, encrypted, with its public half in a file beside it
+    /// Make a key in a file of its own, encrypted, with its public half in a file beside it; or in a PKCS#11 token
     Generate(Generate),
     /// Put a key into the key directory: from a file of openssl, Notary or cosign, or by where it is
     Import(Import),
@@ -51,7 +52,11 @@ impl Key {
 #[derive(Debug, Args)]
 struct Generate {
     /// The private key's file; the public key gets its name with .pub for the ending
-    file: PathBuf,
+    #[arg(required_unless_present = "key")]
+    file: Option<PathBuf>,
+    /// Make the key in a token, which it never leaves: pkcs11:token=NAME;object=LABEL
+    #[arg(long, value_name = "pkcs11:URI", conflicts_with = "file")]
+    key: Option<TokenUri>,
     /// The algorithm: ed25519, p256, p384, rsa3072 or rsa4096
     #[arg(long, value_name = "NAME", default_value_t)]
     algorithm: Algorithm,
@@ -59,27 +64,64 @@ struct Generate {
 
 impl Generate {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        use crate::store::key_store::Secrets as _;
+        match (&self.key, &self.file) {
+            (Some(uri), _) => self.in_token(context, options, uri),
+            (None, file) => self.in_file(context, options, file.as_deref().unwrap_or(Path::new(""))),
+        }
+    }
+
+    /// Makes the key in a token.
+    fn in_token(&self, context: &Context, options: &TrustOptions, uri: &TokenUri) -> Result<Report, Failure> {
+        let secrets = options.secrets(context);
+        let uri = match (uri.module(), secrets.module()) {
+            (None, Some(module)) => uri.clone().through(module),
+            _ => uri.clone(),
+        };
+        let (Some(label), None) = (uri.object(), uri.id()) else {
+            let problem = "expected a label, object=LABEL, and no id: the key gets an id of its own";
+            return Err(Failure::malformed(&uri, problem));
+        };
+        let token = TokenKeys::open(uri.token(), &secrets)?;
+        if token.has(label)? {
+            let problem = "the token has a private key of this label already; give the new one another";
+            return Err(Failure::malformed(&uri, problem));
+        }
+        let (id, public) = token.make(self.algorithm, label)?;
+        let (uri, key) = (uri.with_id(id), TufKey::new(public));
+        let pem = key.public().to_pem();
+        let pem = pem.map_err(|error| Failure::malformed(&uri, error))?;
+        let text = format!(
+            "made the key {} ({}) in the token, which does not give it away:\n  {uri}\n{pem}",
+            key.id(),
+            key.public().key_type(),
+        );
+        let json = json!({
+            "keyid": key.id(), "algorithm": self.algorithm.name(), "key": uri.to_string(), "public": pem,
+        });
+        Ok(Report::new(text, json))
+    }
+
+    /// Makes the key in a file.
+    fn in_file(&self, context: &Context, options: &TrustOptions, file: &Path) -> Result<Report, Failure> {
         let passphrase = options.secrets(context).new_passphrase()?;
-        let about = |error: crate::key::KeyError| Failure::unavailable(self.file.display(), error);
+        let about = |error: crate::key::KeyError| Failure::unavailable(file.display(), error);
         let key = SigningKey::generate_as(self.algorithm).map_err(about)?;
-        let public = self.file.with_extension("pub");
-        if public == self.file {
+        let public = file.with_extension("pub");
+        if public == file {
             let problem = "the public key is written to a file with this ending; give the private one another";
-            return Err(Failure::malformed(self.file.display(), problem));
+            return Err(Failure::malformed(file.display(), problem));
         }
         let pem = key.to_encrypted_pem(&passphrase).map_err(about)?;
-        write_new(&self.file, pem.as_bytes())?;
+        write_new(file, pem.as_bytes())?;
         write_new(&public, key.public().to_pem().map_err(about)?.as_bytes())?;
         let text = format!(
             "made the key {} ({}): {} (encrypted), {}\n",
             key.id(),
             key.public().key_type(),
-            self.file.display(),
+            file.display(),
             public.display()
         );
-        let json =
-            json!({ "keyid": key.id(), "algorithm": self.algorithm.name(), "private": self.file, "public": public });
+        let json = json!({ "keyid": key.id(), "algorithm": self.algorithm.name(), "private": file, "public": public });
         Ok(Report::new(text, json))
     }
 }

@@ -44,6 +44,13 @@ impl Keyring {
                 .map_err(bad)
         };
         let (id, kept) = match (&self.token, &self.vault) {
+            (Some(_), _) if !matches!(self.algorithm, Algorithm::P256 | Algorithm::Ed25519) => {
+                let problem = format!(
+                    "keys of a server in a token are p256 or ed25519, not {}",
+                    self.algorithm
+                );
+                return Err(Failure::malformed("a new key", problem));
+            }
             (Some(token), _) => {
                 let (in_token, public) = token.make(self.algorithm, &label(gun, role))?;
                 (name(&public)?, [IN_TOKEN, in_token.as_slice()].concat())

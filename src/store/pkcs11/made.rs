@@ -1,4 +1,4 @@
-//! Keys that a server makes in a token, which never leave it.
+//! Keys that are made in a token, which never leave it: by a server, or by a person.
 //!
 //! - A key is made so that the token gives it to nobody (sensitive, not extractable); one that the token would give is not used.
 //! - A key is found by its label and a random id, both: what is written elsewhere of one key leads to no other.
@@ -7,13 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
+use super::patience::within;
 use super::{ask, checked, find_token, log_in, needs_pin, plain, public};
 use crate::failure::Failure;
 use crate::key::{Algorithm, Passphrase, PublicKey, TokenPlace};
@@ -23,12 +24,22 @@ use crate::store::key_store::Secrets;
 /// Length of a key's random id in bytes: two are never the same.
 const ID_BYTES: usize = 16;
 
+/// The public exponent of RSA keys: 65537.
+const EXPONENT: [u8; 3] = [1, 0, 1];
+
 /// Object identifiers in DER: what `CKA_EC_PARAMS` says of a curve (RFC 5480, section 2.1.1.1; RFC 8410, section 3).
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+const P384: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 const ED25519: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
 
-/// The keys of a server in a token.
+/// Keys that were made in a token.
 pub struct TokenKeys {
+    /// Whoever waited in vain leaves it to the thread that is in it.
+    token: Arc<Token>,
+}
+
+/// What all threads that work with the token share.
+struct Token {
     place: TokenPlace,
     /// None where the token needs none, or refused it.
     pin: Mutex<Option<Passphrase>>,
@@ -72,17 +83,25 @@ impl TokenKeys {
             (None, Some(module)) => place.through(module),
             _ => place,
         };
-        let (library, slot) = find_token(place.uri())?;
-        let needs_pin = needs_pin(&library, slot, place.uri())?;
+        let at = place.clone();
+        let needs_pin = within(&place, limit::TOKEN_LOOK_TIMEOUT, move || {
+            let (library, slot) = find_token(at.uri())?;
+            needs_pin(&library, slot, at.uri())
+        })??;
         let pin = needs_pin.then(|| secrets.pin(place.uri().token_name())).transpose()?;
         let keys = Self {
-            place,
-            pin: Mutex::new(pin),
-            needs_pin,
-            open: Mutex::default(),
+            token: Arc::new(Token {
+                place,
+                pin: Mutex::new(pin),
+                needs_pin,
+                open: Mutex::default(),
+            }),
         };
-        let open = keys.log_in()?;
-        *keys.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        keys.call(|token| {
+            let open = token.log_in()?;
+            *token.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
+            Ok(())
+        })?;
         Ok(keys)
     }
 
@@ -92,24 +111,96 @@ impl TokenKeys {
     /// [`Failure::Malformed`] when the token cannot make such keys, or would give them away; [`Failure::Unavailable`] when it
     /// cannot be asked.
     pub fn make(&self, algorithm: Algorithm, label: &str) -> Result<(Vec<u8>, PublicKey), Failure> {
-        let (mechanism, curve) = match algorithm {
-            Algorithm::P256 => (Mechanism::EccKeyPairGen, P256.to_vec()),
-            Algorithm::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, ED25519.to_vec()),
-            Algorithm::P384 | Algorithm::Rsa3072 | Algorithm::Rsa4096 => {
-                let problem = format!("keys of a server are p256 or ed25519, not {algorithm}");
-                return Err(Failure::malformed(&self.place, problem));
-            }
+        let label = label.to_owned();
+        self.call(move |token| token.make(algorithm, &label))
+    }
+
+    /// Tells whether the token has a private key of this label.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the token cannot be asked.
+    pub fn has(&self, label: &str) -> Result<bool, Failure> {
+        let template = [
+            Attribute::Class(ObjectClass::PRIVATE_KEY),
+            Attribute::Label(label.into()),
+        ];
+        self.call(move |token| token.work(|open| Ok(!open.session.find_objects(&template)?.is_empty())))
+    }
+
+    /// Returns the public half of a key.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the key is not there, or the token cannot be asked.
+    pub fn public(&self, id: &[u8], label: &str) -> Result<PublicKey, Failure> {
+        let (id, label) = (id.to_vec(), label.to_owned());
+        self.call(move |token| token.work(|open| open.find(&id, &label, &token.place).map(|found| found.public)))
+    }
+
+    /// Signs with a key and its usual scheme.
+    ///
+    /// # Errors
+    /// As [`TokenKeys::public`], and when the signature is not good.
+    pub fn sign(&self, id: &[u8], label: &str, message: &[u8]) -> Result<Vec<u8>, Failure> {
+        let (id, label, message) = (id.to_vec(), label.to_owned(), message.to_vec());
+        self.call(move |token| token.sign(&id, &label, &message))
+    }
+
+    /// Takes both halves of a key out of the token for good; what is not there is no fault.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the token cannot be asked.
+    pub fn destroy(&self, id: &[u8], label: &str) -> Result<(), Failure> {
+        let (id, label) = (id.to_vec(), label.to_owned());
+        self.call(move |token| token.destroy(&id, &label))
+    }
+
+    /// Works with the token, and does not wait for ever.
+    fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Token) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let token = Arc::clone(&self.token);
+        within(&self.token.place, limit::TOKEN_WORK_TIMEOUT, move || work(&token))?
+    }
+}
+
+impl Drop for TokenKeys {
+    fn drop(&mut self) {
+        // The session is closed by the library as well.
+        let token = Arc::clone(&self.token);
+        let _ = within(&self.token.place, limit::TOKEN_LOOK_TIMEOUT, move || {
+            token.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        });
+    }
+}
+
+impl Token {
+    fn make(&self, algorithm: Algorithm, label: &str) -> Result<(Vec<u8>, PublicKey), Failure> {
+        let curve = |mechanism, curve: &[u8]| (mechanism, vec![Attribute::EcParams(curve.to_vec())]);
+        let rsa = |bits: u64| {
+            let numbers = vec![
+                Attribute::ModulusBits(bits.into()),
+                Attribute::PublicExponent(EXPONENT.to_vec()),
+            ];
+            (Mechanism::RsaPkcsKeyPairGen, numbers)
+        };
+        let (mechanism, numbers) = match algorithm {
+            Algorithm::P256 => curve(Mechanism::EccKeyPairGen, &P256),
+            Algorithm::P384 => curve(Mechanism::EccKeyPairGen, &P384),
+            Algorithm::Ed25519 => curve(Mechanism::EccEdwardsKeyPairGen, &ED25519),
+            Algorithm::Rsa3072 => rsa(3072),
+            Algorithm::Rsa4096 => rsa(4096),
         };
         let mut id = vec![0; ID_BYTES];
         getrandom::fill(&mut id).map_err(|error| Failure::unavailable("random numbers", error))?;
-        let public_half = [
+        let mut public_half = vec![
             Attribute::Token(true),
             Attribute::Private(false),
             Attribute::Verify(true),
-            Attribute::EcParams(curve),
             Attribute::Label(label.into()),
             Attribute::Id(id.clone()),
         ];
+        public_half.extend(numbers);
         let private_half = [
             Attribute::Token(true),
             Attribute::Private(true),
@@ -132,8 +223,7 @@ impl TokenKeys {
             if !shown.contains(&Attribute::Sensitive(true)) || !shown.contains(&Attribute::Extractable(false)) {
                 let _ = open.session.destroy_object(made.0);
                 let _ = open.session.destroy_object(made.1);
-                let problem =
-                    "it makes keys that can be taken out of it; a server's keys are kept in tokens that do not";
+                let problem = "it makes keys that can be taken out of it; keep them in a token that does not";
                 return Err(Trouble::Other(Failure::malformed(&self.place, problem)));
             }
             open.find(&id, label, &self.place).map(|found| found.public)
@@ -141,19 +231,7 @@ impl TokenKeys {
         Ok((id, public))
     }
 
-    /// Returns the public half of a key.
-    ///
-    /// # Errors
-    /// [`Failure::Unavailable`] when the key is not there, or the token cannot be asked.
-    pub fn public(&self, id: &[u8], label: &str) -> Result<PublicKey, Failure> {
-        self.work(|open| open.find(id, label, &self.place).map(|found| found.public))
-    }
-
-    /// Signs with a key and its usual scheme.
-    ///
-    /// # Errors
-    /// As [`TokenKeys::public`], and when the signature is not good.
-    pub fn sign(&self, id: &[u8], label: &str, message: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn sign(&self, id: &[u8], label: &str, message: &[u8]) -> Result<Vec<u8>, Failure> {
         self.work(|open| {
             let key = open.find(id, label, &self.place)?;
             let scheme = key.public.default_scheme();
@@ -163,11 +241,7 @@ impl TokenKeys {
         })
     }
 
-    /// Takes both halves of a key out of the token for good; what is not there is no fault.
-    ///
-    /// # Errors
-    /// [`Failure::Unavailable`] when the token cannot be asked.
-    pub fn destroy(&self, id: &[u8], label: &str) -> Result<(), Failure> {
+    fn destroy(&self, id: &[u8], label: &str) -> Result<(), Failure> {
         self.work(|open| {
             open.found.remove(id);
             for class in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
@@ -210,7 +284,7 @@ impl TokenKeys {
         let (library, slot) = find_token(uri)?;
         let mut pin = self.pin.lock().unwrap_or_else(PoisonError::into_inner);
         if self.needs_pin && pin.is_none() {
-            let problem = "the token refused the PIN before; start the server again with the right one";
+            let problem = "the token refused the PIN before; start again with the right one";
             return Err(Failure::unavailable(uri, problem));
         }
         let session = library.open_rw_session(slot);
@@ -229,7 +303,7 @@ impl TokenKeys {
 
 impl fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenKeys({})", self.place)
+        write!(f, "TokenKeys({})", self.token.place)
     }
 }
 

@@ -3,15 +3,17 @@
 //! - A library is loaded and initialised once for the process; a token is logged into once, when a key in it is opened.
 //! - Hashes are made here where the token's mechanism allows it, so that little goes through it.
 //! - What a token signs is checked with the public key before anybody sees it.
+//! - Nobody waits for a token for ever: a library that does not come back is left alone, and the answer is "could not find out".
 
 mod made;
+mod patience;
 
 pub use made::TokenKeys;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -27,6 +29,8 @@ use sha2::{Digest as _, Sha256, Sha384};
 use super::key_store::Secrets;
 use crate::failure::Failure;
 use crate::key::{KeyError, Passphrase, PublicKey, Scheme, Signer, TokenUri, ecdsa};
+use crate::limit;
+use patience::within;
 
 /// Salt of RSASSA-PSS, in bytes (RFC 8017: as long as the hash).
 const SALT: usize = 32;
@@ -38,9 +42,17 @@ static LIBRARIES: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new())
 pub struct TokenSigner {
     uri: TokenUri,
     public: PublicKey,
-    /// Two operations of one session must not overlap.
-    session: Mutex<Session>,
+    /// Two operations of one session must not overlap. Whoever waited in vain for one leaves it to the thread that it is on.
+    session: Arc<Mutex<Session>>,
     private: ObjectHandle,
+}
+
+/// A token that was found, in a session that nobody is logged into yet.
+struct Opened {
+    library: Pkcs11,
+    slot: Slot,
+    session: Session,
+    needs_pin: bool,
 }
 
 impl TokenSigner {
@@ -49,24 +61,40 @@ impl TokenSigner {
     /// # Errors
     /// [`Failure`] when the library, the token or the key is not there, is there twice, or the PIN is wrong.
     pub fn open(uri: &TokenUri, secrets: &dyn Secrets) -> Result<Self, Failure> {
-        let missing = |problem: &str| Failure::unavailable(uri, problem);
-        let about = |what: &str, error: Error| Failure::unavailable(uri, format!("{what}: {}", plain(&error)));
+        let place = uri.clone();
+        let opened = within(uri, limit::TOKEN_LOOK_TIMEOUT, move || Opened::at(&place))??;
+        let pin = opened.needs_pin.then(|| secrets.pin(uri.token_name())).transpose()?;
+        let place = uri.clone();
+        within(uri, limit::TOKEN_WORK_TIMEOUT, move || {
+            opened.log_in(place, pin.as_ref())
+        })?
+    }
+}
+
+impl Opened {
+    fn at(uri: &TokenUri) -> Result<Self, Failure> {
         let (library, slot) = find_token(uri)?;
-        let opened = library.open_ro_session(slot);
-        let session = opened.map_err(|error| about("the token cannot be opened", error))?;
-        let pin = needs_pin(&library, slot, uri)?
-            .then(|| secrets.pin(uri.token_name()))
-            .transpose()?;
-        log_in(&library, slot, &session, uri, pin.as_ref())?;
+        let cannot = |error: Error| Failure::unavailable(uri, format!("the token cannot be opened: {}", plain(&error)));
+        let session = library.open_ro_session(slot).map_err(cannot)?;
+        Ok(Self {
+            needs_pin: needs_pin(&library, slot, uri)?,
+            library,
+            slot,
+            session,
+        })
+    }
+
+    fn log_in(self, uri: TokenUri, pin: Option<&Passphrase>) -> Result<TokenSigner, Failure> {
+        let missing = |problem: &str| Failure::unavailable(&uri, problem);
+        let session = self.session;
+        log_in(&self.library, self.slot, &session, &uri, pin)?;
         let find = |class: ObjectClass| -> Result<ObjectHandle, Failure> {
             let mut template = vec![Attribute::Class(class)];
             template.extend(uri.object().map(|label| Attribute::Label(label.into())));
             template.extend(uri.id().map(|id| Attribute::Id(id.to_vec())));
             let found = session.find_objects(&template);
-            match found
-                .map_err(|error| about("the token's keys cannot be listed", error))?
-                .as_slice()
-            {
+            let cannot = |error: Error| missing(&format!("the token's keys cannot be listed: {}", plain(&error)));
+            match found.map_err(cannot)?.as_slice() {
                 [one] => Ok(*one),
                 [] if class == ObjectClass::PUBLIC_KEY => Err(missing("the token has the key's public half nowhere")),
                 [] => Err(missing(
@@ -78,12 +106,20 @@ impl TokenSigner {
         let private = find(ObjectClass::PRIVATE_KEY)?;
         let public = public(&session, find(ObjectClass::PUBLIC_KEY)?);
         let public = public.map_err(|error| missing(&error.to_string()))?;
-        Ok(Self {
-            uri: uri.clone(),
+        Ok(TokenSigner {
+            uri,
             public,
-            session: Mutex::new(session),
+            session: Arc::new(Mutex::new(session)),
             private,
         })
+    }
+}
+
+impl Drop for TokenSigner {
+    fn drop(&mut self) {
+        // A session is closed by the library as well.
+        let session = Arc::clone(&self.session);
+        let _ = within(&self.uri, limit::TOKEN_LOOK_TIMEOUT, move || drop(session));
     }
 }
 
@@ -98,8 +134,13 @@ impl Signer for TokenSigner {
             return Err(KeyError::Scheme { scheme, key });
         }
         let bad = |problem: &dyn fmt::Display| KeyError::Signer(format!("{}: {problem}", self.uri));
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let signed = ask(&session, self.private, scheme, message).map_err(|error| bad(&plain(&error)))?;
+        let (session, private, message_of) = (Arc::clone(&self.session), self.private, message.to_vec());
+        let signed = within(&self.uri, limit::TOKEN_WORK_TIMEOUT, move || {
+            let session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            ask(&session, private, scheme, &message_of)
+        });
+        let signed = signed.map_err(|failure| KeyError::Signer(failure.to_string()))?;
+        let signed = signed.map_err(|error| bad(&plain(&error)))?;
         checked(&self.public, scheme, message, signed).map_err(|problem| bad(&problem))
     }
 }
