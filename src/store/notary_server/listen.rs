@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::Server;
-use super::patient::Patient;
+use super::patient::{Patient, Rate};
 use crate::limit;
 
 /// The pause after a connection could not be accepted: the system is out of descriptors, say.
@@ -68,7 +68,11 @@ async fn handle(
 ) {
     // Answers are written whole; waiting to fill packets only delays them.
     let _ = stream.set_nodelay(true);
-    let stream = Patient::new(stream, limit::CLIENT_TIMEOUT);
+    let rate = Rate {
+        bytes: limit::SLOWEST_WINDOW_BYTES,
+        within: limit::RATE_WINDOW,
+    };
+    let stream = Patient::new(stream, rate);
     match acceptor {
         Some(acceptor) => {
             let handshake = tokio::time::timeout(limit::CLIENT_TIMEOUT, acceptor.accept(stream));

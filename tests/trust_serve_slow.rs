@@ -1,0 +1,101 @@
+//! `imgkit trust serve` and clients that are as slow as they can: each is left, and others are served meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod common;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use common::serve::{Setup, TrustServer};
+
+/// When every slow client has been left: the longest limit is 15 seconds.
+const LEFT: Duration = Duration::from_secs(18);
+
+const HEALTH: &str = "/_notary_server/health";
+
+fn connect(host: &str) -> TcpStream {
+    let stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    stream
+}
+
+/// Sends a byte a second until the server ends the connection; returns how long that took, and what it said.
+fn drip(mut stream: TcpStream, start: &str) -> (Duration, String) {
+    let began = Instant::now();
+    let mut said = Vec::new();
+    stream.write_all(start.as_bytes()).unwrap();
+    while began.elapsed() < LEFT * 2 {
+        let mut some = [0; 1024];
+        match stream.read(&mut some) {
+            Ok(0) => break,
+            Ok(read) => said.extend(&some[..read]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if stream.write_all(b"a").is_err() {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    (began.elapsed(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Asks `times` for what the server has to say of itself, and takes a few bytes a second of it; then returns how much there was to
+/// take, and how long one answer is.
+fn sip(host: &str, times: usize, answer: usize) -> (usize, usize) {
+    let mut stream = connect(host);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(times);
+    // The server stops reading once it cannot write.
+    let _ = stream.write_all(request.as_bytes());
+    let began = Instant::now();
+    let mut taken = 0;
+    while began.elapsed() < LEFT {
+        sleep(Duration::from_millis(500));
+        taken += stream.read(&mut [0; 16]).unwrap();
+    }
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    (taken + rest.len(), times * answer)
+}
+
+/// Asks the server something now and then until `LEFT`; every answer comes at once.
+fn is_served(server: &TrustServer) {
+    let began = Instant::now();
+    while began.elapsed() < LEFT {
+        let asked = Instant::now();
+        assert_eq!(server.ask("GET", HEALTH, &[], b"").0, 200);
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        sleep(Duration::from_millis(250));
+    }
+}
+
+#[test]
+fn who_drips_or_sips_is_left_while_others_are_served() {
+    let setup = Setup::in_directory();
+    let server = setup.start_plain(&[]);
+    let (status, _, metrics) = server.ask("GET", "/metrics", &[], b"");
+    assert_eq!(status, 200);
+    let (head, body, sips) = (connect(server.host()), connect(server.host()), server.host().to_owned());
+    let head = spawn(move || drip(head, "GET /_notary_server/health HTTP/1.1\r\nHost: x\r\nX-Slow: "));
+    let upload = "POST /v2/example.com/slow/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+                  Content-Length: 100000\r\n\r\n--b\r\n";
+    let body = spawn(move || drip(body, upload));
+    // More than the system keeps of what is sent.
+    let times = (24 << 20) / metrics.len();
+    let answer = metrics.len();
+    let sips = spawn(move || sip(&sips, times, answer));
+    is_served(&server);
+    let (took, said) = head.join().unwrap();
+    assert!(took < LEFT, "the head: {took:?} {said}");
+    let (took, said) = body.join().unwrap();
+    assert!(
+        took < LEFT && said.starts_with("HTTP/1.1 408"),
+        "the body: {took:?} {said}"
+    );
+    let (taken, all) = sips.join().unwrap();
+    assert!(taken < all, "an answer of {all} bytes was cut off: {taken}");
+    assert_eq!(server.ask("GET", HEALTH, &[], b"").0, 200);
+}
