@@ -12,7 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::notary::{Keys, NotaryServer, PASSPHRASE, PASSWORD, USER};
-use common::publisher::{DIGEST, GUN, Owner, answer, listed, names};
+use common::publisher::{DIGEST, GUN, Owner, answer, listed, names, signing};
 use common::server::{Answer, Server};
 use common::{imgkit, run, succeed};
 use serde_json::{Value, json};
@@ -115,9 +115,7 @@ fn a_whole_life(keys: Keys) {
     // New keys, the owner's and the server's.
     let rotated = owner.good(&["rotate", GUN, "snapshot", "--server-managed"]);
     assert_eq!(rotated["file"], Value::Null);
-    let signed = owner.good(&[
-        "sign", GUN, "v5", "--role", "targets", "--digest", DIGEST, "--length", "11",
-    ]);
+    let signed = owner.good(&signing("targets", "v5", DIGEST));
     assert_eq!(
         signed["rolesSigned"],
         json!(["targets"]),
@@ -233,32 +231,10 @@ fn nested_roles_thresholds_and_paths_are_published_and_kept_to() {
         "--path",
         "tools/b-",
     ]);
-    let (code, text) = owner.bad(&[
-        "sign",
-        GUN,
-        "tools/c",
-        "--role",
-        "targets/a/b",
-        "--digest",
-        DIGEST,
-        "--length",
-        "11",
-    ]);
+    let (code, text) = owner.bad(&signing("targets/a/b", "tools/c", DIGEST));
     assert!(code == 2 && text.contains("tools/b-*"), "{text}");
-    owner.good(&[
-        "sign",
-        GUN,
-        "tools/b-1",
-        "--role",
-        "targets/a/b",
-        "--digest",
-        DIGEST,
-        "--length",
-        "11",
-    ]);
-    owner.good(&[
-        "sign", GUN, "tools/c", "--role", "a", "--digest", DIGEST, "--length", "11",
-    ]);
+    owner.good(&signing("targets/a/b", "tools/b-1", DIGEST));
+    owner.good(&signing("a", "tools/c", DIGEST));
     let listed = owner.listed();
     assert!(
         listed.contains(&("tools/b-1".into(), "targets/a/b".into())),

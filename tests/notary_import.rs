@@ -6,7 +6,7 @@ mod common;
 use std::process::Command;
 
 use common::notary::{Keys, NotaryServer, PASSPHRASE};
-use common::publisher::{DIGEST, GUN, Owner, answer};
+use common::publisher::{DIGEST, GUN, Owner, answer, signing};
 use common::{imgkit, succeed};
 use serde_json::{Value, json};
 
@@ -39,8 +39,7 @@ impl<'a> Migration<'a> {
     }
 
     fn sign(&self, role: &str, name: &str, digest: &str) {
-        self.owner
-            .good(&["sign", GUN, name, "--role", role, "--digest", digest, "--length", "11"]);
+        self.owner.good(&signing(role, name, digest));
     }
 
     fn import(&self, more: &[&str]) -> (i32, Value) {
@@ -77,6 +76,12 @@ impl<'a> Migration<'a> {
             text("/result/digests/0").to_owned(),
         )
     }
+}
+
+/// The names that stayed behind.
+fn left(report: &Value) -> Vec<&str> {
+    let left = report["left"].as_array().unwrap().iter();
+    left.map(|left| left["name"].as_str().unwrap()).collect()
 }
 
 fn found(role: &str, digest: &str) -> (String, String) {
@@ -172,13 +177,7 @@ fn delegated_roles_come_over_and_are_asked_in_notarys_order() {
             .unwrap()
     };
     assert_eq!(target("top")["also_signed_by"][0]["role"], "targets/b");
-    let left: Vec<_> = report["left"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|left| left["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(left, ["both", "tools/x1", "v1"], "{report}");
+    assert_eq!(left(report), ["both", "tools/x1", "v1"], "{report}");
 
     // The owner sets policy as Notary had it: a role signs its own names alone, and two of its keys have to.
     let (_, roles) = migration.new_collection(&["delegate", "ls"]);
@@ -258,13 +257,7 @@ fn a_role_that_cannot_be_trusted_is_an_error_for_what_it_covers() {
     let (code, json) = migration.import(&[]);
     assert_eq!(code, 1, "{json}");
     let report = &json["result"]["collections"][0];
-    let left: Vec<_> = report["left"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|left| left["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(left, ["targets/a", "v2"], "{report}");
+    assert_eq!(left(report), ["targets/a", "v2"], "{report}");
     assert_eq!(migration.lookup(&format!("{GUN}:other")), found("b", DIGEST));
     assert_eq!(migration.new_collection(&["lookup", &format!("{GUN}:v2")]).0, 1);
 }

@@ -12,6 +12,7 @@ pub mod line;
 pub mod newc;
 pub mod node;
 pub mod notary;
+pub mod notary_user;
 pub mod owner;
 pub mod places;
 pub mod publisher;

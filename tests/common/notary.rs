@@ -156,25 +156,16 @@ fn spawn(dir: &Path, program: &str, config: &Value, address: &str) -> Child {
 
 /// Makes `NAME.crt` and `NAME.key` for 127.0.0.1, its own issuer; for servers, clients and tokens alike.
 pub fn certificate(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+    certificate_for(dir, name, "127.0.0.1", "IP:127.0.0.1")
+}
+
+/// Makes the same for another subject, and for what it stands for.
+pub fn certificate_for(dir: &Path, name: &str, subject: &str, alternative: &str) -> (PathBuf, PathBuf) {
     let (cert, key) = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
     let mut openssl = Command::new("openssl");
-    openssl.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-    ]);
-    openssl.args([
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-    ]);
+    let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    openssl.args(new.split(' ')).arg("-subj").arg(format!("/CN={subject}"));
+    openssl.arg("-addext").arg(format!("subjectAltName={alternative}"));
     openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
     succeed(openssl.arg(&key).arg("-out").arg(&cert));
     (cert, key)

@@ -119,3 +119,8 @@ pub fn listed(command: &mut Command) -> Vec<(String, String)> {
 pub fn names(rows: &[(String, String)]) -> Vec<&str> {
     rows.iter().map(|(name, _)| name.as_str()).collect()
 }
+
+/// The words with which a role signs a name; all content here is 11 bytes long.
+pub fn signing<'a>(role: &'a str, name: &'a str, digest: &'a str) -> [&'a str; 9] {
+    ["sign", GUN, name, "--role", role, "--digest", digest, "--length", "11"]
+}

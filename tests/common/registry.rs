@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::notary::certificate_for;
+
 /// A registry that ends with the test.
 pub struct DockerRegistry {
     child: Child,
@@ -44,27 +46,7 @@ impl DockerRegistry {
     /// Starts one that speaks TLS as `registry.test`, with a certificate of its own in `registry.crt` below the returned directory.
     pub fn with_tls() -> (Self, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
-        let (cert, key) = (dir.path().join("registry.crt"), dir.path().join("registry.key"));
-        let mut openssl = Command::new("openssl");
-        openssl.args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ]);
-        openssl.args([
-            "-subj",
-            "/CN=registry.test",
-            "-addext",
-            "subjectAltName=DNS:registry.test",
-        ]);
-        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]);
-        super::succeed(openssl.arg(&key).arg("-out").arg(&cert));
+        let (cert, key) = certificate_for(dir.path(), "registry", "registry.test", "DNS:registry.test");
         let tls = format!("  tls: {{certificate: {}, key: {}}}\n", cert.display(), key.display());
         (Self::in_dir(dir, &tls), cert)
     }
