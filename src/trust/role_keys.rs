@@ -78,7 +78,7 @@ pub(super) struct Retired<K = TufKey> {
 }
 
 /// The keys of one role, how many of them must sign, and those that were taken from it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleKeys<K = TufKey> {
     role: String,
     threshold: u32,

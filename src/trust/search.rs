@@ -1,6 +1,7 @@
 //! Looking up a name: the pre-order walk over delegated roles (specification, step 5.6.7).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::chain::{AtTargets, Chain, Wanted, check_described, check_version, meta_of, verify_targets};
 use super::document::{Signed, Unverified};
@@ -53,12 +54,13 @@ impl Walk<'_> {
     }
 }
 
-/// A delegated role whose metadata a look-up needs.
+/// A delegated role whose metadata a look-up needs; they are taken where it was asked for, and nowhere else.
 #[derive(Clone, Debug)]
 pub struct WantedRole {
     wanted: Wanted,
     by: String,
     keys: RoleKeys,
+    snapshot: Arc<Signed<Snapshot>>,
 }
 
 impl WantedRole {
@@ -164,9 +166,11 @@ impl Chain<AtTargets> {
     /// Takes the metadata of a delegated role.
     ///
     /// # Errors
-    /// [`TrustError`] when they are not what the snapshot names, not signed by the role's keys, or past their time.
+    /// [`TrustError`] when they are not what the snapshot names, not signed by the role's keys, or past their time; or when they
+    /// are wanted by other metadata than these.
     pub fn delegated(&mut self, wanted: WantedRole, bytes: &[u8]) -> Result<(), TrustError> {
-        let WantedRole { wanted, by, keys } = wanted;
+        self.check_asked(&wanted)?;
+        let WantedRole { wanted, by, keys, .. } = wanted;
         let meta = meta_of(&self.state.snapshot, keys.role())?;
         let targets = verify_targets(&wanted, meta, &keys, bytes, self.now)?;
         let role = keys.role().to_owned();
@@ -181,6 +185,7 @@ impl Chain<AtTargets> {
 
     /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew.
     pub(super) fn unvouched(&self, wanted: &WantedRole, bytes: &[u8]) -> Result<Targets, TrustError> {
+        self.check_asked(wanted)?;
         let role = wanted.keys.role();
         let meta = meta_of(&self.state.snapshot, role)?;
         let WantedRole { wanted, .. } = wanted;
@@ -321,7 +326,33 @@ impl Chain<AtTargets> {
             wanted: self.wanted_file(&delegation.name, meta, limit::TARGETS_BYTES),
             by: name_of_last(above).to_owned(),
             keys: delegated_keys(self.last_of(above).body(), delegation),
+            snapshot: Arc::clone(&self.state.snapshot),
         })
+    }
+
+    /// Refuses what was asked for by another snapshot, or by a role that gives other keys than the one here.
+    fn check_asked(&self, wanted: &WantedRole) -> Result<(), TrustError> {
+        let role = wanted.keys.role();
+        let here = &self.state.snapshot;
+        check_same_snapshot(
+            role,
+            (wanted.snapshot.version(), wanted.snapshot.bytes()),
+            (here.version(), here.bytes()),
+        )?;
+        let top = (wanted.by == "targets").then_some(&*self.state.targets);
+        let delegated = self.state.delegated.iter().filter(|other| other.role == wanted.by);
+        let mut by = top.into_iter().chain(delegated.map(|other| &other.targets));
+        let gives = |by: &Signed<Targets>| {
+            let delegation = by.body().delegation(role);
+            delegation.is_some_and(|delegation| delegated_keys(by.body(), &delegation) == wanted.keys)
+        };
+        match by.any(gives) {
+            true => Ok(()),
+            false => Err(TrustError::malformed(
+                role,
+                format!("it is wanted with keys that {} does not give it", wanted.by),
+            )),
+        }
     }
 
     /// Returns the delegated roles from the top level to one whose metadata were handed in.
@@ -396,6 +427,17 @@ impl Chain<AtTargets> {
             path: path.iter().map(mark).collect(),
             judged_at: self.now,
         }
+    }
+}
+
+/// Refuses a role's metadata that were asked for by another snapshot than the one here, each given by version and bytes.
+pub(super) fn check_same_snapshot(role: &str, asked: (u64, &[u8]), here: (u64, &[u8])) -> Result<(), TrustError> {
+    match std::ptr::eq(asked.1, here.1) || asked == here {
+        true => Ok(()),
+        false => Err(TrustError::malformed(
+            role,
+            format!("snapshot {} asks for it, and snapshot {} is trusted", asked.0, here.0),
+        )),
     }
 }
 

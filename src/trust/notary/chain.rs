@@ -8,6 +8,7 @@
 //!   has one content. Notary's snapshot has no versions, so targets are compared with the targets that were trusted before.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -63,14 +64,14 @@ pub struct AtTimestamp {
 #[derive(Clone, Debug)]
 pub struct AtSnapshot {
     timestamp: Signed<Timestamp>,
-    snapshot: Signed<Snapshot>,
+    snapshot: Arc<Signed<Snapshot>>,
 }
 
 /// The top-level targets are trusted as well: names can be looked up.
 #[derive(Clone, Debug)]
 pub struct AtTargets {
     pub(super) timestamp: Signed<Timestamp>,
-    pub(super) snapshot: Signed<Snapshot>,
+    pub(super) snapshot: Arc<Signed<Snapshot>>,
     pub(super) targets: Signed<Targets>,
     /// Delegated roles whose metadata were handed in.
     pub(super) delegated: BTreeMap<String, Signed<Targets>>,
@@ -212,6 +213,7 @@ impl NotaryChain<AtTimestamp> {
         // 5.5.6: freeze attack.
         snapshot.check_not_expired(self.now)?;
         let timestamp = self.state.timestamp.clone();
+        let snapshot = Arc::new(snapshot);
         Ok(self.at(AtSnapshot { timestamp, snapshot }))
     }
 }
@@ -275,7 +277,8 @@ impl NotaryChain<AtSnapshot> {
         // Notary's snapshot names the root as well: no other may stand beside it.
         check_described("root", meta_of(&self.state.snapshot, "root")?, self.root.bytes())?;
         let keys = self.root.body().role_keys("targets");
-        let targets = verify_targets(targets, &keys, &self.known, self.now)?;
+        let meta = meta_of(&self.state.snapshot, "targets")?;
+        let targets = verify_targets(targets, meta, &keys, &self.known, self.now)?;
         let AtSnapshot { timestamp, snapshot } = self.state.clone();
         Ok(self.at(AtTargets {
             timestamp,
@@ -333,9 +336,12 @@ pub(super) fn meta_of<'a>(snapshot: &'a Signed<Snapshot>, role: &str) -> Result<
 }
 
 /// Targets metadata whose length and hashes are those that the snapshot names (5.6.2); who signed them is not said by that.
+///
+/// They are taken as that role's alone, and only where the snapshot names just these.
 #[derive(Clone, Debug)]
 pub struct Described {
     role: String,
+    meta: FileMeta,
     bytes: Bytes,
 }
 
@@ -344,6 +350,7 @@ impl Described {
         check_described(role, meta, &bytes)?;
         Ok(Self {
             role: role.to_owned(),
+            meta: meta.clone(),
             bytes,
         })
     }
@@ -352,16 +359,25 @@ impl Described {
 /// Checks targets metadata of the top level or of a delegated role alike.
 pub(super) fn verify_targets(
     described: Described,
+    meta: &FileMeta,
     keys: &RoleKeys<NotaryKey>,
     known: &NotaryKnown,
     now: Time,
 ) -> Result<Signed<Targets>, TrustError> {
-    let Described { role, bytes } = described;
+    let Described {
+        role,
+        meta: compared,
+        bytes,
+    } = described;
     if role != keys.role() {
         return Err(TrustError::malformed(
             keys.role(),
             format!("it is the metadata of {role}"),
         ));
+    }
+    if compared != *meta {
+        let problem = "it was compared with what another snapshot says of it";
+        return Err(TrustError::malformed(role, problem));
     }
     // 5.6.3: arbitrary software attack.
     let targets = Unverified::<Targets>::read(&role, bytes, limit::TARGETS_BYTES)?.verify(keys)?;

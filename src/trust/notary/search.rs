@@ -27,18 +27,20 @@ use crate::trust::RoleKeys;
 use crate::trust::RoleMark;
 use crate::trust::TrustError;
 use crate::trust::Wanted;
+use crate::trust::search::check_same_snapshot;
 
 /// The role in which docker keeps every signer's tags.
 pub const RELEASES: &str = "targets/releases";
 
 const TARGETS: &str = "targets";
 
-/// A delegated role whose metadata are needed.
+/// A delegated role whose metadata are needed; they are taken where it was asked for, and nowhere else.
 #[derive(Clone, Debug)]
 pub struct NotaryWanted {
     wanted: Wanted,
     meta: FileMeta,
     keys: RoleKeys<NotaryKey>,
+    snapshot: Arc<Signed<Snapshot>>,
 }
 
 impl NotaryWanted {
@@ -373,9 +375,18 @@ impl NotaryChain<AtTargets> {
     /// Takes the metadata of a delegated role.
     ///
     /// # Errors
-    /// [`TrustError`] when they are not signed by the role's keys, past their time, or older than what was trusted before.
+    /// [`TrustError`] when they are not signed by the role's keys, past their time, or older than what was trusted before; or
+    /// when they are wanted by other metadata than these.
     pub fn delegated(&mut self, wanted: &NotaryWanted, targets: Described) -> Result<(), TrustError> {
-        let targets = verify_targets(targets, &wanted.keys, &self.known, self.now)?;
+        let (role, here) = (wanted.role(), &self.state.snapshot);
+        check_same_snapshot(
+            role,
+            (wanted.snapshot.version(), wanted.snapshot.bytes()),
+            (here.version(), here.bytes()),
+        )?;
+        let meta = meta_of(here, role)?;
+        // The snapshot names what the delegating role says by its hash, so that the keys are those of this collection as well.
+        let targets = verify_targets(targets, meta, &wanted.keys, &self.known, self.now)?;
         self.state.delegated.insert(wanted.role().to_owned(), targets);
         Ok(())
     }
@@ -509,6 +520,7 @@ impl NotaryChain<AtTargets> {
             wanted: hashed(step.role, meta, limit::TARGETS_BYTES),
             meta: meta.clone(),
             keys: above.body().delegations.role_keys(delegation),
+            snapshot: Arc::clone(&self.state.snapshot),
         })
     }
 

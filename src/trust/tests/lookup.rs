@@ -5,7 +5,7 @@ use crate::digest::Digest;
 use crate::failure::{Code, Failure};
 use crate::limit;
 use crate::trust::metadata::SuccinctRoles;
-use crate::trust::{ImageTarget, PlatformTarget, Signature};
+use crate::trust::{AtTargets, Chain, ImageTarget, PlatformTarget, Search, Signature, WantedRole};
 
 fn code(error: TrustError) -> Code {
     match error.about("subject") {
@@ -513,4 +513,66 @@ fn a_look_up_among_a_million_targets_in_bins_moves_no_more_than_one_among_few() 
     assert!(found.check(wanted.as_bytes()).is_ok());
     let moved: usize = found.bundle().files().map(|(_, bytes)| bytes.len()).sum();
     assert!(moved < 220_000, "{moved} bytes");
+}
+
+/// The role that a look-up of `team/b` asks for first.
+fn wanted(chain: &Chain<AtTargets>) -> WantedRole {
+    match chain.search("team/b").unwrap() {
+        Search::Wanted(role) => role,
+        found @ Search::Found(_) => panic!("{found:?}"),
+    }
+}
+
+#[test]
+fn metadata_are_taken_where_they_were_asked_for_and_nowhere_else() {
+    let repository = Repository::new();
+    let mut newer = Repository::new();
+    newer.change(start(), |collection| {
+        collection.put_target("team", "team/c", file(b"c"), start()).unwrap();
+    });
+    let (mut before, mut after) = (repository.client().chain().clone(), newer.client().chain().clone());
+    let bytes =
+        |repository: &Repository, wanted: &WantedRole| repository.files.get(&wanted.wanted().file).unwrap().to_vec();
+    let (old, new) = (wanted(&before), wanted(&after));
+    let (first, second) = (bytes(&repository, &old), bytes(&newer, &new));
+    for (chain, wanted, bytes) in [(&mut after, &old, &first), (&mut before, &new, &second)] {
+        let refused = chain.delegated(wanted.clone(), bytes);
+        assert!(matches!(refused, Err(TrustError::Malformed { .. })), "{refused:?}");
+        assert!(chain.roles().next().is_none());
+    }
+    before.delegated(old, &first).unwrap();
+    after.delegated(new, &second).unwrap();
+}
+
+#[test]
+fn keys_that_another_role_gives_count_for_nothing_here() {
+    let repository = Repository::new();
+    let mut other = Repository::new();
+    // The snapshot names versions alone, so that other targets of the same version fit it.
+    other.forge("snapshot", &[SNAPSHOT], |signed| {
+        for meta in signed["meta"].as_object_mut().unwrap().values_mut() {
+            *meta = json!({ "version": meta["version"] });
+        }
+    });
+    let meta = other.describe("snapshot");
+    other.forge("timestamp", &[TIMESTAMP], |signed| {
+        signed["meta"]["snapshot.json"] = meta;
+    });
+    let mut stranger = other.clone();
+    stranger.forge("targets", &[TARGETS], |signed| {
+        let id = key(STRANGER).id();
+        signed["delegations"]["keys"][id.as_str()] = key(STRANGER).tuf_key().to_json().clone();
+        for role in signed["delegations"]["roles"].as_array_mut().unwrap() {
+            role["keyids"] = json!([id]);
+        }
+    });
+    stranger.forge("team", &[STRANGER], |_| {});
+    let team = |repository: &Repository| repository.files.get("1.team.json").unwrap().to_vec();
+    let theirs = stranger.client().chain().clone();
+    let mut ours = other.client().chain().clone();
+    assert_eq!(theirs.snapshot().bytes(), ours.snapshot().bytes(), "one snapshot");
+    let refused = ours.delegated(wanted(&theirs), &team(&stranger));
+    assert!(matches!(refused, Err(TrustError::Malformed { .. })), "{refused:?}");
+    let asked = wanted(&ours);
+    ours.delegated(asked, &team(&repository)).unwrap();
 }

@@ -383,3 +383,55 @@ fn an_empty_server_has_no_collection() {
         assert!(matches!(error, TrustError::NoCollection { .. }), "{error}");
     }
 }
+
+#[test]
+fn metadata_are_taken_where_they_were_asked_for_and_nowhere_else() {
+    let repository = Repository::new();
+    let mut newer = Repository::new();
+    newer.version = 2;
+    let (alice, _) = newer.targets.get_mut("targets/alice").unwrap();
+    alice.header.version = 2;
+    put(alice, "bin/y", b"y");
+    newer.publish();
+    let chain = |repository: &Repository| repository.fresh().unwrap().into_chain();
+    let (mut before, mut after) = (chain(&repository), chain(&newer));
+    let wanted = |chain: &NotaryChain<AtTargets>| {
+        let missing = chain.missing_roles().unwrap().into_iter();
+        missing
+            .filter(|wanted| wanted.role() == "targets/alice")
+            .last()
+            .unwrap()
+    };
+    let bytes = |repository: &Repository| repository.served.0["targets/alice.json"].clone();
+    let (old, new) = (wanted(&before), wanted(&after));
+    let described = old.described(bytes(&repository)).unwrap();
+    let refused = |result| assert!(matches!(result, Err(TrustError::Malformed { .. })), "{result:?}");
+    refused(after.delegated(&old, described.clone()));
+    refused(after.delegated(&new, described.clone()));
+    refused(before.delegated(&new, new.described(bytes(&newer)).unwrap()));
+    assert!(after.roles().next().is_none() && before.roles().next().is_none());
+    before.delegated(&old, described).unwrap();
+    after.delegated(&new, new.described(bytes(&newer)).unwrap()).unwrap();
+}
+
+#[test]
+fn the_top_level_is_compared_with_its_own_snapshot() {
+    let repository = Repository::new();
+    let mut newer = Repository::new();
+    newer.version = 2;
+    newer.targets.get_mut("targets").unwrap().0.header.version = 2;
+    newer.publish();
+    let at_snapshot = |repository: &Repository| {
+        let file = |name: &str| repository.served.0[name].clone();
+        let chain = NotaryChain::pinned(GUN, &file("root.json"), NotaryKnown::default(), now()).unwrap();
+        let chain = chain.timestamp(&file("timestamp.json")).unwrap();
+        (chain.snapshot(&file("snapshot.json")).unwrap(), file("targets.json"))
+    };
+    let ((before, old), (after, new)) = (at_snapshot(&repository), at_snapshot(&newer));
+    let described = before.described(old).unwrap();
+    let refused = after.clone().targets(described.clone());
+    assert!(matches!(refused, Err(TrustError::Malformed { .. })), "{refused:?}");
+    before.targets(described).unwrap();
+    let described = after.described(new).unwrap();
+    after.targets(described).unwrap();
+}
