@@ -86,7 +86,7 @@ impl Chain<AtRoot> {
             problem: error.to_string(),
         };
         let parsed = Unverified::<Root>::parse("root.json", root, limit::ROOT_BYTES).map_err(pin)?;
-        let keys = top_level_keys(parsed.body(), "root");
+        let keys = top_level_keys(parsed.unverified_body(), "root");
         let root = parsed.verify(&keys).map_err(pin)?;
         let first = root.version();
         let mut files = Bundle::default();
@@ -130,7 +130,7 @@ impl Chain<AtRoot> {
         let wanted = self.wanted()?;
         let next = Unverified::<Root>::parse(&wanted.file, bytes, wanted.max)?;
         // 5.3.4: arbitrary software attack: signed by a threshold of root N's keys and of root N + 1's keys.
-        let own = top_level_keys(next.body(), "root");
+        let own = top_level_keys(next.unverified_body(), "root");
         let next = next
             .verify(&top_level_keys(self.root.body(), "root"))?
             .verify_also(&own)?;
@@ -352,7 +352,7 @@ pub(super) fn meta_of<'a>(snapshot: &'a Signed<Snapshot>, role: &str) -> Result<
     let name = format!("{role}.json");
     let missing = || {
         TrustError::malformed(
-            snapshot.file(),
+            snapshot.name(),
             format!("it does not name {name}, which is delegated to"),
         )
     };
@@ -360,7 +360,7 @@ pub(super) fn meta_of<'a>(snapshot: &'a Signed<Snapshot>, role: &str) -> Result<
 }
 
 fn snapshot_of(timestamp: &Signed<Timestamp>) -> Result<&MetaFile, TrustError> {
-    let missing = || TrustError::malformed(timestamp.file(), "it does not name snapshot.json");
+    let missing = || TrustError::malformed(timestamp.name(), "it does not name snapshot.json");
     timestamp.body().snapshot().ok_or_else(missing)
 }
 
@@ -416,7 +416,7 @@ pub(super) fn check_not_older(role: &str, expected: u64, found: u64) -> Result<(
 
 fn check_same_content<T: super::metadata::Body>(known: &Signed<T>, new: &Signed<T>) -> Result<(), TrustError> {
     let versions = (known.version(), new.version());
-    check_one_content(new.file(), versions, || known.says_the_same_as(new))
+    check_one_content(new.name(), versions, || known.says_the_same_as(new))
 }
 
 /// Refuses another content under a version that was trusted before.

@@ -1,62 +1,126 @@
-//! A metadata file: read, not believed ([`Unverified`]); then signed by enough keys ([`Signed`]).
+//! A metadata file of either dialect: read, not believed ([`Unverified`]); then signed by enough keys ([`Signed`]).
+//!
+//! TUF and Notary differ in what a document's head says and in how signatures are written; what has to be true before either
+//! is believed is here, once.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::TrustError;
-use super::metadata::{Body, Header};
 use super::parts::Parts;
-use super::role_keys::{RoleKeys, Signature};
-use crate::json::{self, Limits};
+use super::role_keys::{RoleKey, RoleKeys};
+use crate::json::{self, JsonError, Limits, Plain};
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
 
-/// A metadata file whose signatures nobody has checked; only its version can be asked for, to know what to fetch.
+/// The signed part of one kind of metadata.
+pub trait Content: Clone + Serialize + DeserializeOwned {
+    /// The `_type` of this kind.
+    const TYPE: &'static str;
+
+    /// What all kinds of the dialect have.
+    type Header: Head;
+
+    /// The dialect's keys, and with them its signatures.
+    type Key: RoleKey + Clone + fmt::Debug;
+
+    /// Returns what all kinds have.
+    fn header(&self) -> &Self::Header;
+
+    /// Returns the same, for editing.
+    fn header_mut(&mut self) -> &mut Self::Header;
+
+    /// Says what beyond its shape is wrong with this document, if anything is.
+    fn problem(&self) -> Option<String>;
+
+    /// Reads the document from the text that comes next in a file; `None` when it is not plain, or no such document.
+    fn read(_file: &Bytes, plain: &mut Plain<'_>) -> Option<Self> {
+        serde_json::from_str(plain.value()?).ok()
+    }
+
+    /// Writes the canonical form, which is what is signed.
+    ///
+    /// # Errors
+    /// [`JsonError`] when there is none.
+    fn canonical(&self) -> Result<Vec<u8>, JsonError> {
+        let value = serde_json::to_value(self).map_err(|error| JsonError::Shape(error.to_string()))?;
+        json::canonical(&value)
+    }
+}
+
+/// What all kinds of metadata have in every dialect.
+pub trait Head {
+    /// Returns the kind, `_type`.
+    fn kind(&self) -> &str;
+
+    /// Returns the version.
+    fn version(&self) -> u64;
+
+    /// Returns from when on the document no longer counts.
+    fn expires(&self) -> Time;
+
+    /// Says what else is wrong with it, if anything is.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A metadata file whose signatures nobody has checked.
 #[derive(Clone, Debug)]
-pub struct Unverified<T> {
-    file: String,
+pub struct Unverified<T: Content> {
+    /// How messages name it: the file in TUF, the role in Notary's dialect.
+    name: String,
     bytes: Bytes,
     /// A part of the bytes where they are canonical.
     message: Bytes,
-    signatures: Vec<Signature>,
+    signatures: Vec<<T::Key as RoleKey>::Signature>,
     body: T,
 }
 
-impl<T: Body> Unverified<T> {
-    /// Reads `file`, whose bytes are `bytes`.
+impl<T: Content> Unverified<T> {
+    /// Reads the metadata that messages call `name`, whose bytes are `bytes`.
     ///
     /// # Errors
-    /// [`TrustError::Malformed`] when they are more than `max` or not metadata of this kind in the form of the
-    /// specification, version 1.
-    pub fn parse(file: &str, bytes: &[u8], max: usize) -> Result<Self, TrustError> {
-        let bytes = Bytes::copy_from_slice(bytes);
-        match Self::read_plain(file, &bytes, max) {
+    /// [`TrustError::Malformed`] when they are more than `max` or not metadata of this kind in the dialect's form.
+    pub fn parse(name: &str, bytes: &[u8], max: usize) -> Result<Self, TrustError> {
+        Self::read(name, Bytes::copy_from_slice(bytes), max)
+    }
+
+    /// Reads the same without a copy.
+    ///
+    /// # Errors
+    /// As [`Unverified::parse`].
+    pub fn read(name: &str, bytes: Bytes, max: usize) -> Result<Self, TrustError> {
+        match Self::read_plain(name, &bytes, max) {
             Some(document) => Ok(document),
-            None => Self::read_any(file, bytes, max),
+            None => Self::read_any(name, bytes, max),
         }
     }
 
     /// Reads a file that is canonical already, in one pass; what is not, or is refused, is left to [`Unverified::read_any`].
-    pub(super) fn read_plain(file: &str, bytes: &Bytes, max: usize) -> Option<Self> {
-        let parts = Parts::read(bytes, max, |plain| serde_json::from_str::<T>(plain.value()?).ok())?;
-        let good = parts.body.header().kind == T::TYPE && problem(&parts.body).is_none();
+    pub(super) fn read_plain(name: &str, bytes: &Bytes, max: usize) -> Option<Self> {
+        let parts = Parts::read(bytes, max, |plain| T::read(bytes, plain))?;
+        let good = parts.body.header().kind() == T::TYPE && problem(&parts.body).is_none();
         good.then_some(Self {
-            file: file.to_owned(),
+            name: name.to_owned(),
             bytes: bytes.clone(),
             message: parts.message,
-            signatures: read_signatures(parts.signatures.as_array()).ok()?,
+            signatures: read_signatures::<T::Key>(parts.signatures.as_array()).ok()?,
             body: parts.body,
         })
     }
 
-    pub(super) fn read_any(file: &str, bytes: Bytes, max: usize) -> Result<Self, TrustError> {
-        let bad = |problem: &dyn ToString| TrustError::malformed(file, problem.to_string());
+    pub(super) fn read_any(name: &str, bytes: Bytes, max: usize) -> Result<Self, TrustError> {
+        let bad = |problem: &dyn ToString| TrustError::malformed(name, problem.to_string());
         let mut envelope = json::parse(&bytes, Limits::integers(max)).map_err(|error| bad(&error))?;
         let signatures = envelope.get("signatures").and_then(Value::as_array);
-        let signatures = read_signatures(signatures).map_err(|problem| bad(&problem))?;
+        let signatures = read_signatures::<T::Key>(signatures).map_err(|problem| bad(&problem))?;
         let signed = envelope.get_mut("signed").map(Value::take);
         let signed = signed.ok_or_else(|| bad(&"it has no member `signed`"))?;
         // Section 4.2.1: the signature is over the canonical form of what was read, unknown members included.
@@ -70,7 +134,7 @@ impl<T: Body> Unverified<T> {
         match problem(&body) {
             Some(problem) => Err(bad(&problem)),
             None => Ok(Self {
-                file: file.to_owned(),
+                name: name.to_owned(),
                 bytes,
                 message: message.into(),
                 signatures,
@@ -83,8 +147,8 @@ impl<T: Body> Unverified<T> {
     ///
     /// # Errors
     /// As [`RoleKeys::check`].
-    pub fn verify(self, keys: &RoleKeys) -> Result<Signed<T>, TrustError> {
-        let signers = keys.check(&self.file, &self.message, &self.signatures)?;
+    pub fn verify(self, keys: &RoleKeys<T::Key>) -> Result<Signed<T>, TrustError> {
+        let signers = keys.check(&self.name, &self.message, &self.signatures)?;
         Ok(Signed {
             threshold: keys.threshold(),
             document: self,
@@ -92,44 +156,49 @@ impl<T: Body> Unverified<T> {
         })
     }
 
-    #[cfg(test)]
-    pub(super) fn says_and_is_signed_as(&self, other: &Self) -> bool {
-        self.message == other.message && self.signatures == other.signatures
+    /// Returns what the document claims, for those who check it against itself (a root), make it, or answer for it.
+    pub fn unverified_body(&self) -> &T {
+        &self.body
     }
 
-    /// Returns what the document says, for those who check it against itself (a root) or make it (the editor).
-    pub(super) fn body(&self) -> &T {
-        &self.body
+    /// Returns the canonical form that is signed.
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Returns the signatures as they stand there.
+    pub fn signatures(&self) -> &[<T::Key as RoleKey>::Signature] {
+        &self.signatures
     }
 }
 
 /// A metadata file that enough keys of its role signed.
 #[derive(Clone, Debug)]
-pub struct Signed<T> {
+pub struct Signed<T: Content> {
     document: Unverified<T>,
     signers: Vec<KeyId>,
     threshold: u32,
 }
 
-impl<T: Body> Signed<T> {
+impl<T: Content> Signed<T> {
     /// Returns what the document says.
     pub fn body(&self) -> &T {
         &self.document.body
     }
 
     /// Returns what all kinds have.
-    pub fn header(&self) -> &Header {
+    pub fn header(&self) -> &T::Header {
         self.document.body.header()
     }
 
     /// Returns the version.
     pub fn version(&self) -> u64 {
-        self.header().version
+        self.header().version()
     }
 
-    /// Returns the file's name as it was read.
-    pub fn file(&self) -> &str {
-        &self.document.file
+    /// Returns how messages name it: the file as it was read in TUF, the role in Notary's dialect.
+    pub fn name(&self) -> &str {
+        &self.document.name
     }
 
     /// Returns the bytes as they were served.
@@ -147,11 +216,16 @@ impl<T: Body> Signed<T> {
         self.threshold
     }
 
+    /// Returns the document as it was read.
+    pub fn document(&self) -> &Unverified<T> {
+        &self.document
+    }
+
     /// Checks the signatures against further keys (a root's against its own).
     ///
     /// # Errors
     /// As [`RoleKeys::check`].
-    pub fn verify_also(self, keys: &RoleKeys) -> Result<Self, TrustError> {
+    pub fn verify_also(self, keys: &RoleKeys<T::Key>) -> Result<Self, TrustError> {
         self.document.verify(keys)
     }
 
@@ -165,13 +239,13 @@ impl<T: Body> Signed<T> {
     /// # Errors
     /// [`TrustError::Expired`].
     pub fn check_not_expired(&self, now: Time) -> Result<(), TrustError> {
-        let header = self.header();
-        match header.expires > now {
+        let expires = self.header().expires();
+        match expires > now {
             true => Ok(()),
             false => Err(TrustError::Expired {
-                role: self.document.file.clone(),
-                version: header.version,
-                expires: header.expires,
+                role: self.document.name.clone(),
+                version: self.version(),
+                expires,
                 now,
             }),
         }
@@ -179,19 +253,18 @@ impl<T: Body> Signed<T> {
 }
 
 /// Says what is wrong with a document of the right kind and shape, if anything is.
-fn problem<T: Body>(body: &T) -> Option<String> {
+fn problem<T: Content>(body: &T) -> Option<String> {
     let header = body.header();
-    if !header.spec_version.starts_with("1.") {
-        let found = header.spec_version.escape_debug();
-        return Some(format!("its spec_version is `{found}`, expected 1.x"));
+    if let Some(problem) = header.problem() {
+        return Some(problem);
     }
-    match (1..=limit::METADATA_VERSION).contains(&header.version) {
-        false => Some(format!("its version is {}, expected 1 to 2^53 - 1", header.version)),
+    match (1..=limit::METADATA_VERSION).contains(&header.version()) {
+        false => Some(format!("its version is {}, expected 1 to 2^53 - 1", header.version())),
         true => body.problem(),
     }
 }
 
-fn read_signatures(signatures: Option<&Vec<Value>>) -> Result<Vec<Signature>, String> {
+fn read_signatures<K: RoleKey>(signatures: Option<&Vec<Value>>) -> Result<Vec<K::Signature>, String> {
     let signatures = signatures.ok_or("it has no list `signatures`")?;
     if signatures.len() > limit::SIGNATURES {
         return Err(format!("it has more than {} signatures", limit::SIGNATURES));
@@ -199,17 +272,12 @@ fn read_signatures(signatures: Option<&Vec<Value>>) -> Result<Vec<Signature>, St
     let mut seen = BTreeSet::new();
     let mut read = Vec::new();
     for signature in signatures {
-        let text = |name| signature.get(name).and_then(Value::as_str);
-        let (Some(keyid), Some(sig)) = (text("keyid"), text("sig")) else {
-            return Err("a signature has no keyid or sig".to_owned());
-        };
-        let keyid = KeyId::new(keyid).map_err(|error| error.to_string())?;
-        // What is no hexadecimal signs nothing; enough others may (signers under way leave "").
-        let sig = hex::decode(sig).unwrap_or_default();
+        let signature = K::read_signature(signature)?;
+        let keyid = K::claimed(&signature);
         if !seen.insert(keyid.clone()) {
             return Err(format!("it has two signatures by {keyid}"));
         }
-        read.push(Signature { keyid, sig });
+        read.push(signature);
     }
     Ok(read)
 }

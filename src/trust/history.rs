@@ -240,7 +240,7 @@ impl<S: Source> Past<'_, S> {
 fn roots(chain: &Chain<AtTargets>) -> Result<Vec<Root>, TrustError> {
     let files = chain.files().files().filter(|(name, _)| name.ends_with(".root.json"));
     let read = |(name, bytes): (&str, &[u8])| {
-        Unverified::<Root>::parse(name, bytes, limit::ROOT_BYTES).map(|root| root.body().clone())
+        Unverified::<Root>::parse(name, bytes, limit::ROOT_BYTES).map(|root| root.unverified_body().clone())
     };
     files.map(read).collect()
 }

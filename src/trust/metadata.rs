@@ -4,14 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 pub use super::delegation::{DelegatedRole, Delegation, Delegations, SuccinctRoles};
+use super::document::{Content, Head};
 use super::hashes::Hashes;
 use super::names;
-use crate::key::KeyId;
+use crate::key::{KeyId, TufKey};
 use crate::limit;
 use crate::time::Time;
 
@@ -21,20 +22,10 @@ pub const SPEC_VERSION: &str = "1.0.31";
 /// The member of a snapshot in which imgkit writes when it was signed; clients do not look at it.
 pub const SIGNED_AT: &str = "x-imgkit-signed";
 
-/// The signed part of one kind of metadata.
-pub trait Body: Clone + Serialize + DeserializeOwned {
-    /// The `_type` of this kind, which is also the name of its top-level role.
-    const TYPE: &'static str;
+/// The signed part of one kind of TUF's metadata; its `_type` is also the name of its top-level role.
+pub trait Body: Content<Header = Header, Key = TufKey> {}
 
-    /// Returns what all kinds have.
-    fn header(&self) -> &Header;
-
-    /// Returns the same, for editing.
-    fn header_mut(&mut self) -> &mut Header;
-
-    /// Says what beyond its shape is wrong with this document, if anything is.
-    fn problem(&self) -> Option<String>;
-}
+impl<T: Content<Header = Header, Key = TufKey>> Body for T {}
 
 /// What all kinds have (section 4.3, "the common members").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +54,25 @@ impl Header {
     }
 }
 
+impl Head for Header {
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn expires(&self) -> Time {
+        self.expires
+    }
+
+    fn problem(&self) -> Option<String> {
+        let found = self.spec_version.escape_debug();
+        (!self.spec_version.starts_with("1.")).then(|| format!("its spec_version is `{found}`, expected 1.x"))
+    }
+}
+
 /// Which keys a role has and how many of them must sign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
@@ -76,7 +86,16 @@ pub struct Role {
 }
 
 impl Role {
-    fn problem(&self, name: &str) -> Option<String> {
+    /// Makes a role with these keys.
+    pub fn of(keyids: impl IntoIterator<Item = KeyId>, threshold: u32) -> Self {
+        Self {
+            keyids: keyids.into_iter().collect(),
+            threshold,
+            extra: Map::new(),
+        }
+    }
+
+    pub(super) fn problem(&self, name: &str) -> Option<String> {
         role_problem(name, &self.keyids, self.threshold)
     }
 }
@@ -99,8 +118,10 @@ pub struct Root {
     pub extra: Map<String, Value>,
 }
 
-impl Body for Root {
+impl Content for Root {
     const TYPE: &'static str = "root";
+    type Header = Header;
+    type Key = TufKey;
 
     fn header(&self) -> &Header {
         &self.header
@@ -164,8 +185,10 @@ pub struct Snapshot {
     pub extra: Map<String, Value>,
 }
 
-impl Body for Snapshot {
+impl Content for Snapshot {
     const TYPE: &'static str = "snapshot";
+    type Header = Header;
+    type Key = TufKey;
 
     fn header(&self) -> &Header {
         &self.header
@@ -203,8 +226,10 @@ impl Timestamp {
     }
 }
 
-impl Body for Timestamp {
+impl Content for Timestamp {
     const TYPE: &'static str = "timestamp";
+    type Header = Header;
+    type Key = TufKey;
 
     fn header(&self) -> &Header {
         &self.header
@@ -255,8 +280,10 @@ impl Targets {
     }
 }
 
-impl Body for Targets {
+impl Content for Targets {
     const TYPE: &'static str = "targets";
+    type Header = Header;
+    type Key = TufKey;
 
     fn header(&self) -> &Header {
         &self.header

@@ -22,7 +22,13 @@ pub struct Signature {
 /// A key as a dialect of TUF names it: what [`RoleKeys::check`] has to know of one.
 pub trait RoleKey {
     /// A signature as the dialect writes it.
-    type Signature;
+    type Signature: Clone + fmt::Debug + PartialEq;
+
+    /// Reads a signature of a metadata file.
+    ///
+    /// # Errors
+    /// What is missing or wrong.
+    fn read_signature(signature: &Value) -> Result<Self::Signature, String>;
 
     /// Returns the public key: however it is named, it counts once.
     fn public(&self) -> &PublicKey;
@@ -36,6 +42,18 @@ pub trait RoleKey {
 
 impl RoleKey for TufKey {
     type Signature = Signature;
+
+    fn read_signature(signature: &Value) -> Result<Signature, String> {
+        let text = |name| signature.get(name).and_then(Value::as_str);
+        let (Some(keyid), Some(sig)) = (text("keyid"), text("sig")) else {
+            return Err("a signature has no keyid or sig".to_owned());
+        };
+        Ok(Signature {
+            keyid: KeyId::new(keyid).map_err(|error| error.to_string())?,
+            // What is no hexadecimal signs nothing; enough others may (signers under way leave "").
+            sig: hex::decode(sig).unwrap_or_default(),
+        })
+    }
 
     fn public(&self) -> &PublicKey {
         self.public()

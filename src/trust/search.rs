@@ -191,8 +191,8 @@ impl Chain<AtTargets> {
         let WantedRole { wanted, .. } = wanted;
         check_described(&wanted.file, meta, bytes)?;
         let targets = Unverified::<Targets>::parse(&wanted.file, bytes, wanted.max)?;
-        check_version(role, meta.version, targets.body().header.version)?;
-        Ok(targets.body().clone())
+        check_version(role, meta.version, targets.unverified_body().header.version)?;
+        Ok(targets.unverified_body().clone())
     }
 
     /// Returns the keys of a top-level role, or of one that the top level delegates to.
@@ -399,7 +399,7 @@ impl Chain<AtTargets> {
         let mut bundle = self.files.clone();
         // Every role that was asked, not only those on the path: that none before signed the name is part of the proof.
         for delegated in asked {
-            bundle.add(delegated.targets.file(), delegated.targets.bytes());
+            bundle.add(delegated.targets.name(), delegated.targets.bytes());
         }
         Target {
             name: name.to_owned(),

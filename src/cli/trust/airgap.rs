@@ -59,7 +59,7 @@ impl Export {
             true => {
                 client.fetch_roles().map_err(about)?;
                 for (_, signed) in client.chain().roles() {
-                    metadata.add(signed.file(), signed.bytes());
+                    metadata.add(signed.name(), signed.bytes());
                 }
                 all_names(&client)
             }
@@ -256,7 +256,7 @@ impl Checked {
         if opened.is_whole() {
             client.fetch_roles().map_err(about)?;
             for (_, signed) in client.chain().roles() {
-                files.add(signed.file(), signed.bytes());
+                files.add(signed.name(), signed.bytes());
             }
         }
         let mut images = Vec::new();

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::{DAY, Time};
-use crate::trust::notary::{Body, Files, NewFile, Timestamp, Unverified};
+use crate::trust::notary::{Files, NewFile, Timestamp, Unverified};
 
 /// How long before a timestamp ends it is made anew: clients find one that is good for two days at least.
 pub(super) const RENEW_TIMESTAMP: i64 = 2 * DAY;
@@ -37,14 +37,7 @@ impl Collection {
     pub(super) fn new(revision: u64, files: BTreeMap<String, Arc<Ready>>) -> Self {
         let due = files.get("timestamp").and_then(|file| {
             let timestamp = Unverified::<Timestamp>::parse("timestamp", file.body(), limit::TIMESTAMP_BYTES).ok()?;
-            Some(
-                timestamp
-                    .unverified_body()
-                    .header()
-                    .expires
-                    .plus(-RENEW_TIMESTAMP)
-                    .unix(),
-            )
+            Some(timestamp.unverified_body().header.expires.plus(-RENEW_TIMESTAMP).unix())
         });
         Self {
             revision,

@@ -239,7 +239,7 @@ impl Source for Overlay<'_> {
         let roles = || {
             let mut roles = self.old?.roles();
             roles
-                .find(|(_, signed)| signed.file() == name)
+                .find(|(_, signed)| signed.name() == name)
                 .map(|(_, signed)| signed.bytes())
         };
         let old = || self.old?.files().get(name);

@@ -413,13 +413,13 @@ fn check_known<T: Body>(
     let Some(known) = known.filter(|known| !is_same(known, new.bytes())) else {
         return Ok(());
     };
-    let known = Unverified::<T>::parse(new.role(), known, max).ok();
+    let known = Unverified::<T>::parse(new.name(), known, max).ok();
     let Some(known) = known.and_then(|known| known.verify(keys).ok()) else {
         return Ok(());
     };
-    check_not_older(new.role(), known.version(), new.version())?;
+    check_not_older(new.name(), known.version(), new.version())?;
     let versions = (known.version(), new.version());
-    check_one_content(new.role(), versions, || known.says_the_same_as(new))
+    check_one_content(new.name(), versions, || known.says_the_same_as(new))
 }
 
 /// Refuses a root with a root key that stands in no certificate for the collection.

@@ -223,6 +223,20 @@ impl NotaryKey {
 impl RoleKey for NotaryKey {
     type Signature = NotarySignature;
 
+    fn read_signature(signature: &Value) -> Result<NotarySignature, String> {
+        let text = |name| signature.get(name).and_then(Value::as_str);
+        let (Some(keyid), Some(method), Some(sig)) = (text("keyid"), text("method"), text("sig")) else {
+            return Err("a signature has no keyid, method or sig".to_owned());
+        };
+        let keyid = KeyId::new(keyid).map_err(|error| error.to_string())?;
+        let sig = STANDARD.decode(sig);
+        Ok(NotarySignature {
+            sig: sig.map_err(|_| format!("the signature by {keyid} is not base64"))?,
+            method: method.to_owned(),
+            keyid,
+        })
+    }
+
     fn public(&self) -> &PublicKey {
         &self.public
     }

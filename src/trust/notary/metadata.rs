@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -20,36 +19,15 @@ use crate::time::Time;
 use crate::trust::RoleKeys;
 use crate::trust::Table;
 use crate::trust::TrustError;
+use crate::trust::document::{Content, Head};
+pub use crate::trust::metadata::Role;
+use crate::trust::metadata::role_problem;
 use crate::trust::names;
 
-/// The signed part of one kind of metadata.
-pub trait Body: Clone + Serialize + DeserializeOwned {
-    /// The `_type` of this kind.
-    const TYPE: &'static str;
+/// The signed part of one kind of Notary's metadata.
+pub trait Body: Content<Header = Header, Key = NotaryKey> {}
 
-    /// Returns what all kinds have.
-    fn header(&self) -> &Header;
-
-    /// Returns the same, for editing.
-    fn header_mut(&mut self) -> &mut Header;
-
-    /// Says what beyond its shape is wrong with this document, if anything is.
-    fn problem(&self) -> Option<String>;
-
-    /// Reads the document from the text that comes next in a file; `None` when it is not plain, or no such document.
-    fn read(_file: &Bytes, plain: &mut Plain<'_>) -> Option<Self> {
-        serde_json::from_str(plain.value()?).ok()
-    }
-
-    /// Writes the canonical form, which is what is signed.
-    ///
-    /// # Errors
-    /// [`JsonError`] when there is none.
-    fn canonical(&self) -> Result<Vec<u8>, JsonError> {
-        let value = serde_json::to_value(self).map_err(|error| JsonError::Shape(error.to_string()))?;
-        json::canonical(&value)
-    }
-}
+impl<T: Content<Header = Header, Key = NotaryKey>> Body for T {}
 
 /// What all kinds have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,26 +51,17 @@ impl Header {
     }
 }
 
-/// Which keys a role has and how many of them must sign.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Role {
-    /// The role's keys, each once.
-    pub keyids: Vec<KeyId>,
-    /// How many distinct ones must sign, from 1.
-    pub threshold: u32,
-    /// Members that imgkit does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
+impl Head for Header {
+    fn kind(&self) -> &str {
+        &self.kind
+    }
 
-impl Role {
-    /// Gives a role one key.
-    pub fn of(keyids: impl IntoIterator<Item = KeyId>, threshold: u32) -> Self {
-        Self {
-            keyids: keyids.into_iter().collect(),
-            threshold,
-            extra: Map::new(),
-        }
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn expires(&self) -> Time {
+        self.expires
     }
 }
 
@@ -137,8 +106,10 @@ impl Root {
     }
 }
 
-impl Body for Root {
+impl Content for Root {
     const TYPE: &'static str = "Root";
+    type Header = Header;
+    type Key = NotaryKey;
 
     fn header(&self) -> &Header {
         &self.header
@@ -184,8 +155,10 @@ impl Snapshot {
     }
 }
 
-impl Body for Snapshot {
+impl Content for Snapshot {
     const TYPE: &'static str = "Snapshot";
+    type Header = Header;
+    type Key = NotaryKey;
 
     fn header(&self) -> &Header {
         &self.header
@@ -232,8 +205,10 @@ impl Timestamp {
     }
 }
 
-impl Body for Timestamp {
+impl Content for Timestamp {
     const TYPE: &'static str = "Timestamp";
+    type Header = Header;
+    type Key = NotaryKey;
 
     fn header(&self) -> &Header {
         &self.header
@@ -280,8 +255,10 @@ impl Targets {
     }
 }
 
-impl Body for Targets {
+impl Content for Targets {
     const TYPE: &'static str = "Targets";
+    type Header = Header;
+    type Key = NotaryKey;
 
     fn header(&self) -> &Header {
         &self.header
@@ -440,14 +417,6 @@ pub fn is_delegated_role(name: &str) -> bool {
     };
     let rest = name.strip_prefix("targets/");
     name.len() <= limit::NOTARY_ROLE_BYTES && rest.is_some_and(|rest| rest.split('/').all(is_word))
-}
-
-fn role_problem(name: &str, keyids: &[KeyId], threshold: u32) -> Option<String> {
-    if threshold == 0 {
-        return Some(format!("the role `{name}` has threshold 0, expected at least 1"));
-    }
-    let distinct: BTreeSet<_> = keyids.iter().collect();
-    (distinct.len() != keyids.len()).then(|| format!("the role `{name}` names a key twice"))
 }
 
 fn meta_problem(meta: &BTreeMap<String, FileMeta>) -> Option<String> {

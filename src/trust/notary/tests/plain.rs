@@ -1,5 +1,6 @@
 //! Reading a file in one pass and reading it as a tree come to the same.
 
+use crate::trust::document::Content as _;
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
