@@ -277,6 +277,9 @@ pub const DEB_CONTROL_BYTES: u64 = 16 << 20;
 /// Most memory that unpacking xz may take, in bytes: what level 9 needs, the highest there is, is 65 MiB.
 pub const DEB_XZ_MEMORY: u64 = 80 << 20;
 
+/// Largest copyright file of a package that is read, in bytes: the largest in Debian (chromium's) has below 2 MiB.
+pub const COPYRIGHT_BYTES: u64 = 4 << 20;
+
 /// Largest table that depmod may write, in bytes: a distribution kernel's with 6,000 modules takes 2 MiB.
 pub const MODULE_TABLE_BYTES: usize = 64 << 20;
 

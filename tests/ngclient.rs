@@ -15,22 +15,7 @@ const PACKAGES: [&str; 2] = ["tuf==7.0.1", "securesystemslib[crypto]==1.6.0"];
 
 /// Returns a Python that has python-tuf; the first test that needs it makes it.
 fn python() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-tuf");
-    fs::create_dir_all(&dir).unwrap();
-    let lock = fs::File::create(dir.join("lock")).unwrap();
-    lock.lock().unwrap();
-    let (python, done) = (dir.join("venv/bin/python"), dir.join("installed"));
-    if fs::read_to_string(&done).ok().as_deref() != Some(&PACKAGES.join(" ")) {
-        let venv = Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(dir.join("venv"))
-            .output();
-        assert_good(&venv.expect("python3 is missing; install it: sudo apt-get install python3-venv"));
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-        assert_good(&Command::new(&python).args(install).args(PACKAGES).output().unwrap());
-        fs::write(done, PACKAGES.join(" ")).unwrap();
-    }
-    python
+    common::python("python-tuf", &PACKAGES)
 }
 
 fn assert_good(output: &Output) -> String {

@@ -147,7 +147,7 @@ fn a_component_holds_what_its_recipe_says_and_names_its_packages() {
     insta::assert_snapshot!(list);
     assert_eq!(config.entrypoint, ["/usr/bin/hello"]);
     assert_eq!(config.labels["org.mobyproject.config"], r#"{"net":"host"}"#);
-    let packages: Vec<lock::Package> = serde_json::from_str(&config.labels["org.imgkit.packages"]).unwrap();
+    let packages: Vec<imgkit::oci::Package> = serde_json::from_str(&config.labels["org.imgkit.packages"]).unwrap();
     let names: Vec<_> = packages
         .iter()
         .map(|package| (package.name.as_str(), package.version.as_str()))

@@ -41,8 +41,8 @@ fn locked() -> Node {
     assert_eq!(answer(first.env("RAYON_NUM_THREADS", "2")).code, 0);
     assert_eq!(
         node.names("first").len(),
-        8,
-        "two disks, three files and a tar, a seal for each set"
+        11,
+        "two disks, three files and a tar, a seal for each set, and three documents"
     );
     node
 }

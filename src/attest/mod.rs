@@ -3,6 +3,7 @@
 //! - [`Statement`] reads and writes the statement; it says nothing about who signed it.
 //! - [`predicate`] knows predicate types by cosign's short names, and checks the form of those that it knows.
 
+pub mod image;
 pub mod predicate;
 mod statement;
 

@@ -70,6 +70,15 @@ impl Statement {
         }
     }
 
+    /// Makes a statement about several artifacts, one at least.
+    pub fn about(subjects: Vec<Subject>, predicate_type: impl Into<String>, predicate: Value) -> Self {
+        Self {
+            subjects,
+            predicate_type: predicate_type.into(),
+            predicate: Some(predicate),
+        }
+    }
+
     /// Reads a statement.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ impl FromStr for Format {
 /// A finished file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Output {
-    /// The format that it belongs to.
+    /// The format that it belongs to, or the kind of document that it is.
     pub format: &'static str,
     /// Its path.
     pub path: PathBuf,
@@ -78,7 +78,7 @@ pub struct Output {
 
 /// A file that is written and checked, and has no name yet.
 pub(super) struct Pending {
-    pub(super) format: Format,
+    pub(super) format: &'static str,
     pub(super) path: PathBuf,
     pub(super) file: NewFile,
     pub(super) size: u64,
@@ -88,7 +88,7 @@ pub(super) struct Pending {
 impl Pending {
     /// Writes a file with `write`, hashing what goes through.
     pub(super) fn write(
-        format: Format,
+        format: &'static str,
         path: PathBuf,
         write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
@@ -117,11 +117,17 @@ impl Pending {
         self.path.display().to_string()
     }
 
+    /// Returns the name that the file will have.
+    pub(super) fn file_name(&self) -> String {
+        let name = self.path.file_name();
+        name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// Gives the file its name.
     fn finish(self) -> Result<Output, Failure> {
         self.file.finish(&self.path)?;
         Ok(Output {
-            format: self.format.name(),
+            format: self.format,
             path: self.path,
             size: self.size,
             image: self.digest,
@@ -216,7 +222,7 @@ mod tests {
     fn files_get_their_names_together_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str| {
-            Pending::write(Format::RawBios, dir.path().join(name), |out| {
+            Pending::write(Format::RawBios.name(), dir.path().join(name), |out| {
                 out.write_all(b"disk")
                     .map_err(|error| Failure::unavailable("disk", error))
             })

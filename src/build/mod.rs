@@ -29,6 +29,8 @@ use serde::Serialize;
 use crate::assemble;
 use crate::assemble::Segment;
 use crate::assemble::bios::BootFiles;
+use crate::attest;
+use crate::attest::image::Document;
 use crate::config::rootfs;
 use crate::config::spec::{Role, Spec};
 use crate::digest::Digest;
@@ -312,6 +314,7 @@ impl Work<'_> {
         if wants(Format::Tar) {
             statements.push(self.archive(&mut pending)?);
         }
+        self.documents(&mut pending)?;
         let outputs = formats::finish(pending)?;
         let components = statements
             .first()
@@ -328,6 +331,25 @@ impl Work<'_> {
             inputs: Vec::new(),
             seals: statements.into_iter().map(|(_, sealed)| sealed).collect(),
         })
+    }
+
+    /// Writes what is said of the image for others to read: provenance as a statement about its files, and bills of materials.
+    fn documents(&self, pending: &mut Vec<Pending>) -> Result<(), Failure> {
+        let subject = |file: &Pending| attest::Subject::of(Some(file.file_name()), &file.digest);
+        let subjects: Vec<_> = pending.iter().map(subject).collect();
+        for (document, value) in &self.draft.documents {
+            let kind = document.predicate_type();
+            let bytes = match document {
+                Document::Provenance => attest::Statement::about(subjects.clone(), kind, value.clone()).encode(),
+                Document::Spdx | Document::CycloneDx => value.to_string().into_bytes(),
+            };
+            let path = self.path(&format!(".{}.json", document.name()));
+            pending.push(Pending::write(document.name(), path, |out| {
+                out.write_all(&bytes)
+                    .map_err(|error| Failure::unavailable(self.request.out.display(), error))
+            })?);
+        }
+        Ok(())
     }
 
     fn component(&self, role: Role) -> Option<&Verified<Component>> {
@@ -383,14 +405,14 @@ impl Work<'_> {
         };
         let cannot = |error: io::Error| Failure::unavailable(self.request.out.display(), error);
         if self.request.formats.contains(&Format::RawBios) {
-            let raw = Pending::write(Format::RawBios, self.path("-bios.img"), |out| {
+            let raw = Pending::write(Format::RawBios.name(), self.path("-bios.img"), |out| {
                 formats::copy(&disk, out).map_err(cannot)
             })?;
             check(&raw, Arc::new(raw.file.reopen()?))?;
             pending.push(raw);
         }
         if self.request.formats.contains(&Format::Qcow2Bios) {
-            let file = Pending::write(Format::Qcow2Bios, self.path(".qcow2"), |out| {
+            let file = Pending::write(Format::Qcow2Bios.name(), self.path(".qcow2"), |out| {
                 let layout = qcow2::Layout::of(&disk).map_err(cannot)?;
                 layout.write(&disk, out).map_err(cannot)
             })?;
@@ -433,7 +455,7 @@ impl Work<'_> {
             Some(digest) => formats::copy_compared(part, digest, out),
             None => formats::copy(part, out),
         };
-        let format = Format::KernelInitrd;
+        let format = Format::KernelInitrd.name();
         let members = [
             Pending::write(format, self.path("-kernel"), |out| {
                 copy(&(kernel, self.image.kernel.map(|kernel| kernel.digest)), out).map_err(cannot)
@@ -455,31 +477,27 @@ impl Work<'_> {
     fn archive(&self, pending: &mut Vec<Pending>) -> Result<(Statement, Sealed), Failure> {
         let contents = self.workshop.everything(self.judged.values(), self.image)?;
         let mtime = Time::from_unix(MTIME).map_err(|error| Failure::malformed("mtime", error))?;
-        let member = Pending::write(Format::Tar, self.path(".tar"), |out| {
+        let member = Pending::write(Format::Tar.name(), self.path(".tar"), |out| {
             let written = tar::write_tar(&self.image.tree, &contents, mtime, out);
             written.map_err(|error| Failure::unavailable(self.request.out.display(), error))
         })?;
-        self.seal_files(Format::Tar, Vec::new(), vec![member], pending)
+        self.seal_files(Format::Tar.name(), Vec::new(), vec![member], pending)
     }
 
     fn seal_files(
         &self,
-        format: Format,
+        format: &'static str,
         segments: Vec<SegmentRecord>,
         members: Vec<Pending>,
         pending: &mut Vec<Pending>,
     ) -> Result<(Statement, Sealed), Failure> {
         let subject = |member: &Pending| Subject {
-            name: member
-                .path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default(),
+            name: member.file_name(),
             digest: SubjectDigest::File(member.digest.hex()),
         };
         let subjects: Vec<Subject> = members.iter().map(subject).collect();
-        let (statement, sealed) = self.draft.files(self.request, format.name(), segments, subjects)?;
-        let path = self.path(files::seal_suffix(format.name()));
+        let (statement, sealed) = self.draft.files(self.request, format, segments, subjects)?;
+        let path = self.path(files::seal_suffix(format));
         let seal = Pending::write(format, path, |out| {
             let bytes = sealed
                 .encode(sealed.len())
@@ -490,9 +508,8 @@ impl Work<'_> {
         let subject = seal.subject();
         if let Some(question) = self.question(&subject) {
             let open = |member: &Pending| {
-                let name = member.path.file_name().map(|name| name.to_string_lossy().into_owned());
                 let file: Arc<dyn ReadAt> = Arc::new(member.file.reopen()?);
-                Ok((name.unwrap_or_default(), file))
+                Ok((member.file_name(), file))
             };
             let opened = members.iter().map(open).collect::<Result<BTreeMap<_, _>, Failure>>()?;
             files::files(&question, &sealed, &opened)?;

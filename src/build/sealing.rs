@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::assemble::bios::{self, BOOT_IMAGE, BootFiles, Loader, file_of};
+use crate::attest::image::Document;
 use crate::config::spec::Role;
 use crate::digest::Digest;
 use crate::disk::ReadAt;
@@ -20,7 +23,7 @@ use crate::seal::statement::{
 use crate::seal::{Envelope, Evidence, Sealed, Statement};
 use crate::verify::disk::{SPANS, file_name};
 use crate::verify::image::{SPEC, document_name, tree_name};
-use crate::verify::{Component, InputVerdict, Verified, trust_name};
+use crate::verify::{Component, InputVerdict, Verified, attested_name, documents, trust_name};
 
 use super::segments::Workshop;
 use super::{Judge, Request};
@@ -35,6 +38,8 @@ const CAPACITY_STEP: u64 = 64 << 10;
 pub(super) struct Draft {
     predicate: Predicate,
     evidence: Evidence,
+    /// What is said of the image for others to read.
+    pub(super) documents: Vec<(Document, Value)>,
 }
 
 impl Draft {
@@ -73,8 +78,16 @@ impl Draft {
             segments: Vec::new(),
             evidence: EvidenceRecord { size: 0, digest: empty },
         };
-        let evidence = evidence(request, components, inputs)?;
-        Ok(Self { predicate, evidence })
+        let mut evidence = evidence(request, components, inputs)?;
+        let documents = documents(&predicate, components)?;
+        for (document, value) in &documents {
+            evidence.add(attested_name(*document), value.to_string().into_bytes());
+        }
+        Ok(Self {
+            predicate,
+            evidence,
+            documents,
+        })
     }
 
     /// Lays out a disk and seals it.

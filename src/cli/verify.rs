@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::disk::{DiskArg, Opened};
 use super::judge::{EnvironmentOption, TrustDirOption};
 use super::report::Check;
 use super::{Context, Report};
+use crate::attest::image::Document;
 use crate::failure::Failure;
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::store::file::write_named;
@@ -22,7 +23,7 @@ use crate::trust::Lineage;
 use crate::verify::disk::{disk, read_seal};
 use crate::verify::files::files;
 use crate::verify::image::tree_name;
-use crate::verify::{Anchors, Disk, Memory, Question, Verified};
+use crate::verify::{Anchors, Disk, Memory, Question, Verified, attested_name};
 
 /// Verifies a finished image, offline.
 #[derive(Debug, Args)]
@@ -178,6 +179,9 @@ pub(super) struct Show {
     /// Also list every file of every component, as the seal says it
     #[arg(long)]
     files: bool,
+    /// Print a document of the seal instead: provenance (SLSA v1), spdx (SPDX 2.3) or cdx (CycloneDX 1.6); `verify` compares them with the image
+    #[arg(long, value_name = "NAME")]
+    document: Option<Document>,
 }
 
 impl Show {
@@ -199,6 +203,13 @@ impl Show {
         let unjudged = |error: &dyn std::fmt::Display| Failure::malformed(&subject, error);
         let statement = Statement::decode(sealed.envelope.payload()).map_err(|error| unjudged(&error))?;
         let evidence = Evidence::decode(&sealed.evidence).map_err(|error| unjudged(&error))?;
+        if let Some(document) = self.document {
+            let name = attested_name(document);
+            let bytes = evidence.document(&name);
+            let bytes = bytes.ok_or_else(|| unjudged(&format!("it has no document {name}")))?;
+            let value: Value = serde_json::from_slice(bytes).map_err(|error| unjudged(&error))?;
+            return Ok(Report::new(format!("{value}\n"), value));
+        }
         let about = &statement.predicate;
         // Writing to a String cannot fail.
         let mut text = format!(

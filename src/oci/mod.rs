@@ -10,6 +10,7 @@ mod config;
 mod descriptor;
 mod document;
 mod media;
+mod package;
 mod platform;
 mod walk;
 
@@ -18,6 +19,7 @@ pub use config::ImageConfig;
 pub use descriptor::Descriptor;
 pub use document::{Document, Index, Manifest};
 pub use media::{INDEX, Kind, MANIFEST};
+pub use package::{PACKAGES, Package, TOOLS, packages};
 pub use platform::{Platform, PlatformError};
 pub use walk::{Image, Layer, choose, walk};
 

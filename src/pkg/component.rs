@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::lock::Package;
 use super::recipe::{self, Certificates, OwnFile, OwnNode, Recipe};
 use super::select::{add_libraries, choose};
 use super::stock::{Pool, Stock};
 use super::{grub, kernel};
 use crate::failure::Failure;
 use crate::limit;
+use crate::oci::Package;
 use crate::store::file::{cannot, read_limited};
 use crate::tree::{Entry, Meta, Node, Tree, TreePath};
 

@@ -4,24 +4,17 @@ use std::io::{self, Seek, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::lock::Package;
 use super::recipe::RunConfig;
 use crate::digest::Hasher;
 use crate::failure::Failure;
 use crate::format::cpio::MTIME;
 use crate::format::tar::write_tar;
-use crate::oci::{Descriptor, Platform};
+use crate::oci::{Descriptor, PACKAGES, Package, Platform, TOOLS};
 use crate::reference::Reference;
 use crate::store::file::cannot;
 use crate::store::layout::Layout;
 use crate::time::Time;
 use crate::tree::{Contents, Tree};
-
-/// Label with the packages whose files are in the image: a JSON array of [`Package`].
-pub const PACKAGES: &str = "org.imgkit.packages";
-
-/// Label with the packages whose programs made something in the image.
-pub const TOOLS: &str = "org.imgkit.tools";
 
 /// How hard layers are compressed: they are unpacked when a node is built, so speed counts and a registry's space does a little.
 const LEVEL: i32 = 9;

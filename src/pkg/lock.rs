@@ -5,26 +5,11 @@
 
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
-
-use crate::digest::Digest;
+use crate::oci::Package;
 use crate::yaml::{Document, Item, YamlError};
 
 /// Name of the file beside a recipe.
 pub const FILE: &str = "component.lock";
-
-/// A package as an image's config and the lock record it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its architecture; `all` when it has none.
-    pub architecture: String,
-    /// SHA-256 of its `.deb` file.
-    pub sha256: Digest,
-}
 
 /// Reads a lock; `file` is how errors name it.
 ///
@@ -60,7 +45,7 @@ pub fn differences(locked: &[Package], now: &[Package]) -> Vec<String> {
             "{} is {}, locked {}",
             package.name, package.version, old.version
         )),
-        Some(old) if old != *package => Some(format!(
+        Some(old) if (&old.architecture, &old.sha256) != (&package.architecture, &package.sha256) => Some(format!(
             "{} {} has SHA-256 {}, locked {}",
             package.name, package.version, package.sha256, old.sha256
         )),
@@ -78,6 +63,7 @@ fn package(item: Item<'_>) -> Result<Package, YamlError> {
             version: package.required("version")?.word()?.to_owned(),
             architecture: package.required("architecture")?.word()?.to_owned(),
             sha256: package.required("sha256")?.parse()?,
+            licenses: Vec::new(),
         })
     })
 }
@@ -86,6 +72,7 @@ fn package(item: Item<'_>) -> Result<Package, YamlError> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::digest::Digest;
 
     fn sample() -> Vec<Package> {
         let package = |name: &str, version: &str| Package {
@@ -93,6 +80,7 @@ mod tests {
             version: version.to_owned(),
             architecture: "amd64".to_owned(),
             sha256: Digest::sha256(version.as_bytes()),
+            licenses: Vec::new(),
         };
         vec![
             package("libc6", "2.36-9"),

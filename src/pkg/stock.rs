@@ -6,11 +6,11 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use super::archive::{Archive, Fetched};
-use super::deb::Deb;
-use super::lock::Package;
+use super::deb::{Deb, licenses};
 use crate::digest::{Digest, HashingReader};
 use crate::failure::Failure;
-use crate::oci::digest_mismatch;
+use crate::limit;
+use crate::oci::{Package, digest_mismatch};
 use crate::store::file::cannot;
 use crate::store::spool::Spool;
 use crate::tree::contents::Sink;
@@ -162,6 +162,16 @@ impl Stock {
         &mut self.spool
     }
 
+    /// Reads which licences a package's copyright file names; one that is a link into another package, or too long, is not followed.
+    fn licenses(&self, name: &str, tree: &Tree) -> Result<Vec<String>, Failure> {
+        let path = TreePath::parse(format!("usr/share/doc/{name}/copyright"));
+        let entry = path.ok().and_then(|path| tree.entry(&path).cloned());
+        match entry.map(|entry| entry.node) {
+            Some(Node::File { size, digest }) if size <= limit::COPYRIGHT_BYTES => Ok(licenses(&self.read(&digest)?)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     fn unpack(&mut self, fetched: &Fetched) -> Result<(Item, Vec<String>), Failure> {
         let path = &fetched.path;
         let file = File::open(path).map_err(|error| cannot("open", path, &error))?;
@@ -186,6 +196,7 @@ impl Stock {
             version: control.version,
             architecture: control.architecture,
             sha256: found,
+            licenses: self.licenses(&fetched.name, &tree)?,
         };
         let stands_for = Vec::new();
         Ok((

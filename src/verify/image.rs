@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::Verified;
 use super::anchors::Anchors;
+use super::attested::check_documents;
 use super::component::{Component, Explanation, Gate, Supply};
 use super::input::{InputVerdict, admit_inputs};
 use super::records::check_records;
@@ -167,6 +168,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         (source.name.clone(), file)
     });
     check_records(subject, predicate, &spec, &components)?;
+    check_documents(subject, predicate, &opened.evidence, &components)?;
     let image = make(&spec, &components, sources.collect()).map_err(nonsense)?;
     check_overrides(&components, &spec, &image)?;
     if image.cmdline != predicate.cmdline {

@@ -4,6 +4,7 @@
 //! module's children. The field is private to this module, and nothing here is conditional on a feature or configuration.
 
 pub mod anchors;
+mod attested;
 pub mod component;
 pub mod disk;
 pub mod files;
@@ -16,6 +17,7 @@ mod requirement;
 mod seal;
 
 pub use anchors::{Anchor, Anchors, Metadata};
+pub use attested::{attested_name, documents};
 pub use component::{Component, Explanation, Gate, Supply, tree_mismatch, unsafe_accept_unsigned};
 pub use disk::Disk;
 pub use image::{Memory, Question, explain_seal};

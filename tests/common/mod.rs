@@ -23,6 +23,7 @@ pub mod sigstore;
 pub mod token;
 pub mod users;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -87,4 +88,29 @@ pub fn succeed(command: &mut Command) -> String {
     let (code, text) = run(command);
     assert_eq!(code, 0, "{command:?}: {text}");
     text
+}
+
+/// Returns a directory of a name, with packages in it, that `install` puts there when they are not.
+pub fn installed(name: &str, packages: &[&str], install: impl FnOnce(&Path, &[&str])) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&dir).unwrap();
+    let lock = fs::File::create(dir.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let done = dir.join("installed");
+    if fs::read_to_string(&done).ok().as_deref() != Some(&packages.join(" ")) {
+        install(&dir, packages);
+        fs::write(done, packages.join(" ")).unwrap();
+    }
+    dir
+}
+
+/// Returns a Python that has packages, in a virtual environment of a name; the first test that needs it makes it.
+pub fn python(name: &str, packages: &[&str]) -> PathBuf {
+    let dir = installed(name, packages, |dir, packages| {
+        let mut venv = Command::new("python3");
+        succeed(venv.args(["-m", "venv", "--clear"]).arg(dir.join("venv")));
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        succeed(Command::new(dir.join("venv/bin/python")).args(install).args(packages));
+    });
+    dir.join("venv/bin/python")
 }

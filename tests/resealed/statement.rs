@@ -74,8 +74,10 @@ pub(crate) const OF_STATEMENTS: &[Case] = &[
     ("another specification", OF_GENERATED, |forge| {
         let text = String::from_utf8(forge.documents["spec"].clone()).unwrap();
         let text = text.replace("contents: node", "contents: edon").into_bytes();
-        forge.predicate().spec.digest = Digest::sha256(&text);
+        let (old, new) = (forge.predicate().spec.digest, Digest::sha256(&text));
+        forge.predicate().spec.digest = new;
         forge.documents.insert("spec".into(), text);
+        replace(forge, "attest/provenance", &old.hex(), &new.hex());
     }),
     ("a specification that is not recorded", OF_SEAL, |forge| {
         forge.documents.get_mut("spec").unwrap().push(b'\n');
@@ -92,6 +94,15 @@ pub(crate) const OF_STATEMENTS: &[Case] = &[
     ("no trust metadata", OF_SEAL, |forge| {
         forge.documents.retain(|name, _| !name.starts_with("trust/"))
     }),
+    ("another provenance", "provenance document in seal of @", |forge| {
+        replace(forge, "attest/provenance", "local.test/svc", "local.test/svd");
+    }),
+    ("another bill of materials", "spdx document in seal of @", |forge| {
+        replace(forge, "attest/spdx", "\"svc\"", "\"svd\"");
+    }),
+    ("no bill of materials", "cdx document in seal of @", |forge| {
+        forge.documents.remove("attest/cdx").unwrap();
+    }),
     ("a second subject", OF_SEAL, |forge| {
         let first = forge.statement.subject[0].clone();
         forge.statement.subject.push(first);
@@ -107,6 +118,13 @@ pub(crate) const OF_STATEMENTS: &[Case] = &[
         forge.lie = Some(|statement| layout(statement, |_, offset| *offset += 4096));
     }),
 ];
+
+fn replace(forge: &mut Forge, document: &str, from: &str, to: &str) {
+    let document = forge.documents.get_mut(document).unwrap();
+    let text = String::from_utf8(document.clone()).unwrap();
+    assert!(text.contains(from), "{text}");
+    *document = text.replace(from, to).into_bytes();
+}
 
 fn layout(statement: &mut Statement, change: impl Fn(&mut u64, &mut u64)) {
     match &mut statement.predicate.layout {

@@ -12,9 +12,7 @@ use super::store::StoreOptions;
 use super::{Context, Report};
 use crate::failure::Failure;
 use crate::limit;
-use crate::oci::{Document, ImageConfig};
-use crate::pkg::image::PACKAGES;
-use crate::pkg::lock::Package;
+use crate::oci::{self, Document, ImageConfig, PACKAGES, Package};
 use crate::reference::Reference;
 use crate::store::layout::Layout;
 
@@ -90,8 +88,5 @@ fn packages(store: &Layout, name: &Reference) -> Result<Option<Vec<Package>>, Fa
     let Ok(config) = ImageConfig::parse(&subject, &config) else {
         return Ok(None);
     };
-    let label = config.labels.get(PACKAGES).map(|label| serde_json::from_str(label));
-    label
-        .transpose()
-        .map_err(|error| Failure::malformed(format!("label {PACKAGES} of {name}"), error))
+    oci::packages(&subject, &config, PACKAGES)
 }

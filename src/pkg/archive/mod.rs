@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::failure::Failure;
-use crate::pkg::lock::Package;
+use crate::oci::Package;
 
 /// A place that packages come from.
 #[derive(Debug)]

@@ -6,8 +6,10 @@
 
 mod ar;
 mod control;
+mod copyright;
 
 pub use control::{Control, ControlError};
+pub use copyright::licenses;
 
 use std::io::{self, Read};
 
