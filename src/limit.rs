@@ -383,3 +383,18 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Most manifests of referrers that are read for one question: as many as an image has layers at most.
 pub const ATTACHED_MANIFESTS: usize = 1024;
+
+/// Most log entries in one sigstore bundle: signers write one, or one in each of two logs.
+pub const LOG_ENTRIES: usize = 32;
+
+/// Most time stamps in one sigstore bundle: one for each of a few authorities.
+pub const TIMESTAMPS: usize = 32;
+
+/// Most hashes in a proof that an entry is in a log: a log of 2^63 entries has 63.
+pub const PROOF_HASHES: usize = 64;
+
+/// Longest checkpoint of a log, in bytes: with some dozen witnesses it has 5,000.
+pub const CHECKPOINT_BYTES: usize = 64 << 10;
+
+/// Most certificates between a signer's and a trusted one, both included: Fulcio's chains have three.
+pub const CHAIN_CERTIFICATES: usize = 8;

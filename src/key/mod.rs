@@ -10,6 +10,7 @@ mod encrypted;
 mod file;
 mod notary_file;
 mod plugin_key;
+pub mod prehashed;
 mod public;
 mod scheme;
 pub mod sealed_box;

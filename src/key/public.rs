@@ -9,7 +9,7 @@ use spki::der::pem::LineEnding;
 use spki::der::{Decode, Document, Encode, Reader};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
-use super::{KeyError, Scheme, ecdsa};
+use super::{KeyError, Scheme, ecdsa, prehashed};
 use crate::limit;
 
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -262,6 +262,33 @@ impl PublicKey {
         };
         let key = ring_signature::UnparsedPublicKey::new(algorithm, key);
         key.verify(message, signature).map_err(|_| bad)
+    }
+
+    /// Checks that `signature` was made with `scheme` by this key over a message with this digest, by the scheme's hash.
+    ///
+    /// # Errors
+    /// [`KeyError::Scheme`] when the scheme does not fit the key, or signs no digests (Ed25519); [`KeyError::Signature`] when the
+    /// signature is not good.
+    pub fn verify_digest(&self, scheme: Scheme, digest: &[u8], signature: &[u8]) -> Result<(), KeyError> {
+        let length = if scheme == Scheme::EcdsaP384Sha384 { 48 } else { 32 };
+        let is_good = match (&self.material, scheme) {
+            (Material::EcdsaP256(key), Scheme::EcdsaP256Sha256) => prehashed::p256_is_good(key, digest, signature),
+            (Material::EcdsaP384(key), Scheme::EcdsaP384Sha256 | Scheme::EcdsaP384Sha384) => {
+                prehashed::p384_is_good(key, digest, signature)
+            }
+            (Material::Rsa(key), Scheme::RsaPssSha256) => prehashed::rsa_pss_is_good(key, digest, signature),
+            (Material::Rsa(key), Scheme::RsaPkcs1Sha256) => prehashed::rsa_pkcs1_is_good(key, digest, signature),
+            _ => {
+                return Err(KeyError::Scheme {
+                    scheme,
+                    key: self.key_type(),
+                });
+            }
+        };
+        match is_good && digest.len() == length {
+            true => Ok(()),
+            false => Err(KeyError::Signature(scheme)),
+        }
     }
 
     /// Checks an ECDSA signature r‖s of fixed width over SHA-256 of the message, whatever the curve (Notary v1's `ecdsa`).

@@ -1,6 +1,7 @@
 //! Sigstore's statements, as cosign and skopeo write them: bytes, keys and `now` in, evidence out; no I/O.
 //!
 //! - [`attachment`]: what lies beside an image, judged.
+//! - [`bundle`]: a signature with what it takes to verify it.
 //! - [`envelope`]: DSSE envelopes around statements.
 //! - [`manifest`]: the documents in a registry that hold signatures.
 //! - [`payload`]: the simple-signing form, whose exact bytes are signed.
@@ -8,6 +9,7 @@
 //! - A signature counts for the digest that the signed bytes name, whatever tag, manifest or annotation led to it.
 
 pub mod attachment;
+pub mod bundle;
 pub mod envelope;
 pub mod key_bundle;
 pub mod manifest;

@@ -38,6 +38,15 @@ pub fn made_by<'a>(keys: &'a [PublicKey], message: &[u8], signature: &[u8]) -> O
     keys.iter().find(|key| verify(key, message, signature).is_ok())
 }
 
+/// Returns the first of `keys` that made `signature` over a message with this digest; Ed25519 does not sign digests.
+pub fn made_by_digest<'a>(keys: &'a [PublicKey], digest: &Digest, signature: &[u8]) -> Option<&'a PublicKey> {
+    let by = |key: &&PublicKey| {
+        let mut schemes = schemes(key.key_type()).iter();
+        schemes.any(|scheme| key.verify_digest(*scheme, digest.as_bytes(), signature).is_ok())
+    };
+    keys.iter().find(by)
+}
+
 /// Signs `message` in the first of the key's [`schemes`].
 ///
 /// # Errors
