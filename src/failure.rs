@@ -20,6 +20,8 @@ pub enum Code {
     BootFailed,
     /// A byte of a disk is not what its owner's signed description says.
     BytesMismatch,
+    /// A signer's certificate is not one for signing that a trusted authority issued.
+    Certificate,
     /// The kernel command line holds what the policy does not allow.
     Cmdline,
     /// A rule names this thing to deny it.
@@ -32,12 +34,16 @@ pub enum Code {
     Expired,
     /// The image is of a form that the policy does not admit.
     Format,
+    /// Somebody else signed than who was to.
+    Identity,
     /// A document is not in the form that its kind demands.
     Malformed,
     /// The image's name is not the one that the policy names.
     Name,
     /// No rule of the policy matches.
     NoRule,
+    /// No trusted transparency log has this very signature.
+    NotLogged,
     /// A component is only asserted where the policy demands proof.
     NotProved,
     /// A later part replaces an earlier one's file where the policy forbids it.
@@ -52,6 +58,8 @@ pub enum Code {
     Rollback,
     /// Fewer distinct keys signed than the threshold demands.
     Threshold,
+    /// Nobody who is trusted with the time says when a signature was there, or says so of another time.
+    Timestamp,
     /// The image's tree is not the one that its signer signed.
     TreeMismatch,
     /// An unsafe switch was used to make this.

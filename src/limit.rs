@@ -398,3 +398,18 @@ pub const CHECKPOINT_BYTES: usize = 64 << 10;
 
 /// Most certificates between a signer's and a trusted one, both included: Fulcio's chains have three.
 pub const CHAIN_CERTIFICATES: usize = 8;
+
+/// Largest trusted root of sigstore, in bytes: the public instance's has 10,000, with every certificate and key since 2021.
+pub const TRUSTED_ROOT_BYTES: usize = 1 << 20;
+
+/// Longest expression for identities, in bytes.
+pub const IDENTITY_PATTERN_BYTES: usize = 4096;
+
+/// Longest identity that an expression is tried on, in bytes: those of workflows have 200.
+pub const IDENTITY_BYTES: usize = 4096;
+
+/// Largest file that is signed by itself, in bytes: it is held in memory, as Ed25519 takes all of it at once.
+pub const SIGNED_BLOB_BYTES: usize = 1 << 30;
+
+/// Largest signature in a file of its own, in bytes: RSA of 8192 bits in base64 takes 1,368.
+pub const SIGNATURE_BYTES: usize = 16 << 10;

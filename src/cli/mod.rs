@@ -117,6 +117,7 @@ pub fn run() -> ExitCode {
     let code = report::print(&context, name, result);
     match &*cli.command {
         Command::Tuf(_) => tuf::exit_code(code),
+        Command::Sigstore(command) if command.is_generic() => tuf::exit_code(code),
         _ => code,
     }
 }

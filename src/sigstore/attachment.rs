@@ -10,9 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::envelope::{self, Envelope, EnvelopeError};
+use super::bundle::{Bundle, BundleError};
+use super::envelope::{self, Envelope};
 use super::payload::{self, Payload};
-use super::{key_bundle, signature};
+use super::signature;
 use crate::attest::{Statement, predicate::COSIGN_SIGN};
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
@@ -120,10 +121,10 @@ impl Attachment {
     }
 
     /// Reads the envelope of an attestation or a bundle.
-    fn envelope(&self, bytes: &[u8]) -> Result<Envelope, EnvelopeError> {
+    fn envelope(&self, bytes: &[u8]) -> Result<Envelope, BundleError> {
         match self.form {
-            Form::Bundle => key_bundle::read(bytes),
-            _ => Envelope::parse(bytes),
+            Form::Bundle => Bundle::parse(bytes)?.into_envelope(),
+            _ => Ok(Envelope::parse(bytes)?),
         }
     }
 }

@@ -3,8 +3,10 @@
 //! - Versions 0.1 to 0.3 are read, strictly: an unknown or doubled member, a second form of a number or of base64, both or neither of
 //!   two alternatives are refused. 0.3 is written, and the same bundle has the same bytes.
 //! - A bundle holds one signature: over a file ([`Content::Message`]) or over a DSSE envelope with one signature ([`Content::Envelope`]).
-//! - What a bundle says of its key is a hint. [`Bundle::verify_with_keys`] takes the keys from its caller, and needs no log.
+//! - What a bundle says of its key is a hint. [`Bundle::verify_with_keys`] takes the keys from its caller, and needs no log;
+//!   [`certificate`](super::certificate) verifies bundles whose key is in a certificate.
 
+pub mod detached;
 mod read;
 mod write;
 
@@ -242,6 +244,17 @@ impl Bundle {
         match &self.content {
             Content::Envelope(envelope) => Some(envelope),
             Content::Message { .. } => None,
+        }
+    }
+
+    /// Returns the envelope that is signed.
+    ///
+    /// # Errors
+    /// [`BundleError::Form`] when a file is.
+    pub fn into_envelope(self) -> Result<Envelope, BundleError> {
+        match self.content {
+            Content::Envelope(envelope) => Ok(envelope),
+            Content::Message { .. } => Err(BundleError::Form("it signs the bytes of a file, not a statement")),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`attachment`]: what lies beside an image, judged.
 //! - [`bundle`]: a signature with what it takes to verify it.
+//! - [`certificate`]: bundles by an identity that a certificate proves.
 //! - [`envelope`]: DSSE envelopes around statements.
 //! - [`manifest`]: the documents in a registry that hold signatures.
 //! - [`payload`]: the simple-signing form, whose exact bytes are signed.
@@ -10,8 +11,8 @@
 
 pub mod attachment;
 pub mod bundle;
+pub mod certificate;
 pub mod envelope;
-pub mod key_bundle;
 pub mod manifest;
 pub mod payload;
 pub mod signature;

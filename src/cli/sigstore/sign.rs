@@ -16,10 +16,11 @@ use crate::key::Signer;
 use crate::oci::{Descriptor, Platform};
 use crate::reference::Reference;
 use crate::sigstore::attachment::{Content, Evidence, Wanted, judge};
+use crate::sigstore::bundle::Bundle;
 use crate::sigstore::envelope::Envelope;
 use crate::sigstore::payload::{self, Payload};
 use crate::sigstore::signature::fingerprint;
-use crate::sigstore::{key_bundle, manifest, signature};
+use crate::sigstore::{bundle, manifest, signature};
 use crate::store::attached::{attached_for, attachments};
 use crate::store::registry::{NewBundle, Registry};
 use crate::time::Time;
@@ -183,10 +184,10 @@ impl Target<'_> {
 
     /// Signs a statement, and puts it as a bundle that refers to the image.
     pub(super) fn put_bundle(&self, statement: &Statement) -> Result<(), Failure> {
-        let envelope = self.envelope(statement)?;
-        let bytes = key_bundle::write(&envelope, self.signer.public());
+        let signed = Bundle::sign_statement(statement, self.signer).map_err(|error| self.cannot(&error))?;
+        let bytes = signed.encode();
         let bundle = NewBundle {
-            media_type: key_bundle::MEDIA_TYPE,
+            media_type: bundle::MEDIA_TYPE,
             bytes: &bytes,
             predicate_type: statement.predicate_type(),
         };

@@ -1,0 +1,135 @@
+//! What log entries and time stamps prove, in what `sigstore-verify` does not say:
+//! - **which** log an entry is in: the checkpoint has to be signed by the log that the entry names, not by any trusted one;
+//! - that the proof is for the tree of the checkpoint, whatever its own fields say;
+//! - that the log was trusted at every proved time, also where it promises nothing;
+//! - that no entry and no time stamp counts twice, and none comes from after `now`;
+//! - who witnessed which time.
+
+use sigstore_verify::crypto::{Checkpoint, VerificationKey};
+use sigstore_verify::trust_root::TransparencyLog;
+use sigstore_verify::types::{SignatureBytes, TimestampToken};
+
+use super::{Logged, TrustedRoot, WitnessedTime};
+use crate::failure::Code;
+use crate::sigstore::bundle::{Bundle, InclusionProof, LogEntry, NotVerified};
+use crate::time::Time;
+
+/// Checks that each entry has a proof by the log that it names.
+pub(super) fn prove(bundle: &Bundle, root: &TrustedRoot) -> Result<Vec<Logged>, NotVerified> {
+    let mut logged: Vec<Logged> = Vec::new();
+    for entry in bundle.entries() {
+        let log = log_of(entry, root)?;
+        let proof = entry.proof.as_ref();
+        let proof = proof.ok_or_else(|| refused("a proof that the entry is in the log", "none"))?;
+        check(proof, &entry.log_id, log)?;
+        let found = Logged {
+            log: log.base_url.clone(),
+            index: entry.index,
+            kind: format!("{} {}", entry.kind, entry.version),
+        };
+        if logged
+            .iter()
+            .any(|other| other.log == found.log && other.index == found.index)
+        {
+            return Err(refused("each log entry once", "one that occurs twice"));
+        }
+        logged.push(found);
+    }
+    Ok(logged)
+}
+
+fn log_of<'a>(entry: &LogEntry, root: &'a TrustedRoot) -> Result<&'a TransparencyLog, NotVerified> {
+    let log = root.log(&entry.log_id);
+    log.ok_or_else(|| {
+        refused(
+            "an entry of a trusted log",
+            &format!("one of the log {}", hex::encode(&entry.log_id)),
+        )
+    })
+}
+
+/// Checks that the checkpoint is the log's, for the tree that the proof is about.
+fn check(proof: &InclusionProof, id: &[u8], log: &TransparencyLog) -> Result<(), NotVerified> {
+    let expected = format!("a checkpoint by {}", log.base_url.escape_debug());
+    let bad = |found: &dyn std::fmt::Display| refused(&expected, &found.to_string());
+    let checkpoint = Checkpoint::from_text(&proof.checkpoint).map_err(|error| bad(&error))?;
+    let key = VerificationKey::from_spki(&log.public_key.raw_bytes).map_err(|error| bad(&error))?;
+    // C2SP signed-note: a signature names its key by the first four bytes of the key's id.
+    let by_log = checkpoint
+        .signatures()
+        .iter()
+        .filter(|signature| id.starts_with(signature.key_id.as_bytes()))
+        .any(|signature| key.verify(checkpoint.signed_data(), &signature.signature).is_ok());
+    if !by_log {
+        return Err(bad(&"one that this log did not sign"));
+    }
+    if checkpoint.tree_size() != proof.tree_size || checkpoint.root_hash().as_bytes() != &proof.root {
+        return Err(bad(&"one for another tree than the proof's"));
+    }
+    Ok(())
+}
+
+/// Returns every proved time; the logs' promises and the time stamps are good already.
+pub(super) fn times(
+    bundle: &Bundle,
+    root: &TrustedRoot,
+    logged: &[Logged],
+    now: Time,
+) -> Result<Vec<WitnessedTime>, NotVerified> {
+    let mut times = Vec::new();
+    for (entry, logged) in bundle.entries().iter().zip(logged) {
+        if let (Some(seconds), Some(_)) = (entry.integrated_time, &entry.promise) {
+            times.push((logged.log.clone(), seconds));
+        }
+    }
+    let signature = SignatureBytes::new(bundle.signature().to_vec());
+    for stamp in bundle.timestamps() {
+        let token = TimestampToken::new(stamp.clone());
+        let witness = root.authorities().find_map(|(name, authority)| {
+            let time = sigstore_verify::tsa::verify_timestamp_for_authority(&token, &signature, &authority);
+            time.ok().map(|time| (name, time.as_second()))
+        });
+        times.push(witness.ok_or_else(|| refused_time("a time stamp by a trusted authority", "another"))?);
+    }
+    for entry in bundle.entries() {
+        let log = log_of(entry, root)?;
+        if let Some((_, seconds)) = times.iter().find(|(_, seconds)| !was_trusted(log, *seconds)) {
+            let found = format!("one whose key was not trusted at {seconds} seconds since 1970");
+            return Err(refused("a log that was trusted when the signature was there", &found));
+        }
+    }
+    let witnessed = times.into_iter().map(|(by, seconds)| {
+        let time = Time::from_unix(seconds).map_err(|error| refused_time("a time", &error.to_string()))?;
+        match time <= now {
+            true => Ok(WitnessedTime {
+                by,
+                time: time.to_string(),
+            }),
+            false => Err(refused_time(&format!("a time before now, {now}"), &time.to_string())),
+        }
+    });
+    witnessed.collect()
+}
+
+/// Tells whether a log's key counted at a time: a key that was given up later proves nothing about later signatures.
+fn was_trusted(log: &TransparencyLog, seconds: i64) -> bool {
+    log.public_key.valid_for.is_none_or(|window| {
+        window.start.as_second() <= seconds && window.end.is_none_or(|end| seconds <= end.as_second())
+    })
+}
+
+fn refused(expected: &str, found: &str) -> NotVerified {
+    NotVerified {
+        code: Code::NotLogged,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+        advice: "check that the trusted root is the signer's; if it is, treat the bundle as forged",
+    }
+}
+
+fn refused_time(expected: &str, found: &str) -> NotVerified {
+    NotVerified {
+        code: Code::Timestamp,
+        ..refused(expected, found)
+    }
+}
