@@ -193,7 +193,7 @@ fn behind_tls_a_private_authority_is_trusted_where_it_is_named() {
         (output.status.code().unwrap(), json)
     };
     let bundle = user.path("bundle.tar");
-    let export = ["export", bundle.to_str().unwrap()];
+    let export = ["export", bundle.to_str().unwrap(), "--all"];
     for arguments in [
         &["verify", "a", "--file", &file][..],
         &["lookup", "a"],
