@@ -11,8 +11,12 @@ use crate::digest::Digest;
 use crate::reference::Reference;
 use crate::time::Time;
 
-/// The version of the statement, the container and the evidence together.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the statement, the container and the evidence together: what is written. Since 2, the documents about the image
+/// ([`crate::attest::image`]) are in the evidence.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The oldest version that is read.
+const OLDEST_VERSION: u32 = 1;
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "urn:imgkit:seal:v1";
@@ -61,7 +65,7 @@ impl Statement {
                 found: statement.predicate_type,
             });
         }
-        if statement.predicate.format_version != FORMAT_VERSION {
+        if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&statement.predicate.format_version) {
             return Err(StatementError::Version(statement.predicate.format_version));
         }
         if statement.encode() != bytes {
@@ -110,7 +114,7 @@ pub enum SubjectDigest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Predicate {
-    /// [`FORMAT_VERSION`].
+    /// [`FORMAT_VERSION`], or an older one.
     pub format_version: u32,
     /// The image's name.
     pub name: String,
@@ -310,7 +314,7 @@ pub enum StatementError {
         found: String,
     },
     /// A later version.
-    #[error("the seal has format version {0}, this imgkit knows 1; use a newer imgkit")]
+    #[error("the seal has format version {0}, this imgkit knows 1 and 2; use a newer imgkit")]
     Version(u32),
 }
 
@@ -383,7 +387,7 @@ mod tests {
         for (from, to) in [
             ("\"epoch\":3", "\"epoch\":3,\"more\":1"),
             ("\"epoch\":3", "\"epoch\":3,\"epoch\":3"),
-            ("\"formatVersion\":1", "\"formatVersion\":2"),
+            ("\"formatVersion\":2", "\"formatVersion\":3"),
             ("seal:v1", "seal:v2"),
             ("\"epoch\":3", "\"epoch\": 3"),
         ] {

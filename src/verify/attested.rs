@@ -13,6 +13,9 @@ use crate::reference::Reference;
 use crate::seal::Evidence;
 use crate::seal::statement::{InputRecord, Predicate};
 
+/// The first version of seals that has documents.
+const WITH_DOCUMENTS: u32 = 2;
+
 /// Name of a document in the evidence.
 pub fn attested_name(document: Document) -> String {
     format!("attest/{}", document.name())
@@ -60,18 +63,23 @@ fn input(record: &InputRecord) -> Input<'_> {
     }
 }
 
-/// Refuses a seal whose documents are not those that its statement and components make.
+/// Refuses a seal whose documents are not those that its statement and components make; seals of version 1 have none.
 pub(super) fn check_documents(
     subject: &str,
     predicate: &Predicate,
     evidence: &Evidence,
     components: &BTreeMap<Reference, Verified<Component>>,
 ) -> Result<(), Failure> {
+    let are_made = predicate.format_version >= WITH_DOCUMENTS;
     for (document, made) in documents(predicate, components)? {
+        let made = are_made.then(|| made.to_string().into_bytes());
         let sealed = evidence.document(&attested_name(document));
-        if sealed != Some(made.to_string().as_bytes()) {
+        if sealed != made.as_deref() {
             let found = sealed.map_or("no such document", |_| "another one");
-            let expected = "the one that its statement and its components' packages make";
+            let expected = match are_made {
+                true => "the one that its statement and its components' packages make",
+                false => "none in a seal of this version",
+            };
             let advice = "get the image again; if it is sealed like this, the sealer signed what is not so";
             let subject = format!("{} document in {subject}", document.name());
             return Err(Refusal::new(Code::DigestMismatch, subject, expected, found, advice).into());
