@@ -11,7 +11,7 @@
 //! - As many different logs and witnesses of the time as [`Demand`] says.
 //!
 //! The crate `sigstore-verify` does the larger part, with this crate's cryptography; it is given the bundle as [`Bundle::encode`] writes
-//! what was read, so that nothing can mean different things to two readers. What it leaves open is in [`log`] and [`profile`]. It reads
+//! what was read, so that nothing can mean different things to two readers. What it leaves open is in `log` and `profile`. It reads
 //! the machine's clock itself, to refuse what lies in the future; `now` is checked beside that.
 
 mod crypto;
