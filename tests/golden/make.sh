@@ -23,7 +23,15 @@ echo hello >init/etc/motd
 ln -s motd init/etc/issue
 noise 60000 >svc/bin/app
 ln svc/bin/app svc/bin/other
-for name in boot kernel init svc; do "$imgkit" pkg pack "$name" --tag "golden.test/$name:v1" >/dev/null; done
+# The packages that `svc` says it is made of: the bills of materials name them.
+zeros=$(printf '%064d' 0)
+packages=$(cat <<JSON
+[{"name":"libstdc++6","version":"12.2.0-14+deb12u1","architecture":"amd64","sha256":"sha256:$zeros","licenses":["Expat","GPL-3+ with GCC-exception"]},
+ {"name":"app","version":"1:9.2p1-2~deb12","architecture":"all","sha256":"sha256:$zeros"}]
+JSON
+)
+for name in boot kernel init; do "$imgkit" pkg pack "$name" --tag "golden.test/$name:v1" >/dev/null; done
+"$imgkit" pkg pack svc --tag golden.test/svc:v1 --label "org.imgkit.packages=$packages" >/dev/null
 cat >policy.yml <<'YML'
 version: 1
 roots:
