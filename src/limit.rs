@@ -402,6 +402,9 @@ pub const CHAIN_CERTIFICATES: usize = 8;
 /// Largest trusted root of sigstore, in bytes: the public instance's has 10,000, with every certificate and key since 2021.
 pub const TRUSTED_ROOT_BYTES: usize = 1 << 20;
 
+/// Largest record of where a kept trusted root came from, in bytes: a URL, a digest, a time.
+pub const INSTANCE_RECORD_BYTES: usize = 64 << 10;
+
 /// Longest expression for identities, in bytes.
 pub const IDENTITY_PATTERN_BYTES: usize = 4096;
 

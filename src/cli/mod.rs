@@ -24,6 +24,7 @@ mod store;
 mod trust;
 mod tuf;
 mod verify;
+mod web;
 
 pub use context::Context;
 pub use report::{Output, OutputFormat, Outputs, Report};

@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::web::WebArgs;
 use super::{Context, Report};
 use crate::failure::Failure;
 use crate::limit;
 use crate::store::TrustHttp;
 use crate::store::file::read_limited;
-use crate::store::http::{Web, WebOptions};
+use crate::store::http::Web;
 use crate::store::tuf_dir::{TufDir, fetch_artifact};
 use crate::trust::metadata::Header;
 use crate::trust::{Cache, Chain, Updater};
@@ -38,12 +39,8 @@ pub(super) struct Tuf {
     /// The directory that artifacts are put into, each under its percent-encoded name
     #[arg(long, value_name = "DIR", global = true)]
     target_dir: Option<PathBuf>,
-    /// Certificates in PEM to trust beside the system's; may be given again
-    #[arg(long = "ca-cert", value_name = "FILE", global = true)]
-    ca_certs: Vec<PathBuf>,
-    /// Speak plain HTTP off this machine: anybody on the way can withhold what is new
-    #[arg(long, global = true)]
-    unsafe_plain_http: bool,
+    #[command(flatten)]
+    web: WebArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,11 +63,7 @@ impl Tuf {
             return init(context, dir, root);
         }
         let url = needed(&self.metadata_url, "--metadata-url")?;
-        let options = WebOptions {
-            ca_certs: self.ca_certs.clone(),
-            unsafe_plain_http: self.unsafe_plain_http,
-            ..WebOptions::default()
-        };
+        let options = self.web.options();
         let repository = TrustHttp::at(url, &options)?;
         let refreshed = Updater::refresh(&repository, dir, context.now()?);
         let mut updater = refreshed.map_err(|error| error.about(url))?;

@@ -37,20 +37,21 @@ impl TufDir {
         let lock = Lock::exclusive(&dir.join(LOCK))?;
         Ok(Self { dir, _lock: lock })
     }
+
+    /// Opens the directory to read it, beside others that do, once no client changes it.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when it is missing, or cannot be locked.
+    pub fn open_to_read(dir: impl Into<PathBuf>) -> Result<Self, Failure> {
+        let dir = dir.into();
+        let lock = Lock::shared(&dir.join(LOCK))?;
+        Ok(Self { dir, _lock: lock })
+    }
 }
 
 impl Cache for TufDir {
     fn load(&mut self, role: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
-        let path = self.dir.join(file_name(role, None));
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(cannot("open", &path, &error)),
-        };
-        let mut bytes = Vec::new();
-        let read = file.take(max as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|error| cannot("read", &path, &error))?;
-        Ok(Some(bytes))
+        at_most(&self.dir.join(file_name(role, None)), max)
     }
 
     fn store(&mut self, role: &str, bytes: &[u8]) -> Result<(), Failure> {
@@ -59,6 +60,19 @@ impl Cache for TufDir {
         file.write_all(bytes).map_err(|error| cannot("write", &path, &error))?;
         file.finish(&path)
     }
+}
+
+/// Reads a file, of a longer one `max + 1` bytes; nothing where there is none.
+fn at_most(path: &Path, max: usize) -> Result<Option<Vec<u8>>, Failure> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot("open", path, &error)),
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(max as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| cannot("read", path, &error))?;
+    Ok(Some(bytes))
 }
 
 /// What became of an artifact.
@@ -96,6 +110,19 @@ pub fn fetch_artifact(web: &Web, target: &Target, served_as: &[String], dir: &Pa
         }
     }
     Err(failure)
+}
+
+/// Reads an artifact that was fetched, and checks that it is what is signed.
+///
+/// # Errors
+/// [`Failure::Unavailable`] when it cannot be read; a refusal when it is something else.
+pub fn read_artifact(target: &Target, dir: &Path) -> Result<Vec<u8>, Failure> {
+    let path = dir.join(encoded(target.name()));
+    let max = usize::try_from(target.length()).unwrap_or(usize::MAX - 1);
+    let bytes = at_most(&path, max)?.ok_or_else(|| Failure::unavailable(path.display(), "it is missing"))?;
+    let checked = target.check(&bytes);
+    checked.map_err(|error| error.about(&path.display().to_string()))?;
+    Ok(bytes)
 }
 
 /// Tells whether the file at `path` is what was signed.

@@ -43,7 +43,7 @@ pub use role_keys::{RoleKey, RoleKeys, Signature, Since};
 pub use search::{Search, WantedRole};
 pub use table::{Entry, Kept, Table};
 pub use target::{Evidence, ImageTarget, Mark, PlatformTarget, RoleMark, Target, plain_file};
-pub use updater::{Cache, Updater};
+pub use updater::{Cache, NotAsked, Updater};
 
 #[cfg(test)]
 mod tests;

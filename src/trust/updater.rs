@@ -31,6 +31,41 @@ pub trait Cache {
     fn store(&mut self, role: &str, bytes: &[u8]) -> Result<(), Failure>;
 }
 
+/// A repository that is not asked: it has what is kept, and nothing newer.
+#[derive(Debug)]
+pub struct NotAsked {
+    kept: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Source for NotAsked {
+    fn file(&mut self, name: &str, _max: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let role = name.strip_suffix(".json").unwrap_or(name);
+        let role = role.split_once('.').map_or(role, |(_version, role)| role);
+        let found = self.kept.iter().find(|(kept, _)| *kept == role);
+        Ok(found.map(|(_, bytes)| bytes.clone()))
+    }
+}
+
+impl<C: Cache> Updater<NotAsked, C> {
+    /// Judges at `now` what is kept, without asking for anything newer; nothing is stored.
+    ///
+    /// # Errors
+    /// As [`Updater::refresh`].
+    pub fn kept(mut cache: C, now: Time) -> Result<Self, TrustError> {
+        let mut kept = Vec::new();
+        for (role, max) in [
+            ("timestamp", limit::TIMESTAMP_BYTES),
+            ("snapshot", limit::SNAPSHOT_BYTES),
+            ("targets", limit::TARGETS_BYTES),
+        ] {
+            if let Some(bytes) = self::kept(&mut cache, role, max)? {
+                kept.push((role, bytes));
+            }
+        }
+        Self::refresh(NotAsked { kept }, cache, now)
+    }
+}
+
 /// A repository whose metadata are trusted from the root down to the top-level targets.
 #[derive(Debug)]
 pub struct Updater<S, C> {

@@ -4,11 +4,14 @@ mod attest;
 mod blob;
 mod copy;
 mod generate;
+mod initialize;
 mod keys;
 mod place;
 mod sign;
 mod sign_blob;
 mod tree;
+mod trusted;
+mod verifier;
 mod verify;
 mod verify_blob;
 mod verify_bundle;
@@ -34,6 +37,8 @@ enum Action {
     Copy(Lazy<copy::Copy>),
     /// Make a key pair in cosign's form
     GenerateKeyPair(Lazy<generate::GenerateKeyPair>),
+    /// Fetch whom to trust in a sigstore instance from its TUF repository, and keep it
+    Initialize(Lazy<initialize::Initialize>),
     /// Sign an image in a registry
     Sign(Lazy<sign::Sign>),
     /// Sign a file
@@ -44,7 +49,7 @@ enum Action {
     Tree(Lazy<tree::Tree>),
     /// Verify an image's signatures, or its attestations of a type, with public keys
     Verify(Lazy<verify::Verify>),
-    /// Verify a file's signature with public keys
+    /// Verify a file's signature, by key or by an identity
     VerifyBlob(Lazy<verify_blob::VerifyBlob>),
     /// Verify any sigstore bundle offline, by an identity or by key; exit 0 or 1
     VerifyBundle(Lazy<verify_bundle::VerifyBundle>),
@@ -56,6 +61,7 @@ impl Sigstore {
             Action::Attest(command) => command.run(context),
             Action::Copy(command) => command.run(context),
             Action::GenerateKeyPair(command) => command.run(context),
+            Action::Initialize(command) => command.run(context),
             Action::Sign(command) => command.run(context),
             Action::SignBlob(command) => command.run(context),
             Action::SignBundle(command) => command.run(context),
