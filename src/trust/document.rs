@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::TrustError;
 use super::parts::Parts;
 use super::role_keys::{RoleKey, RoleKeys};
+use crate::digest::Digest;
 use crate::json::{self, JsonError, Limits, Plain};
 use crate::key::KeyId;
 use crate::limit;
@@ -151,6 +152,7 @@ impl<T: Content> Unverified<T> {
         let signers = keys.check(&self.name, &self.message, &self.signatures)?;
         Ok(Signed {
             threshold: keys.threshold(),
+            public_keys: keys.public_keys(&signers),
             document: self,
             signers,
         })
@@ -177,6 +179,7 @@ impl<T: Content> Unverified<T> {
 pub struct Signed<T: Content> {
     document: Unverified<T>,
     signers: Vec<KeyId>,
+    public_keys: BTreeSet<Digest>,
     threshold: u32,
 }
 
@@ -209,6 +212,11 @@ impl<T: Content> Signed<T> {
     /// Returns the keys whose signatures counted.
     pub fn signers(&self) -> &[KeyId] {
         &self.signers
+    }
+
+    /// Returns the same keys, each by the SHA-256 of its SubjectPublicKeyInfo in DER: an id is what one root calls a key.
+    pub fn public_keys(&self) -> &BTreeSet<Digest> {
+        &self.public_keys
     }
 
     /// Returns how many keys had to sign.

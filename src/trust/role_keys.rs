@@ -1,12 +1,13 @@
 //! The one check of signatures, for root, delegations and everything else that a role's keys sign.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use serde_json::Value;
 
 use super::TrustError;
 use super::metadata::Revoked;
+use crate::digest::Digest;
 use crate::key::{KeyId, PublicKey, TufKey};
 use crate::time::Time;
 
@@ -183,6 +184,12 @@ impl<K: RoleKey + Clone> RoleKeys<K> {
     /// Returns the keys that can sign, by id.
     pub fn keys(&self) -> &BTreeMap<KeyId, K> {
         &self.keys
+    }
+
+    /// Returns the SHA-256 of the SubjectPublicKeyInfo in DER of the keys with these ids: the same for a key, whatever its ids.
+    pub(super) fn public_keys(&self, ids: &[KeyId]) -> BTreeSet<Digest> {
+        let keys = ids.iter().filter_map(|id| self.keys.get(id));
+        keys.map(|key| Digest::sha256(key.public().spki_der())).collect()
     }
 
     /// Checks that enough distinct keys of the role signed `message`, and returns the ids of those that did.

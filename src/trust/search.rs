@@ -420,6 +420,7 @@ impl Chain<AtTargets> {
             role: self.signs_as(path).0.to_owned(),
             threshold: signed.threshold(),
             keys: signed.signers().to_vec(),
+            public_keys: signed.public_keys().clone(),
             root: self.root.header().into(),
             timestamp: self.state.timestamp.header().into(),
             snapshot: self.state.snapshot.header().into(),

@@ -1,5 +1,6 @@
 //! What a collection says of one name, and the evidence for it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -169,6 +170,9 @@ pub struct Evidence {
     pub threshold: u32,
     /// The keys that did.
     pub keys: Vec<KeyId>,
+    /// The same keys, each by the SHA-256 of its SubjectPublicKeyInfo in DER: other roots may call them otherwise.
+    #[serde(skip)]
+    pub public_keys: BTreeSet<Digest>,
     /// The newest trusted root.
     pub root: Mark,
     /// The timestamp.

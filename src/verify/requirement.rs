@@ -56,9 +56,9 @@ pub struct Answer {
     /// The requirements that it is put together from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Answer>,
-    /// The keys whose signatures it counts.
+    /// The keys whose signatures it counts, by the SHA-256 of what they are: ids are each root's own.
     #[serde(skip)]
-    keys: BTreeSet<KeyId>,
+    keys: BTreeSet<Digest>,
     /// Whether each of the parts has to hold.
     #[serde(skip)]
     is_all: bool,
@@ -175,11 +175,11 @@ impl<'a> Facts<'a> {
             Demand::Signed { by, .. } => match self.signature(&subject, by) {
                 Ok(admitted) => {
                     let evidence = admitted.target.evidence();
-                    let keys: BTreeSet<KeyId> = evidence.keys.iter().cloned().collect();
-                    let names: Vec<&str> = keys.iter().map(KeyId::short).collect();
+                    let keys: BTreeSet<&KeyId> = evidence.keys.iter().collect();
+                    let names: Vec<&str> = keys.iter().map(|key| key.short()).collect();
                     let found = format!("signed by {} of role `{}`", names.join(", "), evidence.role);
                     Ok(Answer {
-                        keys,
+                        keys: evidence.public_keys.clone(),
                         ..Answer::new(requirement, Outcome::Met, found)
                     })
                 }
@@ -376,10 +376,12 @@ fn version(reference: &Reference, image: &Image, least: &Version) -> Result<Stri
     }
 }
 
-/// Counts answers, those with signatures by distinct keys: as many as can each be given a key of their own.
+/// Counts answers, those with signatures by distinct keys: as many as can each be given a key of their own. What could not be found
+/// out counts as if it could: it may have keys beyond those that are known.
 fn distinct<'a>(answers: impl Iterator<Item = &'a Answer>) -> usize {
-    let (signed, other): (Vec<&Answer>, Vec<&Answer>) = answers.partition(|answer| !answer.keys.is_empty());
-    let mut taken: BTreeMap<&KeyId, usize> = BTreeMap::new();
+    let is_signed = |answer: &&Answer| answer.outcome == Outcome::Met && !answer.keys.is_empty();
+    let (signed, other): (Vec<&Answer>, Vec<&Answer>) = answers.partition(is_signed);
+    let mut taken: BTreeMap<&Digest, usize> = BTreeMap::new();
     let given = (0..signed.len()).filter(|at| give(&signed, *at, &mut taken, &mut BTreeSet::new()));
     other.len() + given.count()
 }
@@ -388,8 +390,8 @@ fn distinct<'a>(answers: impl Iterator<Item = &'a Answer>) -> usize {
 fn give<'a>(
     signed: &[&'a Answer],
     at: usize,
-    taken: &mut BTreeMap<&'a KeyId, usize>,
-    tried: &mut BTreeSet<&'a KeyId>,
+    taken: &mut BTreeMap<&'a Digest, usize>,
+    tried: &mut BTreeSet<&'a Digest>,
 ) -> bool {
     let Some(answer) = signed.get(at) else { return false };
     for key in &answer.keys {
@@ -407,20 +409,135 @@ fn give<'a>(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::anchors::{Anchor, Metadata};
     use super::*;
-    use crate::key::SigningKey;
+    use crate::key::{KeyError, PublicKey, Scheme, Signer, SigningKey, TufKey};
+    use crate::oci::Platform;
+    use crate::policy::Policy;
+    use crate::time::Time;
+    use crate::trust::edit::{Collection, RoleSpec};
+    use crate::trust::{ImageTarget, Known};
+
+    fn place() -> Place {
+        Place {
+            file: "p.yml".to_owned(),
+            line: 1,
+            column: 1,
+        }
+    }
+
+    fn of(demand: Demand) -> Requirement {
+        Requirement { demand, place: place() }
+    }
+
+    /// A key under another id than it has: its object says more.
+    #[derive(Debug)]
+    struct Renamed(SigningKey);
+
+    impl Signer for Renamed {
+        fn public(&self) -> &PublicKey {
+            self.0.public()
+        }
+
+        fn sign_with(&self, scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+            self.0.sign_with(scheme, message)
+        }
+
+        fn tuf_key(&self) -> TufKey {
+            let mut object = self.0.tuf_key().to_json().clone();
+            object.as_object_mut().unwrap().insert("x".into(), 1.into());
+            TufKey::from_json(&object).unwrap()
+        }
+    }
+
+    fn now() -> Time {
+        "2026-11-23T00:00:00Z".parse().unwrap()
+    }
+
+    const NAME: &str = "r.example/a:v1";
+
+    /// A collection in which one key signs [`NAME`].
+    fn signed_by(signer: &dyn Signer) -> Anchor {
+        let spec = RoleSpec {
+            keys: vec![signer.tuf_key()],
+            threshold: 1,
+        };
+        let mut collection = Collection::new(&spec, &spec, &spec, &spec, now()).unwrap();
+        let image = ImageTarget {
+            document: Digest::sha256(b"a"),
+            length: 1,
+            platforms: Vec::new(),
+        };
+        let put = collection.put_target("targets", NAME, image.to_file(), now());
+        put.unwrap();
+        let files = collection.sign(&[signer], now()).unwrap().files().clone();
+        Anchor {
+            pin: files.get("1.root.json").unwrap().to_vec(),
+            metadata: Metadata::Bundle(files),
+            known: Known::default(),
+        }
+    }
+
+    fn signed(root: &str) -> Requirement {
+        of(Demand::Signed {
+            name: None,
+            by: Signers {
+                root: root.to_owned(),
+                role: "targets".to_owned(),
+                threshold: 1,
+            },
+        })
+    }
+
+    /// Judges a requirement of [`NAME`], of which no image is at hand.
+    fn judged(anchors: Vec<(&str, Anchor)>, requirement: &Requirement) -> Outcome {
+        let anchors = anchors.into_iter().map(|(name, anchor)| (name.to_owned(), anchor));
+        let gate = Gate {
+            policy: &Policy::parse("p.yml", b"version: 1\nroots: {}\nrules: []\n").unwrap(),
+            anchors: &anchors.collect(),
+            at: now(),
+            platform: &Platform::new("linux", "amd64"),
+        };
+        let reference = NAME.parse().unwrap();
+        Facts::new(&gate, &reference).judge(requirement).unwrap().outcome
+    }
+
+    fn two_of(among: Vec<Requirement>) -> Requirement {
+        of(Demand::AtLeast { of: 2, among })
+    }
+
+    #[test]
+    fn one_key_under_two_ids_in_two_roots_is_one_signer() {
+        let key = |number: u8| SigningKey::from_seed(&[number; 32]).unwrap();
+        let both = two_of(vec![signed("a"), signed("b")]);
+        let twice = |other: &dyn Signer| vec![("a", signed_by(&key(1))), ("b", signed_by(other))];
+        assert_eq!(judged(twice(&key(2)), &both), Outcome::Met);
+        assert_ne!(key(1).id(), Renamed(key(1)).id());
+        assert_eq!(judged(twice(&Renamed(key(1))), &both), Outcome::Unmet);
+    }
+
+    #[test]
+    fn what_could_not_be_found_out_may_have_a_key_of_its_own() {
+        let key = SigningKey::from_seed(&[1; 32]).unwrap();
+        let anchors = || vec![("a", signed_by(&key)), ("b", nowhere())];
+        let both = of(Demand::AllOf(vec![signed("a"), signed("b")]));
+        assert_eq!(judged(anchors(), &both), Outcome::Unknown);
+        // If `b` signed it, with a key of its own, both hold.
+        assert_eq!(judged(anchors(), &two_of(vec![both, signed("a")])), Outcome::Unknown);
+    }
+
+    fn nowhere() -> Anchor {
+        Anchor {
+            pin: Vec::new(),
+            metadata: Metadata::Nowhere,
+            known: Known::default(),
+        }
+    }
 
     #[test]
     fn signers_count_by_keys_of_their_own() {
-        let key = |number: u8| SigningKey::from_seed(&[number; 32]).unwrap().id();
-        let requirement = Requirement {
-            demand: Demand::MaxAge(1),
-            place: Place {
-                file: "p.yml".to_owned(),
-                line: 1,
-                column: 1,
-            },
-        };
+        let key = |number: u8| Digest::sha256(&[number]);
+        let requirement = of(Demand::MaxAge(1));
         let count = |signers: &[&[u8]]| {
             let answer = |numbers: &&[u8]| Answer {
                 keys: numbers.iter().map(|number| key(*number)).collect(),

@@ -537,6 +537,7 @@ impl NotaryChain<AtTargets> {
             role: step.role.to_owned(),
             threshold: signed.threshold(),
             keys: signed.signers().to_vec(),
+            public_keys: signed.public_keys().clone(),
             root_keys: self.root.body().role_keys("root").keyids().to_vec(),
             root: self.root.header().into(),
             timestamp: self.state.timestamp.header().into(),
