@@ -115,6 +115,29 @@ fn a_policy_that_admits_the_unsigned_is_not_proved() {
     assert_eq!(json["result"]["proofs"][0]["trials"][0]["found"], "admitted");
 }
 
+#[test]
+fn an_image_of_times_to_come_is_not_young() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = "{match: r.example/a, signed: {root: r}, maxAge: 30d}";
+    let policy = format!("version: 1\nroots: {{r: root.json}}\nrules:\n  - {rule}\n");
+    fs::write(dir.path().join("p.yml"), policy).unwrap();
+    let file = dir.path().join("cases.yml");
+    let case = |more: &str| {
+        let who = "component: r.example/a:v1, signed: [{root: r}]";
+        let text = format!("version: 1\npolicy: p.yml\ncases:\n  - {{name: it, {who}{more}}}\n");
+        fs::write(&file, text).unwrap();
+        run(&["policy", "test", file.to_str().unwrap()])
+    };
+    for (more, expected) in [
+        (", expect: admitted", 0),
+        (", created: 2020-01-01T00:00:00Z, expect: EXPIRED", 0),
+        (", created: 2199-01-01T00:00:00Z, expect: EXPIRED", 0),
+    ] {
+        let (code, json) = case(more);
+        assert_eq!(code, expected, "{more}: {json:#}");
+    }
+}
+
 /// Returns a Python that has a validator; the first test that needs it makes it.
 fn python() -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-jsonschema");

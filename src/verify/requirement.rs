@@ -201,9 +201,11 @@ impl<'a> Facts<'a> {
                     return Err((Code::Expired, found, "have it made with its time of creation"));
                 };
                 let found = format!("created {created}; it is judged at {}", self.gate.at);
-                match self.gate.at.unix() - created.unix() > *most {
-                    true => Err((Code::Expired, found, "have it made again")),
-                    false => Ok(found),
+                match self.gate.at.unix() - created.unix() {
+                    // Whoever claims a time to come would be young for as long as they like.
+                    ..0 => Err((Code::Expired, found, "have it made with the time at which it is made")),
+                    age if age > *most => Err((Code::Expired, found, "have it made again")),
+                    _ => Ok(found),
                 }
             }),
             Demand::MinVersion(least) => self.with_image(requirement, |image| version(self.reference, image, least)),
