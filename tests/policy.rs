@@ -116,6 +116,34 @@ fn a_policy_that_admits_the_unsigned_is_not_proved() {
 }
 
 #[test]
+fn a_rule_that_admits_the_unsigned_is_found_behind_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lax.yml");
+    let prove = |rules: &str| {
+        let text = format!("version: 1\nroots: {{r: root.json}}\nrules:\n{rules}image: {{sealed: {{root: r}}}}\n");
+        fs::write(&file, text).unwrap();
+        run(&["policy", "prove", file.to_str().unwrap()])
+    };
+    let strict = "  - {match: r.example/x, deny: no}\n  - {match: r.example/y, signed: {root: r}}\n";
+    let (code, json) = prove(&format!("{strict}  - {{match: r.example/*, signed: {{root: r}}}}\n"));
+    assert_eq!(code, 0, "{json:#}");
+    for proof in json["result"]["proofs"].as_array().unwrap() {
+        assert!(!proof["trials"].as_array().unwrap().is_empty(), "{proof:#}");
+    }
+    for lax in [
+        "{match: r.example/*, unsigned: accept}",
+        "{match: 'r.example/*:v1', unsigned: accept}",
+    ] {
+        let (code, json) = prove(&format!("{strict}  - {lax}\n"));
+        assert_eq!(code, 1, "{lax}: {json:#}");
+    }
+    // Whatever name it is about: bare digests, here.
+    let tagged = "  - {match: 'r.example/*:*', signed: {root: r}}\n  - {match: r.example/*, unsigned: accept}\n";
+    let (code, json) = prove(tagged);
+    assert_eq!(code, 1, "{json:#}");
+}
+
+#[test]
 fn an_image_of_times_to_come_is_not_young() {
     let dir = tempfile::tempdir().unwrap();
     let rule = "{match: r.example/a, signed: {root: r}, maxAge: 30d}";

@@ -18,6 +18,15 @@ pub struct Pattern {
     tag: Option<String>,
 }
 
+/// What wildcards of a name, and of its tag, are filled with.
+const FILLINGS: [(&str, &str); 5] = [
+    ("x", "1"),
+    ("y", "2"),
+    ("made-up", "made-up"),
+    ("0", "0"),
+    ("some.name", "4.5"),
+];
+
 impl Pattern {
     /// Reads a pattern.
     ///
@@ -125,7 +134,7 @@ impl Pattern {
 
     /// Returns names that the pattern admits, and near misses that it does not, for people to read.
     pub fn examples(&self) -> (Vec<String>, Vec<String>) {
-        let plain = |word: &str| self.fill(word);
+        let plain = |word: &str| self.fill(word, "1");
         let mut admits = vec![plain("x")];
         let mut misses = Vec::new();
         if self.rest {
@@ -145,12 +154,23 @@ impl Pattern {
         (admits, misses)
     }
 
-    fn fill(&self, word: &str) -> String {
-        let mut parts: Vec<String> = self.parts.iter().map(|part| part.replace('*', word)).collect();
+    /// Returns names that the pattern matches, unlike enough that what else matches one need not match all.
+    pub fn names(&self) -> impl Iterator<Item = Reference> {
+        let filled = FILLINGS.iter().map(|(word, tag)| self.fill(word, tag));
+        let deeper = FILLINGS.iter().filter(|_| self.rest);
+        let deeper = deeper.map(|(word, tag)| self.fill(&format!("{word}/{word}"), tag));
+        let names = filled.chain(deeper).filter_map(|name| name.parse().ok());
+        names.filter(|reference| self.matches(reference))
+    }
+
+    /// Puts a word, or a path, in the place of the wildcards.
+    fn fill(&self, word: &str, tag_part: &str) -> String {
+        let plain = word.split('/').next().unwrap_or_default();
+        let mut parts: Vec<String> = self.parts.iter().map(|part| part.replace('*', plain)).collect();
         if self.rest {
             parts.push(word.to_owned());
         }
-        let tag = self.tag.as_deref().unwrap_or("v1").replace('*', "1");
+        let tag = self.tag.as_deref().unwrap_or("v*").replace('*', tag_part);
         format!("{}/{}:{tag}", self.host, parts.join("/"))
     }
 }
@@ -279,6 +299,21 @@ mod tests {
             "r.example/a:",
         ] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_match_and_differ() {
+        for (text, least) in [
+            ("r.example/team/*", 5),
+            ("r.example/**", 10),
+            ("r.example/a:*", 5),
+            ("r.example/a:v1", 1),
+        ] {
+            let pattern = Pattern::parse(text).unwrap();
+            let names: std::collections::BTreeSet<Reference> = pattern.names().collect();
+            assert!(names.len() >= least, "{text}: {names:?}");
+            assert!(names.iter().all(|name| pattern.matches(name)));
         }
     }
 

@@ -73,8 +73,7 @@ pub fn prove(policy: &Policy, at: Time, scratch: &Path) -> Result<Vec<Proof>, Fa
     let mut proofs = Vec::new();
     let mut admitted = None;
     for forbidden in policy.forbidden() {
-        let names = forbidden.pattern.examples().0;
-        let reference = names.iter().find_map(|name| name.parse().ok());
+        let reference = forbidden.pattern.names().next();
         proofs.push(trial.denied(&format!("forbid {}", forbidden.pattern), &forbidden.place, reference)?);
     }
     for rule in policy.rules() {
@@ -95,9 +94,8 @@ pub fn prove(policy: &Policy, at: Time, scratch: &Path) -> Result<Vec<Proof>, Fa
 
 /// Finds a name about which this rule decides, and nothing before it.
 fn decided_by(policy: &Policy, rule: &Rule) -> Option<Reference> {
-    let names = rule.pattern.examples().0;
-    let references = names.iter().filter_map(|name| name.parse::<Reference>().ok());
-    let mut free = references.filter(|reference| policy.forbids(reference).is_none());
+    let names = rule.pattern.names();
+    let mut free = names.filter(|reference| policy.forbids(reference).is_none());
     free.find(|reference| {
         policy
             .rule_for(reference)
@@ -167,16 +165,13 @@ impl Trial<'_> {
         Ok(proof)
     }
 
-    /// Shows what a rule does that asks for nothing: it admits what it must not.
+    /// Shows what a rule does that asks for nothing: it admits what it must not, whether or not a name is found that it decides about.
     fn unsigned(&self, rule: &Rule, reference: Option<&Reference>) -> Result<Proof, Failure> {
-        let trials = match reference {
-            Some(reference) => vec![Shown::new(
-                "unsigned",
-                false,
-                &self.component(reference, &Given::default())?,
-            )],
-            None => Vec::new(),
+        let verdict = match reference {
+            Some(reference) => self.component(reference, &Given::default())?,
+            None => Ok(()),
         };
+        let trials = vec![Shown::new("unsigned", false, &verdict)];
         Ok(proof(rule.pattern.to_string(), &rule.place, reference, trials))
     }
 
