@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use super::{Uri, vsa};
 use crate::time::Time;
 
 /// What cosign's signatures of images in bundles state: nothing but the subject.
@@ -20,7 +21,7 @@ const NAMES: &[(&str, &str)] = &[
     ("spdxjson", "https://spdx.dev/Document"),
     ("spdx", "https://spdx.dev/Document"),
     ("cyclonedx", "https://cyclonedx.org/bom"),
-    ("vsa", "https://slsa.dev/verification_summary/v1"),
+    ("vsa", vsa::TYPE),
     ("openvex", "https://openvex.dev/ns"),
     ("vuln", "https://cosign.sigstore.dev/attestation/vuln/v1"),
     ("custom", "https://cosign.sigstore.dev/attestation/v1"),
@@ -77,14 +78,11 @@ impl FromStr for PredicateType {
         if let Some((_, uri)) = NAMES.iter().find(|(name, _)| *name == text) {
             return Ok(Self((*uri).to_owned()));
         }
-        let plain = text.bytes().all(|b| b.is_ascii_graphic());
-        match text.split_once(':') {
-            Some((scheme, rest)) if !scheme.is_empty() && !rest.is_empty() && plain => Ok(Self(text.to_owned())),
-            _ => {
-                let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
-                Err(format!("expected a URI, or one of {}", names.join(", ")))
-            }
-        }
+        let uri = text.parse::<Uri>().map(|uri| Self(uri.to_string()));
+        uri.map_err(|error| {
+            let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+            format!("{error}, or one of {}", names.join(", "))
+        })
     }
 }
 
@@ -105,6 +103,7 @@ enum Member {
     OneOf(&'static [&'static str], &'static str),
     Text,
     Time,
+    TimeIfAny,
 }
 
 impl Member {
@@ -116,6 +115,7 @@ impl Member {
             Self::OneOf(words, _) => text.is_some_and(|text| words.contains(&text)),
             Self::Text => text.is_some_and(|text| !text.is_empty()),
             Self::Time => text.is_some_and(|text| text.parse::<Time>().is_ok()),
+            Self::TimeIfAny => value.is_none() || Self::Time.is(value),
         }
     }
 
@@ -125,7 +125,7 @@ impl Member {
             Self::Object => "an object",
             Self::OneOf(_, expected) => expected,
             Self::Text => "a text",
-            Self::Time => "a time (RFC 3339)",
+            Self::Time | Self::TimeIfAny => "a time (RFC 3339)",
         }
     }
 }
@@ -141,14 +141,14 @@ const FORMS: &[(&str, &[(&str, Member)])] = &[
             ("/runDetails/builder/id", Member::Text),
         ],
     ),
-    // slsa.dev/spec/v1.0/verification_summary
+    // slsa.dev/spec/v1.2/verification_summary; 1.0 demanded timeVerified, and no later one does
     (
-        "https://slsa.dev/verification_summary/v1",
+        vsa::TYPE,
         &[
             ("/verifier/id", Member::Text),
-            ("/timeVerified", Member::Time),
+            ("/timeVerified", Member::TimeIfAny),
             ("/resourceUri", Member::Text),
-            ("/policy", Member::Object),
+            ("/policy/uri", Member::Text),
             (
                 "/verificationResult",
                 Member::OneOf(&["PASSED", "FAILED"], "PASSED or FAILED"),
@@ -206,12 +206,24 @@ mod tests {
         assert!(check("vsa", provenance).is_err());
         let summary = |result: &str| {
             json!({
-                "verifier": { "id": "v" }, "timeVerified": "2026-11-26T00:00:00Z", "resourceUri": "u", "policy": {},
+                "verifier": { "id": "v" }, "timeVerified": "2026-11-26T00:00:00Z", "resourceUri": "u", "policy": { "uri": "p" },
                 "verificationResult": result, "verifiedLevels": ["SLSA_BUILD_LEVEL_1"],
             })
         };
         assert!(check("vsa", summary("PASSED")).is_ok());
         assert!(check("vsa", summary("MAYBE")).is_err());
+        for (member, change, good) in [
+            ("timeVerified", None, true),
+            ("timeVerified", Some(json!("yesterday")), false),
+            ("policy", Some(json!({})), false),
+            ("verifier", None, false),
+        ] {
+            let mut changed = summary("PASSED");
+            let members = changed.as_object_mut().unwrap();
+            members.remove(member);
+            members.extend(change.map(|value| (member.to_owned(), value)));
+            assert_eq!(check("vsa", changed).is_ok(), good, "{member}");
+        }
         assert!(check("cyclonedx", json!({ "bomFormat": "CycloneDX", "specVersion": "1.6" })).is_ok());
         assert!(check("cyclonedx", json!({ "specVersion": "1.6" })).is_err());
         assert!(check("spdxjson", json!({})).is_err());

@@ -24,6 +24,7 @@ mod store;
 mod trust;
 mod tuf;
 mod verify;
+mod vsa;
 mod web;
 
 pub use context::Context;

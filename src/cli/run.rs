@@ -58,6 +58,7 @@ impl Run {
             ));
         }
         let config_drive = self.config_drive()?;
+        let basis = self.verify.basis(context)?;
         // From here on the file's name is not used: what is verified is a copy that nobody else can reach, and that is booted.
         let copy = private_copy(&self.disk.path, &context.scratch_dir())?;
         let cannot = |error: io::Error| Failure::unavailable(&subject, error);
@@ -66,7 +67,9 @@ impl Run {
             format,
             FileAt::of(copy.try_clone().map_err(cannot)?).map_err(cannot)?,
         )?;
-        let verified = self.verify.verify(context, &subject, Opened::Disk(opened), false)?;
+        let verified = self
+            .verify
+            .verify(context, &basis, &subject, Opened::Disk(opened), false)?;
         context.say(&format!(
             "{subject}: verified, {} components; {}",
             verified.report().components.len(),

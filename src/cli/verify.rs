@@ -12,12 +12,15 @@ use serde_json::{Value, json};
 use super::disk::{DiskArg, Opened};
 use super::judge::{EnvironmentOption, TrustDirOption};
 use super::report::Check;
+use super::vsa::VsaOptions;
 use super::{Context, Report};
 use crate::attest::image::Document;
 use crate::failure::Failure;
+use crate::policy::Policy;
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::store::file::write_named;
 use crate::store::memory::Epochs;
+use crate::time::Time;
 use crate::tree::{Node, list};
 use crate::trust::Lineage;
 use crate::verify::disk::{disk, read_seal};
@@ -35,6 +38,8 @@ pub(super) struct Verify {
     /// Unpack every segment, and prove every component against its own signer, even if the policy does not demand it
     #[arg(long)]
     files: bool,
+    #[command(flatten)]
+    vsa: VsaOptions,
 }
 
 /// By what an image is verified.
@@ -113,42 +118,72 @@ impl Memory for Epochs {
     }
 }
 
+/// By what an image is judged, read once.
+pub(super) struct Basis {
+    pub(super) policy: Policy,
+    /// The name of the policy's file.
+    pub(super) policy_name: String,
+    pins: BTreeMap<String, Vec<u8>>,
+    pub(super) now: Time,
+}
+
 impl Verify {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
-        let verified = self
-            .options
-            .verify(context, &self.disk.subject(), self.disk.open()?, self.files)?;
+        let basis = self.options.basis(context)?;
+        let subject = self.disk.subject();
+        let judge = |opened| self.options.verify(context, &basis, &subject, opened, self.files);
+        let (verified, summary) = self.vsa.judged(context, &self.disk, &basis, judge)?;
+        let mut report = Self::report(&verified);
+        if let Some(summary) = summary {
+            summary.add_to(&mut report);
+        }
+        Ok(report)
+    }
+
+    fn report(verified: &Verified<Disk>) -> Report {
         let report = verified.report();
         let seal = Check::good(format!("{}: seal, name, age and bytes", report.name), None);
         let inputs = report.inputs.iter();
         let inputs = inputs.map(|input| Check::good(&input.name, Some(input.place.clone())));
         let components = report.components.iter();
         let components = components.map(|component| Check::good(component.reference.to_string(), None));
-        Ok(Report {
+        Report {
             checks: std::iter::once(seal).chain(inputs).chain(components).collect(),
             ..Report::new(report.text(), json!(report))
-        })
+        }
     }
 }
 
 impl VerifyOptions {
+    /// Reads the policy and the clock.
+    pub(super) fn basis(&self, context: &Context) -> Result<Basis, Failure> {
+        let (policy, pins) = self.environment.read(&self.policy)?;
+        let name = self.policy.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(Basis {
+            policy,
+            policy_name: name.unwrap_or_default(),
+            pins,
+            now: context.now()?,
+        })
+    }
+
     /// Verifies an opened image, and remembers its epoch where that is wanted.
     pub(super) fn verify(
         &self,
         context: &Context,
+        basis: &Basis,
         subject: &str,
         opened: Opened,
         files_too: bool,
     ) -> Result<Verified<Disk>, Failure> {
-        let (policy, pins) = self.environment.read(&self.policy)?;
+        let Basis { policy, pins, now, .. } = basis;
         let epochs = self.state.as_ref().map(Epochs::at);
-        let now = context.now()?;
-        let fresh = self.today.anchors(context, &pins)?;
+        let fresh = self.today.anchors(context, pins)?;
         let question = Question {
             subject,
-            policy: &policy,
-            pins: &pins,
-            now,
+            policy,
+            pins,
+            now: *now,
             files: files_too,
             fresh: fresh.as_ref(),
             memory: epochs.as_ref().map(|epochs| epochs as &dyn Memory),
@@ -158,7 +193,7 @@ impl VerifyOptions {
             Opened::Files(sealed, members) => files(&question, &sealed, &members)?,
         };
         if let Some(anchors) = &fresh {
-            self.today.0.trust.remember(context, anchors, now)?;
+            self.today.0.trust.remember(context, anchors, *now)?;
         }
         if let Some(epochs) = &epochs {
             let report = verified.report();
@@ -173,7 +208,8 @@ impl VerifyOptions {
 pub(super) struct Show {
     #[command(flatten)]
     disk: DiskArg,
-    /// Write the bytes that the seal's signatures are over (DSSE's PAE) and each signature to this directory, as seal.pae and KEYID.sig
+    /// Write the bytes that the seal's signatures are over (DSSE's PAE) and each signature to this directory, as seal.pae and
+    /// KEYID.sig, and the seal's DSSE envelope with all of them, as seal.dsse.json
     #[arg(long, value_name = "DIR")]
     seal_to: Option<PathBuf>,
     /// Also list every file of every component, as the seal says it
@@ -280,6 +316,7 @@ impl Show {
 /// Writes what a signature is over, and the signatures, so that any tool can check them.
 fn write_seal(dir: &std::path::Path, sealed: &Sealed) -> Result<(), Failure> {
     write_named(dir, "seal", "pae", &sealed.envelope.pae())?;
+    write_named(dir, "seal", "dsse.json", &sealed.envelope.encode())?;
     let mut signatures = sealed.envelope.signatures().iter();
     signatures.try_for_each(|signature| write_named(dir, &signature.keyid, "sig", &signature.sig))
 }

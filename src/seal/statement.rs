@@ -110,6 +110,16 @@ pub enum SubjectDigest {
     File(String),
 }
 
+impl SubjectDigest {
+    /// Returns the digest's name and its value, as the statement writes them.
+    pub fn entry(&self) -> (&'static str, &str) {
+        match self {
+            Self::Content(hex) => ("imgkitContentV1", hex),
+            Self::File(hex) => ("sha256", hex),
+        }
+    }
+}
+
 /// What is said of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -370,6 +380,14 @@ mod tests {
     fn the_encoding_is_pinned() {
         insta::assert_snapshot!(String::from_utf8(sample().encode()).unwrap());
         assert_eq!(Statement::decode(&sample().encode()).unwrap(), sample());
+    }
+
+    #[test]
+    fn a_digest_has_the_name_that_is_written() {
+        for digest in [SubjectDigest::Content("00".into()), SubjectDigest::File("01".into())] {
+            let (name, hex) = digest.entry();
+            assert_eq!(serde_json::to_value(&digest).unwrap(), serde_json::json!({ name: hex }));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod cyclonedx;
 mod license;
 mod provenance;
-mod purl;
+pub mod purl;
 mod spdx;
 
 use std::str::FromStr;

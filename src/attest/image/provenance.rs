@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{ImageParts, Input, purl};
-use crate::digest::Digest;
+use crate::attest::digests;
 
 /// How imgkit makes an image (docs/attestations.md): from these parameters and dependencies alone.
 const BUILD_TYPE: &str = "urn:imgkit:build:v1";
@@ -43,8 +43,4 @@ pub(super) fn predicate(image: &ImageParts<'_>) -> Value {
 
 fn file(input: &Input<'_>) -> Value {
     json!({ "name": input.name, "digest": digests(&input.digest) })
-}
-
-fn digests(digest: &Digest) -> Value {
-    json!({ digest.algorithm(): digest.hex() })
 }

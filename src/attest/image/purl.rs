@@ -1,4 +1,4 @@
-//! Package URLs (ECMA-427, "purl"): of Debian packages and of OCI images.
+//! Package URLs (ECMA-427, "purl"): of Debian packages, of OCI images, and of finished images.
 
 use super::Part;
 use crate::oci::Package;
@@ -27,8 +27,18 @@ pub(super) fn image(part: &Part<'_>) -> String {
     url
 }
 
+/// Returns the package URL of a finished image: its epoch is its version.
+pub fn finished(name: &str, epoch: u64, arch: &str) -> String {
+    format!("pkg:generic/{}@{epoch}?arch={}", encode(name), encode(arch))
+}
+
+/// Returns the package URL of a file of which nothing is known but its name.
+pub fn file(name: &str) -> String {
+    format!("pkg:generic/{}", encode(name))
+}
+
 /// Encodes what may not stand for itself in a package URL; a colon does.
-fn encode(text: &str) -> String {
+pub(in crate::attest) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -49,5 +59,7 @@ mod tests {
     fn what_has_a_meaning_of_its_own_is_encoded() {
         assert_eq!(encode("1:12.2+deb12~u1"), "1:12.2%2Bdeb12~u1");
         assert_eq!(encode("a/b@c?d&é"), "a%2Fb%40c%3Fd%26%C3%A9");
+        assert_eq!(finished("no de", 3, "amd64"), "pkg:generic/no%20de@3?arch=amd64");
+        assert_eq!(file("node.qcow2"), "pkg:generic/node.qcow2");
     }
 }

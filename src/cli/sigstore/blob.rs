@@ -1,15 +1,17 @@
 //! Files as sigstore's commands sign and verify them.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::digest::Digest;
+use crate::disk::Stream;
 use crate::failure::Failure;
 use crate::limit;
 use crate::sigstore::bundle::{Artifact, Bundle};
-use crate::store::file::{NewFile, read_limited};
+use crate::store::file::{FileAt, NewFile, read_limited};
+use crate::tree::contents::hash_to;
 
 /// A file, or the digest of one.
 #[derive(Clone, Debug)]
@@ -66,6 +68,14 @@ impl Held {
 /// Reads a file that is signed.
 pub(super) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
     read_limited(path, limit::SIGNED_BLOB_BYTES)
+}
+
+/// Hashes a file, of whatever length.
+pub(super) fn digest(path: &Path) -> Result<Digest, Failure> {
+    let file = FileAt::open(path)?;
+    let hashed = hash_to(&mut Stream::new(&file), &mut io::sink());
+    let (_, digest) = hashed.map_err(|error| Failure::unavailable(path.display(), error))?;
+    Ok(digest)
 }
 
 /// Reads a bundle.
