@@ -119,6 +119,50 @@ fn referrers_are_read_page_by_page() {
 }
 
 #[test]
+fn the_next_page_is_found_however_the_header_is_written() {
+    let listed = |links: &'static [&'static str]| {
+        let server = serve(move |shop, request| match request.path.as_str() {
+            path if path.ends_with("last=1,2") => Some(shop.page(&[shop.entry()])),
+            path if path.starts_with("/v2/a/referrers/") => {
+                let page = shop.page(&[]);
+                let with = |page: Answer, link: &&str| page.with("Link", link.replace("PATH", path));
+                Some(links.iter().fold(page, with))
+            }
+            _ => None,
+        });
+        verify(&server)
+    };
+    for links in [
+        &["<PATH?last=1,2>; rel=\"next\""][..],
+        &["<PATH?last=1,2>;REL=next"],
+        &["<PATH?last=1,2>; title=\"a; b, c\"; rel=\"last next\""],
+        &["</elsewhere>; rel=\"prev\"", "<PATH?last=1,2>; rel=\"next\""],
+        &["</elsewhere>; rel=prev, <PATH?last=1,2>; rel=next"],
+    ] {
+        let (code, json) = listed(links);
+        assert_eq!(code, 0, "{links:?}: {json}");
+    }
+    // What cannot be read may be a next page.
+    for links in [&["PATH?last=1,2; rel=next"][..], &["<PATH?last=1,2; rel=next"]] {
+        let (code, json) = listed(links);
+        assert_eq!(code, 3, "{links:?}: {json}");
+    }
+}
+
+#[test]
+fn a_page_that_is_named_and_not_there_is_no_end_of_the_list() {
+    let server = serve(|shop, request| match request.path.as_str() {
+        path if path.ends_with("?last=1") => Some(Answer::status(404)),
+        path if path.starts_with("/v2/a/referrers/") => {
+            Some(shop.page(&[]).with("Link", format!("<{path}?last=1>; rel=\"next\"")))
+        }
+        _ => None,
+    });
+    let (code, json) = verify(&server);
+    assert_eq!(code, 3, "{json}");
+}
+
+#[test]
 fn a_registry_that_has_nothing_beside_the_image_is_believed() {
     let (code, json) = verify(&serve(|_, _| None));
     assert_eq!(code, 1, "{json}");

@@ -9,6 +9,7 @@ mod attach;
 mod beside;
 mod credentials;
 mod host;
+mod link;
 mod patience;
 mod pull;
 mod push;
