@@ -378,6 +378,9 @@ pub const ATTACHED_BYTES: usize = ENVELOPE_BYTES;
 /// Most bytes of what is attached to one image that are read for one question: hundreds of SBOMs.
 pub const ATTACHED_TOTAL_BYTES: u64 = 256 << 20;
 
+/// Most signatures, attestations and bundles of one image that are fetched for one question: some hundred are many.
+pub const ATTACHED_LAYERS: usize = 4096;
+
 /// Longest time that a registry may ask to wait for (Retry-After): who is told to wait longer is told so instead.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 

@@ -163,6 +163,64 @@ fn a_page_that_is_named_and_not_there_is_no_end_of_the_list() {
 }
 
 #[test]
+fn a_listed_manifest_that_cannot_be_had_may_be_a_signature_whatever_the_list_calls_it() {
+    let kinds = [
+        None,
+        Some("application/vnd.dev.cosign.artifact.sig.v1+json"),
+        Some("application/vnd.dsse.envelope.v1+json"),
+    ];
+    for kind in kinds {
+        for is_there in [true, false] {
+            let server = serve(move |shop, request| match request.path.as_str() {
+                path if path.starts_with("/v2/a/referrers/") => {
+                    let mut entry = shop.entry();
+                    entry["artifactType"] = kind.map(Value::from).unwrap_or_default();
+                    Some(shop.page(&[entry]))
+                }
+                path if path.contains("manifests/sha256:") && !is_there => Some(Answer::status(404)),
+                _ => None,
+            });
+            let (code, json) = verify(&server);
+            assert_eq!(code, if is_there { 0 } else { 3 }, "{kind:?}: {json}");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_unread_of_too_much_is_not_unsigned() {
+    // Somebody puts 256 MiB of other bundles before the one that counts, or only claims to.
+    let with = |other: &'static [u8]| {
+        let large = vec![b' '; 16 << 20];
+        let digest = sha256(&large);
+        let server = serve(move |shop, request| {
+            let layer = json!({ "mediaType": BUNDLE, "digest": digest, "size": 16 << 20 });
+            let many = json!({
+                "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": BUNDLE,
+                "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2 },
+                "layers": vec![layer; 16],
+                "subject": { "mediaType": MANIFEST, "digest": sha256(&shop.image), "size": shop.image.len() },
+            });
+            let many = many.to_string().into_bytes();
+            let entry =
+                json!({ "mediaType": MANIFEST, "digest": sha256(&many), "size": many.len(), "artifactType": BUNDLE });
+            match request.path.as_str() {
+                path if path.starts_with("/v2/a/referrers/") => Some(shop.page(&[entry, shop.entry()])),
+                path if path.ends_with(&sha256(&many)) => Some(Answer::ok(many).with("Content-Type", MANIFEST)),
+                path if path.ends_with(&digest) && other.is_empty() => Some(Answer::ok(large.clone())),
+                path if path.ends_with(&digest) => Some(Answer::ok(other)),
+                _ => None,
+            }
+        });
+        verify(&server)
+    };
+    let (code, json) = with(b"something else");
+    assert_eq!(code, 0, "{json}");
+    let (code, json) = with(b"");
+    assert_eq!(code, 3, "{json}");
+    assert!(json["error"]["problem"].as_str().unwrap().contains("in all"), "{json}");
+}
+
+#[test]
 fn a_registry_that_has_nothing_beside_the_image_is_believed() {
     let (code, json) = verify(&serve(|_, _| None));
     assert_eq!(code, 1, "{json}");

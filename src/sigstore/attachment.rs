@@ -232,7 +232,8 @@ pub fn judge(attachments: &[Attachment], image: &Digest, keys: &[PublicKey], wan
     let mut judged = Judged::default();
     for attachment in attachments {
         let wrong_form = match (attachment.form, wanted) {
-            (Form::Other, _) => true,
+            // What could not be had at all may be in any form.
+            (Form::Other, _) => !matches!(attachment.bytes, Err(Failure::Unavailable { .. })),
             (Form::Simple, wanted) => wanted != Wanted::Signature,
             (Form::Envelope, wanted) => wanted == Wanted::Signature,
             (Form::Bundle, _) => false,

@@ -139,18 +139,29 @@ fn read_referrer(
     }
 }
 
+/// Says that something was not looked at.
+fn too_much(layer: &Digest) -> Failure {
+    let (bytes, layers) = (limit::ATTACHED_TOTAL_BYTES, limit::ATTACHED_LAYERS);
+    let problem = format!(
+        "it was not read, as more than {bytes} bytes, or {layers} pieces, are attached to the image in all; have the others deleted"
+    );
+    Failure::unavailable(layer, problem)
+}
+
 /// Reads the signatures and attestations in manifests; what is in another form is named and not read.
 pub fn attachments(source: &dyn Beside, repository: &Repository, attached: &[Attached]) -> Vec<Attachment> {
     let mut left = limit::ATTACHED_TOTAL_BYTES;
-    let mut all = Vec::new();
+    let mut all: Vec<Attachment> = Vec::new();
     for manifest in attached {
         let digest = manifest.listed.descriptor.digest;
         let artifact = match &manifest.manifest {
             Ok((_, artifact)) => artifact,
             Err(failure) => {
+                // A bundle can be whatever is asked for; what else a list says of a manifest that nobody saw excludes nothing.
                 let kind = manifest.listed.artifact_type.as_deref().unwrap_or_default();
+                let form = Some(Form::of(kind)).filter(|form| *form == Form::Bundle);
                 all.push(Attachment {
-                    form: Form::of(kind),
+                    form: form.unwrap_or(Form::Other),
                     manifest: digest,
                     layer: manifest.listed.clone(),
                     bytes: Err(failure.clone()),
@@ -163,15 +174,14 @@ pub fn attachments(source: &dyn Beside, repository: &Repository, attached: &[Att
             let size = layer.descriptor.size;
             let bytes = match form {
                 Form::Other => Ok(Vec::new()),
-                _ if size > (limit::ATTACHED_BYTES as u64).min(left) => {
+                _ if size > limit::ATTACHED_BYTES as u64 => {
                     let expected = format!("at most {} bytes", limit::ATTACHED_BYTES);
                     Err(malformed(&layer.descriptor.digest.to_string(), expected, size))
                 }
-                _ => {
-                    left -= size;
-                    source.small_blob(repository, &layer.descriptor)
-                }
+                _ if size > left || all.len() >= limit::ATTACHED_LAYERS => Err(too_much(&layer.descriptor.digest)),
+                _ => source.small_blob(repository, &layer.descriptor),
             };
+            left = left.saturating_sub(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
             all.push(Attachment {
                 form,
                 manifest: digest,
