@@ -221,6 +221,24 @@ fn what_is_left_unread_of_too_much_is_not_unsigned() {
 }
 
 #[test]
+fn one_that_asks_to_wait_for_ever_is_not_waited_for() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let server = serve(move |_, request| {
+        if !request.path.contains("/referrers/") {
+            return None;
+        }
+        let seconds = match counter.fetch_add(1, Ordering::SeqCst) {
+            0 => 1,
+            _ => u64::MAX,
+        };
+        Some(Answer::status(429).with("Retry-After", seconds))
+    });
+    let (code, json) = verify(&server);
+    assert_eq!(code, 3, "{json}");
+}
+
+#[test]
 fn a_registry_that_has_nothing_beside_the_image_is_believed() {
     let (code, json) = verify(&serve(|_, _| None));
     assert_eq!(code, 1, "{json}");

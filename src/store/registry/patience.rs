@@ -41,7 +41,7 @@ pub(in crate::store) async fn patiently<T>(
                 return Err(Failure::unavailable(subject, problem));
             }
             Err(Trouble::Passing(_)) => Duration::ZERO,
-            Err(Trouble::Later(problem, later)) if waited + later > limit::RETRY_AFTER => {
+            Err(Trouble::Later(problem, later)) if waited.saturating_add(later) > limit::RETRY_AFTER => {
                 let problem = format!("{problem}; it asks to be left alone for {} seconds", later.as_secs());
                 return Err(Failure::unavailable(subject, problem));
             }
