@@ -239,6 +239,51 @@ fn one_that_asks_to_wait_for_ever_is_not_waited_for() {
 }
 
 #[test]
+fn one_that_sends_a_document_byte_by_byte_is_left() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut stream = stream;
+                let mut first = String::new();
+                BufReader::new(&stream).read_line(&mut first).unwrap();
+                let (length, slowly) = if first.contains("/manifests/") {
+                    (1 << 20, true)
+                } else {
+                    (2, false)
+                };
+                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{{");
+                let _ = stream.write_all(head.as_bytes());
+                while slowly && stream.write_all(b" ").is_ok() {
+                    std::thread::sleep(std::time::Duration::from_secs(3));
+                }
+                let _ = stream.write_all(b"}");
+            });
+        }
+    });
+    let home = tempfile::tempdir().unwrap();
+    let mut command = imgkit(home.path());
+    command.args([
+        "--output",
+        "json",
+        "sigstore",
+        "verify",
+        &format!("{host}/a:v1"),
+        "--key",
+    ]);
+    let begin = std::time::Instant::now();
+    let (code, json) = answer(&command.arg(fixture("ck.pub")).output().unwrap());
+    assert_eq!(code, 3, "{json}");
+    assert!(
+        json["error"]["problem"].as_str().unwrap().contains("too slow"),
+        "{json}"
+    );
+    assert!(begin.elapsed().as_secs() < 60);
+}
+
+#[test]
 fn a_registry_that_has_nothing_beside_the_image_is_believed() {
     let (code, json) = verify(&serve(|_, _| None));
     assert_eq!(code, 1, "{json}");

@@ -9,11 +9,14 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::pin::Pin;
 
+use bytes::Bytes;
 use reqwest::header::CONTENT_ENCODING;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
+use tokio::time::Sleep;
 
 use super::file::read_limited;
 use super::registry::{Trouble, USER_AGENT, chain, excerpt, is_loopback, patiently};
@@ -196,35 +199,61 @@ pub(in crate::store) async fn copy(
     to: &mut impl Write,
 ) -> Result<(), Trouble> {
     let mut left = most;
-    loop {
-        let window = async {
-            let mut seen = 0;
-            while seen < limit::SLOWEST_WINDOW_BYTES {
-                let chunk = response.chunk().await;
-                let chunk = chunk.map_err(|error| Trouble::Passing(chain(&error)))?;
-                let Some(chunk) = chunk else { return Ok(true) };
-                let taken = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
-                to.write_all(chunk.get(..taken).unwrap_or_default())
-                    .map_err(|error| Failure::unavailable(subject, error))?;
-                left = left.saturating_sub(taken as u64);
-                if left == 0 {
-                    return Ok(true);
-                }
-                seen += taken;
-            }
-            Ok::<_, Trouble>(false)
-        };
-        match tokio::time::timeout(limit::RATE_WINDOW, window).await {
-            Ok(Ok(true)) => return Ok(()),
-            Ok(Ok(false)) => {}
-            Ok(Err(trouble)) => return Err(trouble),
-            Err(_) => {
-                let (bytes, seconds) = (limit::SLOWEST_WINDOW_BYTES, limit::RATE_WINDOW.as_secs());
-                let problem = format!("fewer than {bytes} bytes came within {seconds} seconds; the server is too slow");
-                return Err(Failure::unavailable(subject, problem).into());
-            }
+    let mut pace = Pace::new();
+    while left > 0 {
+        let chunk = pace.chunk(response).await.map_err(|halt| match halt {
+            Halt::Broken(problem) => Trouble::Passing(problem),
+            Halt::TooSlow => Failure::unavailable(subject, halt).into(),
+        })?;
+        let Some(chunk) = chunk else { break };
+        let taken = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
+        to.write_all(chunk.get(..taken).unwrap_or_default())
+            .map_err(|error| Failure::unavailable(subject, error))?;
+        left = left.saturating_sub(taken as u64);
+    }
+    Ok(())
+}
+
+/// Reads an answer no slower than the minimum rate.
+pub(in crate::store) struct Pace {
+    window: Pin<Box<Sleep>>,
+    seen: usize,
+}
+
+impl Pace {
+    pub(in crate::store) fn new() -> Self {
+        Self {
+            window: Box::pin(tokio::time::sleep(limit::RATE_WINDOW)),
+            seen: 0,
         }
     }
+
+    /// Reads what comes next; nothing at the end.
+    pub(in crate::store) async fn chunk(&mut self, response: &mut Response) -> Result<Option<Bytes>, Halt> {
+        if self.seen >= limit::SLOWEST_WINDOW_BYTES {
+            *self = Self::new();
+        }
+        let chunk = tokio::select! {
+            biased;
+            chunk = response.chunk() => chunk.map_err(|error| Halt::Broken(chain(&error)))?,
+            () = &mut self.window => return Err(Halt::TooSlow),
+        };
+        self.seen += chunk.as_ref().map_or(0, Bytes::len);
+        Ok(chunk)
+    }
+}
+
+/// Why an answer does not go on.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::store) enum Halt {
+    #[error("{0}")]
+    Broken(String),
+    #[error(
+        "fewer than {} bytes came within {} seconds; the server is too slow",
+        limit::SLOWEST_WINDOW_BYTES,
+        limit::RATE_WINDOW.as_secs()
+    )]
+    TooSlow,
 }
 
 /// Reads the URL of a directory.

@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::limit;
 use crate::oci::{INDEX, Kind};
 use crate::reference::Repository;
+use crate::store::http::copy;
 
 pub(in crate::store) const USER_AGENT: &str = concat!("imgkit/", env!("CARGO_PKG_VERSION"));
 
@@ -361,12 +362,8 @@ fn retry_after(response: &Response) -> Option<Duration> {
 /// Reads the beginning of an error's text, for people.
 pub(in crate::store) async fn excerpt(response: &mut Response) -> String {
     let mut text = Vec::new();
-    while text.len() < 300 {
-        match response.chunk().await {
-            Ok(Some(chunk)) => text.extend_from_slice(&chunk),
-            _ => break,
-        }
-    }
+    // Whatever came of it is shown.
+    let _ = copy("an error", response, 300, &mut text).await;
     let text = String::from_utf8_lossy(&text);
     text.chars().filter(|c| !c.is_control()).take(300).collect()
 }

@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::CONTENT_TYPE;
 use tokio::runtime::Runtime;
 
+use super::http::copy;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
@@ -169,19 +170,13 @@ async fn fetch_document(place: &Place, name: &str) -> Result<Option<Fetched>, Tr
     Ok(Some((media_type, claimed, bytes)))
 }
 
-/// Reads an answer that is a document.
+/// Reads an answer that is a document, no slower than the minimum rate.
 async fn read_body(response: &mut reqwest::Response, subject: &str) -> Result<Vec<u8>, Trouble> {
     let mut bytes = Vec::new();
-    loop {
-        let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|error| Trouble::Passing(chain(&error)))?;
-        let Some(chunk) = chunk else {
-            return Ok(bytes);
-        };
-        if bytes.len() + chunk.len() > limit::DOCUMENT_BYTES {
-            let expected = format!("a document of at most {} bytes", limit::DOCUMENT_BYTES);
-            return Err(malformed(subject, expected, "more").into());
-        }
-        bytes.extend_from_slice(&chunk);
+    copy(subject, response, limit::DOCUMENT_BYTES as u64 + 1, &mut bytes).await?;
+    if bytes.len() > limit::DOCUMENT_BYTES {
+        let expected = format!("a document of at most {} bytes", limit::DOCUMENT_BYTES);
+        return Err(malformed(subject, expected, "more").into());
     }
+    Ok(bytes)
 }

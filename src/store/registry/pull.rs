@@ -9,10 +9,11 @@ use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
 
 use super::host::Place;
-use super::patience::{Trouble, chain, patiently};
+use super::patience::{Trouble, patiently};
 use super::{Digest, Failure, Reference, Registry, digest_mismatch};
 use crate::limit;
 use crate::oci::{Descriptor, Document, Kind, Manifest, Platform, choose};
+use crate::store::http::Pace;
 use crate::store::layout::{BlobWriter, Writer};
 use crate::store::progress::Progress;
 
@@ -138,10 +139,12 @@ async fn fetch(
             Ok(start) => from - start,
             Err(found) => return Err(digest_mismatch(&subject, format!("{} bytes", blob.size), found).into()),
         };
-        while let Some(chunk) = response
-            .chunk()
+        // Too slow a line is taken up again as a broken one is: it may be a better one.
+        let mut pace = Pace::new();
+        while let Some(chunk) = pace
+            .chunk(&mut response)
             .await
-            .map_err(|error| Trouble::Passing(chain(&error)))?
+            .map_err(|halt| Trouble::Passing(halt.to_string()))?
         {
             let old = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
             skip -= old as u64;
