@@ -405,6 +405,15 @@ pub const CHAIN_CERTIFICATES: usize = 8;
 /// Largest trusted root of sigstore, in bytes: the public instance's has 10,000, with every certificate and key since 2021.
 pub const TRUSTED_ROOT_BYTES: usize = 1 << 20;
 
+/// Longest identity token, in bytes: those of build services have 2,000, and HTTP servers take headers of 8 to 64 KiB.
+pub const IDENTITY_TOKEN_BYTES: usize = 64 << 10;
+
+/// Largest answer of a certificate authority, a log or a time-stamp authority, in bytes: a certificate chain, an entry with its proof, a stamp.
+pub const SIGSTORE_ANSWER_BYTES: usize = 1 << 20;
+
+/// Most logs, and most time-stamp authorities, that one signature is sent to: instances have two or three.
+pub const SIGNING_SERVICES: usize = 8;
+
 /// Largest record of where a kept trusted root came from, in bytes: a URL, a digest, a time.
 pub const INSTANCE_RECORD_BYTES: usize = 64 << 10;
 

@@ -177,8 +177,7 @@ impl Bundle {
     /// # Errors
     /// As [`signature::sign`].
     pub fn sign_statement(statement: &Statement, signer: &dyn Signer) -> Result<Self, KeyError> {
-        let envelope = Envelope::sign(statement, signer)?;
-        Ok(Self::by_key(signer.public(), Content::Envelope(envelope)))
+        Ok(Self::by_key(signer.public(), Content::statement(statement, signer)?))
     }
 
     /// Signs a file with a key.
@@ -186,11 +185,7 @@ impl Bundle {
     /// # Errors
     /// As [`signature::sign`].
     pub fn sign_file(file: &[u8], signer: &dyn Signer) -> Result<Self, KeyError> {
-        let content = Content::Message {
-            digest: Some(MessageDigest::of(file)),
-            signature: signature::sign(signer, file)?,
-        };
-        Ok(Self::by_key(signer.public(), content))
+        Ok(Self::by_key(signer.public(), Content::file(file, signer)?))
     }
 
     /// Makes a bundle of its parts.
@@ -260,10 +255,7 @@ impl Bundle {
 
     /// Returns the signature.
     pub fn signature(&self) -> &[u8] {
-        match &self.content {
-            Content::Envelope(envelope) => envelope.signatures().first().map(Vec::as_slice).unwrap_or_default(),
-            Content::Message { signature, .. } => signature,
-        }
+        self.content.signature()
     }
 
     /// Checks that one of `keys` signed `artifact`: its bytes, or a statement that has it among its subjects.
@@ -350,6 +342,45 @@ fn statement_about(envelope: &Envelope, artifact: Artifact<'_>) -> Result<Statem
             found: format!("one about {} other artifacts", statement.subjects().len()),
             advice: "verify what was signed, or ask the signer to sign this",
         }),
+    }
+}
+
+impl Content {
+    /// Signs a file.
+    ///
+    /// # Errors
+    /// As [`signature::sign`].
+    pub fn file(file: &[u8], signer: &dyn Signer) -> Result<Self, KeyError> {
+        Ok(Self::Message {
+            digest: Some(MessageDigest::of(file)),
+            signature: signature::sign(signer, file)?,
+        })
+    }
+
+    /// Signs a statement.
+    ///
+    /// # Errors
+    /// As [`signature::sign`].
+    pub fn statement(statement: &Statement, signer: &dyn Signer) -> Result<Self, KeyError> {
+        Envelope::sign(statement, signer).map(Self::Envelope)
+    }
+
+    /// Returns the signature.
+    pub fn signature(&self) -> &[u8] {
+        match self {
+            Self::Envelope(envelope) => envelope.signatures().first().map(Vec::as_slice).unwrap_or_default(),
+            Self::Message { signature, .. } => signature,
+        }
+    }
+}
+
+impl LogEntry {
+    /// Reads an entry by itself, in the form that bundles have it in; it has to have a proof.
+    ///
+    /// # Errors
+    /// [`BundleError`] when it is not of that form.
+    pub fn from_value(value: serde_json::Value) -> Result<Self, BundleError> {
+        read::log_entry(value)
     }
 }
 

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use reqwest::header::CONTENT_ENCODING;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Response, StatusCode, Url};
+use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 use tokio::time::Sleep;
 
@@ -32,6 +32,8 @@ pub struct WebOptions {
     pub only_ca_cert: Option<PathBuf>,
     /// Whether plain HTTP may be spoken off the loopback: anybody on the way can then withhold files, or serve old ones.
     pub unsafe_plain_http: bool,
+    /// Whether no redirection is followed: what is handed over is for this server alone.
+    pub no_redirections: bool,
 }
 
 /// A place of files on a web server.
@@ -53,6 +55,17 @@ pub enum Answer<T> {
     Forbidden(String),
 }
 
+impl Answer<()> {
+    /// Says what was found.
+    fn with<T>(self, found: T) -> Answer<T> {
+        match self {
+            Self::Found(()) => Answer::Found(found),
+            Self::Missing => Answer::Missing,
+            Self::Forbidden(status) => Answer::Forbidden(status),
+        }
+    }
+}
+
 impl Web {
     /// Prepares to ask the server of `base`, the URL of a directory; nothing is contacted yet.
     ///
@@ -69,7 +82,10 @@ impl Web {
             .connect_timeout(limit::CONNECT_TIMEOUT)
             .read_timeout(limit::READ_TIMEOUT)
             .user_agent(USER_AGENT)
-            .redirect(redirects(options.unsafe_plain_http));
+            .redirect(match options.no_redirections {
+                true => Policy::none(),
+                false => redirects(options.unsafe_plain_http),
+            });
         if local {
             // A proxy could not reach this machine's loopback.
             client = client.no_proxy();
@@ -104,12 +120,8 @@ impl Web {
         let attempt = async || {
             let mut bytes = Vec::new();
             let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-            let answer = self.fetch(&url, limit, &mut bytes).await?;
-            Ok(match answer {
-                Answer::Found(()) => Answer::Found(bytes),
-                Answer::Missing => Answer::Missing,
-                Answer::Forbidden(status) => Answer::Forbidden(status),
-            })
+            let request = self.client.get(url.clone());
+            Ok(self.fetch(&url, request, limit, &mut bytes).await?.with(bytes))
         };
         self.runtime.block_on(patiently(url.as_str(), attempt))
     }
@@ -127,11 +139,30 @@ impl Web {
         let url = self.url(path)?;
         let attempt = async || {
             let mut file = start()?;
-            match self.fetch(&url, max.saturating_add(1), &mut file).await? {
+            let request = self.client.get(url.clone());
+            match self.fetch(&url, request, max.saturating_add(1), &mut file).await? {
                 Answer::Found(()) => Ok(file),
                 Answer::Missing => Err(Failure::unavailable(&url, "the server says that it has no such file").into()),
                 Answer::Forbidden(status) => Err(forbidden(&url, &status).into()),
             }
+        };
+        self.runtime.block_on(patiently(url.as_str(), attempt))
+    }
+
+    /// Hands `body` to `path` (POST), and reads the answer, of a longer one `max + 1` bytes.
+    ///
+    /// What passes is tried again: whoever is asked has to bear it twice.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when it cannot be found out.
+    pub fn post(&self, path: &str, content_type: &str, body: Bytes, max: usize) -> Result<Answer<Vec<u8>>, Failure> {
+        let url = self.url(path)?;
+        let attempt = async || {
+            let mut bytes = Vec::new();
+            let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+            let request = self.client.post(url.clone()).header(CONTENT_TYPE, content_type);
+            let request = request.body(body.clone());
+            Ok(self.fetch(&url, request, limit, &mut bytes).await?.with(bytes))
         };
         self.runtime.block_on(patiently(url.as_str(), attempt))
     }
@@ -150,8 +181,14 @@ impl Web {
     }
 
     /// Asks once, and writes up to `most` bytes of the answer.
-    async fn fetch(&self, url: &Url, most: u64, to: &mut impl Write) -> Result<Answer<()>, Trouble> {
-        let answer = tokio::time::timeout(limit::ANSWER_TIMEOUT, self.client.get(url.clone()).send());
+    async fn fetch(
+        &self,
+        url: &Url,
+        request: RequestBuilder,
+        most: u64,
+        to: &mut impl Write,
+    ) -> Result<Answer<()>, Trouble> {
+        let answer = tokio::time::timeout(limit::ANSWER_TIMEOUT, request.send());
         let answer = answer.await.map_err(|_| {
             let seconds = limit::ANSWER_TIMEOUT.as_secs();
             Trouble::Passing(format!("no answer within {seconds} seconds"))
@@ -161,7 +198,7 @@ impl Web {
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Missing),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(Answer::Forbidden(status.to_string())),
-            StatusCode::OK => {}
+            StatusCode::OK | StatusCode::CREATED => {}
             _ => {
                 let problem = format!("the server answers {status}: {}", excerpt(&mut response).await);
                 return Err(

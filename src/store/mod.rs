@@ -5,7 +5,8 @@
 //! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`trust_oci`]: one in a registry;
 //!   [`Trusted`]: those last trusted; [`key_store`]: private keys, encrypted.
 //! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there; [`tuf_dir`]: what a generic client keeps;
-//!   [`sigstore_dir`]: whom a sigstore instance says to trust, kept.
+//!   [`sigstore_dir`]: whom a sigstore instance says to trust, kept; [`sigstore_services`]: signing
+//!   by an identity there.
 //! - [`parcel`]: a collection with images in one file; [`archive`]: a layout in one; [`shelf`]: copying images with what is attached.
 //! - [`mod@file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
@@ -31,6 +32,7 @@ pub mod registry;
 mod resolver;
 pub mod shelf;
 pub mod sigstore_dir;
+pub mod sigstore_services;
 mod source;
 pub mod spool;
 mod tree;

@@ -147,7 +147,7 @@ impl Key {
         self.0.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
     }
 
-    fn spki(&self) -> SubjectPublicKeyInfoOwned {
+    pub fn spki(&self) -> SubjectPublicKeyInfoOwned {
         SubjectPublicKeyInfoOwned {
             algorithm: AlgorithmIdentifierOwned {
                 oid: EC,
@@ -179,7 +179,7 @@ impl Authority {
         let certificate = issue(
             &key,
             name,
-            &key,
+            &key.spki(),
             name,
             (SIGNED_AT - YEAR, SIGNED_AT + 10 * YEAR),
             authority_extensions(),
@@ -191,7 +191,7 @@ impl Authority {
         let key = Key::generate();
         let issuer = self.certificate.tbs_certificate.subject.to_string();
         let validity = (SIGNED_AT - YEAR, SIGNED_AT + 9 * YEAR);
-        let certificate = issue(&self.key, &issuer, &key, name, validity, extensions);
+        let certificate = issue(&self.key, &issuer, &key.spki(), name, validity, extensions);
         Self { key, certificate }
     }
 
@@ -278,7 +278,7 @@ impl VirtualSigstore {
     /// Signs, logs and stamps what is ordered; returns the bundle.
     pub fn sign(&self, order: &Order) -> Value {
         let key = Key::generate();
-        let certificate = self.certificate(order, &key);
+        let certificate = self.certificate(order, &key.spki());
         let (signature, name, content) = match &order.content {
             Content::File(bytes) => {
                 let signature = key.sign(bytes);
@@ -317,7 +317,7 @@ impl VirtualSigstore {
     }
 
     /// Issues a certificate, after the certificate-transparency log has seen it.
-    fn certificate(&self, order: &Order, key: &Key) -> Vec<u8> {
+    pub fn certificate(&self, order: &Order, key: &SubjectPublicKeyInfoOwned) -> Vec<u8> {
         let mut extensions = vec![
             critical(&KeyUsage(order.key_usage.into())),
             plain(&ExtendedKeyUsage(vec![order.usage])),
@@ -392,12 +392,17 @@ impl VirtualSigstore {
 
     /// A time stamp over a signature (RFC 3161, 2.4.2).
     pub fn stamp(&self, signature: &[u8], time: i64) -> Vec<u8> {
+        self.stamp_over(&sha256(signature), time)
+    }
+
+    /// A time stamp over the SHA-256 of something.
+    pub fn stamp_over(&self, digest: &[u8], time: i64) -> Vec<u8> {
         let info = TstInfo {
             version: 1,
             policy: ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.2"),
             message_imprint: MessageImprint {
                 hash_algorithm: algorithm(SHA256),
-                hashed_message: OctetString::new(sha256(signature)).unwrap(),
+                hashed_message: OctetString::new(digest).unwrap(),
             },
             serial_number: Int::new(&[7]).unwrap(),
             gen_time: GeneralizedTime::from_unix_duration(std::time::Duration::from_secs(time.unsigned_abs())).unwrap(),
@@ -455,13 +460,18 @@ impl Rekor {
         let mut leaves: Vec<[u8; 32]> = [0, 1, 2, 3].map(|n: u8| leaf(&[n])).to_vec();
         leaves.push(leaf(body));
         leaves.push(leaf(b"later"));
-        let root = tree(&leaves);
-        let hashes: Vec<String> = path(4, &leaves).iter().map(|hash| STANDARD.encode(hash)).collect();
+        self.entry(4, &leaves, body)
+    }
+
+    /// The entry `body`, which is one of the log's leaves.
+    pub fn entry(&self, at: usize, leaves: &[[u8; 32]], body: &[u8]) -> Value {
+        let root = tree(leaves);
+        let hashes: Vec<String> = path(at, leaves).iter().map(|hash| STANDARD.encode(hash)).collect();
         json!({
-            "logIndex": "4",
+            "logIndex": at.to_string(),
             "logId": { "keyId": STANDARD.encode(self.key.id()) },
             "inclusionProof": {
-                "logIndex": "4", "rootHash": STANDARD.encode(root), "treeSize": leaves.len().to_string(), "hashes": hashes,
+                "logIndex": at.to_string(), "rootHash": STANDARD.encode(root), "treeSize": leaves.len().to_string(), "hashes": hashes,
                 "checkpoint": { "envelope": self.checkpoint(leaves.len(), &root) },
             },
             "canonicalizedBody": STANDARD.encode(body),
@@ -476,16 +486,17 @@ impl Rekor {
         format!("{text}\n\u{2014} {} {}\n", self.origin, STANDARD.encode(signature))
     }
 
-    fn promise(&self, entry: &mut Value, body: &[u8], time: i64) {
+    pub fn promise(&self, entry: &mut Value, body: &[u8], time: i64) {
+        let index: u64 = entry["logIndex"].as_str().unwrap().parse().unwrap();
         let promised = json!({
-            "body": STANDARD.encode(body), "integratedTime": time, "logID": hex::encode(self.key.id()), "logIndex": 4,
+            "body": STANDARD.encode(body), "integratedTime": time, "logID": hex::encode(self.key.id()), "logIndex": index,
         });
         let promise = self.key.sign(promised.to_string().as_bytes());
         entry["inclusionPromise"] = json!({ "signedEntryTimestamp": STANDARD.encode(promise) });
     }
 }
 
-const IN_TOTO: &str = "application/vnd.in-toto+json";
+pub const IN_TOTO: &str = "application/vnd.in-toto+json";
 
 /// What a log is given.
 fn body(log: Log, content: &Content, certificate: &[u8], signature: &[u8]) -> (&'static str, &'static str, Value) {
@@ -542,19 +553,20 @@ fn body(log: Log, content: &Content, certificate: &[u8], signature: &[u8]) -> (&
 fn issue(
     by: &Key,
     issuer: &str,
-    key: &Key,
+    key: &SubjectPublicKeyInfoOwned,
     subject: &str,
     validity: (i64, i64),
     mut extensions: Extensions,
 ) -> Certificate {
-    let name = |key: &Key| OctetString::new(&key.id()[..20]).unwrap();
-    extensions.push(plain(&SubjectKeyIdentifier(name(key))));
+    let id = sha256(&key.to_der().unwrap());
+    let name = |id: [u8; 32]| OctetString::new(&id[..20]).unwrap();
+    extensions.push(plain(&SubjectKeyIdentifier(name(id))));
     extensions.push(plain(&AuthorityKeyIdentifier {
-        key_identifier: Some(name(by)),
+        key_identifier: Some(name(by.id())),
         ..AuthorityKeyIdentifier::default()
     }));
     let mut serial = [0; 8];
-    serial.copy_from_slice(&key.id()[..8]);
+    serial.copy_from_slice(&id[..8]);
     serial[0] = serial[0] & 0x7f | 0x40;
     let tbs = TbsCertificate {
         version: Version::V3,
@@ -569,7 +581,7 @@ fn issue(
             "" => Name::default(),
             subject => subject.parse().unwrap(),
         },
-        subject_public_key_info: key.spki(),
+        subject_public_key_info: key.clone(),
         issuer_unique_id: None,
         subject_unique_id: None,
         extensions: Some(extensions),
@@ -626,7 +638,7 @@ fn rfc3339(seconds: i64) -> String {
     DateTime::from_unix_duration(time).unwrap().to_string()
 }
 
-fn pem(der: &[u8]) -> String {
+pub fn pem(der: &[u8]) -> String {
     use x509_cert_02::der::EncodePem as _;
     Certificate::from_der(der)
         .unwrap()
@@ -644,7 +656,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// RFC 6962, 2.1.
-fn leaf(bytes: &[u8]) -> [u8; 32] {
+pub fn leaf(bytes: &[u8]) -> [u8; 32] {
     sha256(&[&[0], bytes].concat())
 }
 

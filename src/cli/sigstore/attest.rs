@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::keys::SigningOptions;
-use super::sign::{Forms, Target, TreeOptions};
+use super::sign::{ByIdentity, Forms, Target, TreeOptions};
+use super::signing::{Author, SigningOptions};
 use crate::attest::predicate::TREE;
 use crate::attest::{PredicateType, Statement, Subject};
 use crate::cli::store::registry;
@@ -14,6 +14,7 @@ use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::json::{self, Limits};
 use crate::limit;
+use crate::oci::Descriptor;
 use crate::reference::Reference;
 use crate::sigstore::attachment::{Form, Wanted};
 use crate::sigstore::signature::fingerprint;
@@ -41,9 +42,9 @@ pub(super) struct Attest {
     /// State the digests of the image's trees, so that it can be proved on a finished disk
     #[arg(long, conflicts_with = "no_tree")]
     tree: bool,
-    /// What is written: the `.att` tag, a bundle that refers to the image, or both
-    #[arg(long, value_enum, default_value_t = Forms::Both)]
-    form: Forms,
+    /// What is written: the `.att` tag, a bundle that refers to the image, or both [default: both; by an identity a bundle]
+    #[arg(long, value_enum)]
+    form: Option<Forms>,
     #[command(flatten)]
     trees: TreeOptions,
     #[command(flatten)]
@@ -56,18 +57,20 @@ impl Attest {
             (Some(path), Some(kind)) => Some((kind.uri().to_owned(), read_predicate(path, kind)?)),
             _ => None,
         };
-        let signer = self.key.signer(context)?;
-        let registry = registry(context)?;
-        let (document, _) = registry.document(&self.image)?;
-        let (kind, predicate) = match read {
-            Some(read) => read,
-            None => {
-                let trees = self.trees.describe(context, &self.image, &document)?;
-                (TREE.to_owned(), described::to_value(&trees))
+        let author = self.key.author(context)?;
+        let signer = match author {
+            Author::Key(signer) => signer,
+            Author::Identity(identity) => {
+                Forms::check_bundle(self.form)?;
+                let signed = ByIdentity::new(context, &self.image, &identity)?;
+                let statement = self.statement(context, read, &signed.document)?;
+                return signed.put(&statement);
             }
         };
-        let name = self.image.repository().to_string();
-        let statement = Statement::new(Subject::of(Some(name), &document.digest), kind, Some(predicate));
+        let form = self.form.unwrap_or(Forms::Both);
+        let registry = registry(context)?;
+        let (document, _) = registry.document(&self.image)?;
+        let statement = self.statement(context, read, &document)?;
         let target = Target {
             registry: &registry,
             image: &self.image,
@@ -81,11 +84,11 @@ impl Attest {
             same.any(|evidence| evidence.statement() == Some(&statement))
         };
         let mut written = Vec::new();
-        if self.form.tag() && !is_there(Form::Envelope) {
+        if form.tag() && !is_there(Form::Envelope) {
             put_envelope(&target, &statement)?;
             written.push("envelope");
         }
-        if self.form.bundle() && !is_there(Form::Bundle) {
+        if form.bundle() && !is_there(Form::Bundle) {
             target.put_bundle(&statement)?;
             written.push("bundle");
         }
@@ -100,6 +103,25 @@ impl Attest {
             "reference": self.image, "digest": document.digest, "key": key, "predicateType": kind, "written": written,
         });
         Ok(Report::new(text, json))
+    }
+
+    /// States the predicate of the image, or without one its tree digests.
+    fn statement(
+        &self,
+        context: &Context,
+        read: Option<(String, Value)>,
+        document: &Descriptor,
+    ) -> Result<Statement, Failure> {
+        let (kind, predicate) = match read {
+            Some(read) => read,
+            None => {
+                let trees = self.trees.describe(context, &self.image, document)?;
+                (TREE.to_owned(), described::to_value(&trees))
+            }
+        };
+        let name = self.image.repository().to_string();
+        let subject = Subject::of(Some(name), &document.digest);
+        Ok(Statement::new(subject, kind, Some(predicate)))
     }
 }
 

@@ -5,27 +5,8 @@ use clap::Args;
 use crate::cli::Context;
 use crate::cli::passphrase::PassphraseOptions;
 use crate::failure::Failure;
-use crate::key::{KeySpec, PublicKey, Signer};
+use crate::key::{KeySpec, PublicKey};
 use crate::store::key_store::NewKey;
-
-/// The key that signs.
-#[derive(Clone, Debug, Args)]
-pub(super) struct SigningOptions {
-    /// The private key: a file of openssl, cosign or imgkit, pkcs11:URI or plugin:COMMAND:KEYNAME
-    #[arg(long, value_name = "KEY")]
-    key: KeySpec,
-    #[command(flatten)]
-    passphrase: PassphraseOptions,
-}
-
-impl SigningOptions {
-    /// Opens the key.
-    pub(super) fn signer(&self, context: &Context) -> Result<Box<dyn Signer>, Failure> {
-        let key = open(&self.key, &self.passphrase, context)?;
-        let problem = "this is a public key; give the private one, or where it is";
-        key.into_signer().ok_or_else(|| Failure::malformed(&self.key, problem))
-    }
-}
 
 /// The keys that count.
 #[derive(Clone, Debug, Args)]
@@ -54,7 +35,8 @@ pub(super) fn public_keys(
     specs.iter().map(public).collect()
 }
 
-fn open(spec: &KeySpec, passphrase: &PassphraseOptions, context: &Context) -> Result<NewKey, Failure> {
+/// Opens a key.
+pub(super) fn open(spec: &KeySpec, passphrase: &PassphraseOptions, context: &Context) -> Result<NewKey, Failure> {
     if let KeySpec::Generate(_) = spec {
         let problem = "a key that exists is needed here; make one with `imgkit trust key generate`";
         return Err(Failure::malformed(spec, problem));

@@ -9,6 +9,7 @@ mod keys;
 mod place;
 mod sign;
 mod sign_blob;
+mod signing;
 mod tree;
 mod trusted;
 mod verifier;

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::keys::SigningOptions;
+use super::signing::{Author, Identity, SigningOptions};
+use super::verifier::{add_identity, identity_text};
 use crate::attest::predicate::COSIGN_SIGN;
 use crate::attest::{Statement, Subject};
 use crate::cli::store::{StoreOptions, host_platform, registry};
@@ -23,6 +24,7 @@ use crate::sigstore::signature::fingerprint;
 use crate::sigstore::{bundle, manifest, signature};
 use crate::store::attached::{attached_for, attachments};
 use crate::store::registry::{NewBundle, Registry};
+use crate::store::sigstore_services::Unsigned;
 use crate::time::Time;
 use crate::tree::described::{self, PlatformTarget};
 
@@ -31,9 +33,9 @@ use crate::tree::described::{self, PlatformTarget};
 pub(super) struct Sign {
     /// The image in its registry: HOST/REPOSITORY:TAG or …@DIGEST
     image: Reference,
-    /// What is written: the `.sig` tag, a bundle that refers to the image, or both
-    #[arg(long, value_enum, default_value_t = Forms::Both)]
-    form: Forms,
+    /// What is written: the `.sig` tag, a bundle that refers to the image, or both [default: both; by an identity a bundle]
+    #[arg(long, value_enum)]
+    form: Option<Forms>,
     /// The name that the signature is for [default: the image's, as it is named here]
     #[arg(long, value_name = "NAME")]
     identity: Option<String>,
@@ -58,6 +60,17 @@ impl Forms {
     /// Tells whether a bundle is written.
     pub(super) fn bundle(self) -> bool {
         self != Self::Simple
+    }
+
+    /// Checks that a bundle alone is written, if anything is said: the form in which cosign puts signatures by identities since version 3.
+    pub(super) fn check_bundle(form: Option<Self>) -> Result<(), Failure> {
+        match form {
+            None | Some(Self::Bundle) => Ok(()),
+            Some(_) => Err(Failure::malformed(
+                "--form",
+                "what an identity signs is written as a bundle; leave it out, or name a key",
+            )),
+        }
     }
 
     /// Tells whether a tag beside the image is written.
@@ -103,7 +116,16 @@ impl TreeOptions {
 
 impl Sign {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
-        let signer = self.key.signer(context)?;
+        let signer = match self.key.author(context)? {
+            Author::Key(signer) => signer,
+            Author::Identity(identity) => {
+                Forms::check_bundle(self.form)?;
+                let signed = ByIdentity::new(context, &self.image, &identity)?;
+                let statement = Statement::new(Subject::of(None, &signed.document.digest), COSIGN_SIGN, None);
+                return signed.put(&statement);
+            }
+        };
+        let form = self.form.unwrap_or(Forms::Both);
         let registry = registry(context)?;
         let (document, _) = registry.document(&self.image)?;
         let now = context.now()?;
@@ -116,7 +138,7 @@ impl Sign {
         };
         let there = target.signed_already(Wanted::Signature)?;
         let mut written = Vec::new();
-        if self.form.tag() {
+        if form.tag() {
             let name = self.image.target_name();
             let name = self.identity.clone().or(name);
             let identity = name.unwrap_or_else(|| self.image.repository().to_string());
@@ -135,7 +157,7 @@ impl Sign {
                 written.push("simple");
             }
         }
-        if self.form.bundle() {
+        if form.bundle() {
             let statement = Statement::new(Subject::of(None, &document.digest), COSIGN_SIGN, None);
             if !there.iter().any(|evidence| evidence.statement() == Some(&statement)) {
                 target.put_bundle(&statement)?;
@@ -151,6 +173,73 @@ impl Sign {
         let json = json!({ "reference": self.image, "digest": document.digest, "key": key, "written": written });
         Ok(Report::new(text, json))
     }
+}
+
+/// An image that an identity signs.
+pub(super) struct ByIdentity<'a> {
+    context: &'a Context,
+    registry: Registry,
+    image: &'a Reference,
+    pub(super) document: Descriptor,
+    identity: &'a Identity,
+}
+
+impl<'a> ByIdentity<'a> {
+    /// Asks the registry for the image.
+    pub(super) fn new(context: &'a Context, image: &'a Reference, identity: &'a Identity) -> Result<Self, Failure> {
+        let registry = registry(context)?;
+        let (document, _) = registry.document(image)?;
+        Ok(Self {
+            context,
+            registry,
+            image,
+            document,
+            identity,
+        })
+    }
+
+    /// Signs a statement about the image, and puts it as a bundle that refers to the image once it is verified.
+    pub(super) fn put(&self, statement: &Statement) -> Result<Report, Failure> {
+        let (image, digest) = (self.image, &self.document.digest);
+        let what = Unsigned::Statement(statement, digest);
+        let (bundle, evidence) = self.identity.sign(self.context, &image.to_string(), what)?;
+        let bytes = bundle.encode();
+        put_bundle(
+            &self.registry,
+            image,
+            &self.document,
+            statement,
+            &bytes,
+            self.context.now()?,
+        )?;
+        let trusted = self.identity.trusted();
+        let text = format!(
+            "{image} {digest}\n  signed (bundle)\n{}",
+            identity_text(trusted, &evidence)
+        );
+        let mut json = json!({ "reference": image, "digest": digest, "written": ["bundle"] });
+        add_identity(&mut json, trusted, &evidence);
+        Ok(Report::new(text, json))
+    }
+}
+
+/// Puts the bytes of a bundle around a statement beside an image, which it refers to.
+fn put_bundle(
+    registry: &Registry,
+    image: &Reference,
+    document: &Descriptor,
+    statement: &Statement,
+    bytes: &[u8],
+    now: Time,
+) -> Result<(), Failure> {
+    let bundle = NewBundle {
+        media_type: bundle::MEDIA_TYPE,
+        bytes,
+        predicate_type: statement.predicate_type(),
+    };
+    registry
+        .attach_bundle(image.repository(), document, bundle, now)
+        .map(drop)
 }
 
 /// An image that is signed, by whom and when.
@@ -186,15 +275,7 @@ impl Target<'_> {
     pub(super) fn put_bundle(&self, statement: &Statement) -> Result<(), Failure> {
         let signed = Bundle::sign_statement(statement, self.signer).map_err(|error| self.cannot(&error))?;
         let bytes = signed.encode();
-        let bundle = NewBundle {
-            media_type: bundle::MEDIA_TYPE,
-            bytes: &bytes,
-            predicate_type: statement.predicate_type(),
-        };
-        let repository = self.image.repository();
-        self.registry
-            .attach_bundle(repository, self.document, bundle, self.now)
-            .map(drop)
+        put_bundle(self.registry, self.image, self.document, statement, &bytes, self.now)
     }
 
     /// Signs a statement.

@@ -125,7 +125,7 @@ impl Verifier {
 
 fn key_report(subject: &str, bundle: &Bundle, evidence: &KeyEvidence) -> Report {
     let key = fingerprint(evidence.key());
-    let mut text = format!("VERIFIED {}\n  key        {key}\n", subject);
+    let mut text = format!("VERIFIED {subject}\n  key        {key}\n");
     describe(&mut text, evidence.statement());
     let unread = bundle.entries().len() + bundle.timestamps().len();
     if unread > 0 {
@@ -139,10 +139,16 @@ fn key_report(subject: &str, bundle: &Bundle, evidence: &KeyEvidence) -> Report 
 }
 
 fn identity_report(subject: &str, trusted: &Trusted, evidence: &CertificateEvidence) -> Report {
-    let mut text = format!("VERIFIED {}\n", subject);
-    let _ = writeln!(
-        text,
-        "  identity   {}\n  issuer     {}",
+    let text = format!("VERIFIED {subject}\n{}", identity_text(trusted, evidence));
+    let mut json = json!({ "artifact": subject });
+    add_identity(&mut json, trusted, evidence);
+    Report::new(text, json)
+}
+
+/// Says in lines who signed, and by whose word.
+pub(super) fn identity_text(trusted: &Trusted, evidence: &CertificateEvidence) -> String {
+    let mut text = format!(
+        "  identity   {}\n  issuer     {}\n",
         evidence.identity(),
         evidence.issuer()
     );
@@ -154,12 +160,19 @@ fn identity_report(subject: &str, trusted: &Trusted, evidence: &CertificateEvide
         let _ = writeln!(text, "  signed     {}, says {}", time.time, time.by);
     }
     let _ = writeln!(text, "  trusted    {}", trusted.describe());
-    let json = json!({
-        "artifact": subject, "identity": evidence.identity(), "issuer": evidence.issuer(),
-        "certificate": evidence.certificate(), "entries": evidence.entries(), "times": evidence.times(),
-        "predicateType": predicate(evidence.statement()), "trustedRoot": trusted.root().digest(), "trustedRootFrom": trusted.to_value(),
+    text
+}
+
+/// Says the same for machines, in members of `json`.
+pub(super) fn add_identity(json: &mut Value, trusted: &Trusted, evidence: &CertificateEvidence) {
+    let found = json!({
+        "identity": evidence.identity(), "issuer": evidence.issuer(), "certificate": evidence.certificate(),
+        "entries": evidence.entries(), "times": evidence.times(), "predicateType": predicate(evidence.statement()),
+        "trustedRoot": trusted.root().digest(), "trustedRootFrom": trusted.to_value(),
     });
-    Report::new(text, json)
+    if let (Some(members), Value::Object(found)) = (json.as_object_mut(), found) {
+        members.extend(found);
+    }
 }
 
 fn describe(text: &mut String, statement: Option<&Statement>) {

@@ -269,6 +269,12 @@ fn digest(raw: RawDigest) -> Result<MessageDigest, BundleError> {
     }
 }
 
+/// Reads a log entry by itself, as bundles of version 0.3 have them.
+pub(super) fn log_entry(value: Value) -> Result<LogEntry, BundleError> {
+    let raw = serde_json::from_value(value).map_err(|error| JsonError::Shape(error.to_string()))?;
+    entry(Version::V0_3, raw)
+}
+
 fn entry(version: Version, raw: RawEntry) -> Result<LogEntry, BundleError> {
     match version {
         Version::V0_1 if raw.inclusion_promise.is_none() => {

@@ -41,7 +41,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`NotVerified`] when one is not.
-    pub(super) fn check(&self, identity: &str, issuer: &str) -> Result<(), NotVerified> {
+    pub fn check(&self, identity: &str, issuer: &str) -> Result<(), NotVerified> {
         if self.identity.matches(identity) && self.issuer.matches(issuer) {
             return Ok(());
         }
@@ -80,6 +80,20 @@ impl Matcher {
             whole,
             text: text.to_owned(),
         }))
+    }
+
+    /// Makes one that matches each of these texts and no other.
+    ///
+    /// # Errors
+    /// As [`Matcher::pattern`].
+    pub fn any_of(texts: &[String]) -> Result<Self, IdentityError> {
+        match texts {
+            [text] => Ok(Self::Exact(text.clone())),
+            texts => {
+                let escaped: Vec<String> = texts.iter().map(|text| regex_lite::escape(text)).collect();
+                Self::pattern(&escaped.join("|"))
+            }
+        }
     }
 
     fn matches(&self, found: &str) -> bool {
