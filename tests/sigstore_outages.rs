@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use common::home::answer;
-use common::server::{Answer, Request, Server};
-use common::{imgkit, succeed};
+use common::server::{Answer, Manner, Request, Server};
+use common::{behind, imgkit, succeed};
 use imgkit::digest::Digest;
 use serde_json::{Value, json};
 
@@ -238,49 +239,58 @@ fn one_that_asks_to_wait_for_ever_is_not_waited_for() {
     assert_eq!(code, 3, "{json}");
 }
 
-#[test]
-fn one_that_sends_a_document_byte_by_byte_is_left() {
-    use std::io::{BufRead as _, BufReader, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut stream = stream;
-                let mut first = String::new();
-                BufReader::new(&stream).read_line(&mut first).unwrap();
-                let (length, slowly) = if first.contains("/manifests/") {
-                    (1 << 20, true)
-                } else {
-                    (2, false)
-                };
-                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{{");
-                let _ = stream.write_all(head.as_bytes());
-                while slowly && stream.write_all(b" ").is_ok() {
-                    std::thread::sleep(std::time::Duration::from_secs(3));
-                }
-                let _ = stream.write_all(b"}");
-            });
-        }
-    });
+/// Verifies in a time that runs so many times faster: the limits are those that hold for everybody.
+fn verify_in_haste(server: &Server, speed: u32) -> (i32, Value) {
     let home = tempfile::tempdir().unwrap();
     let mut command = imgkit(home.path());
-    command.args([
-        "--output",
-        "json",
-        "sigstore",
-        "verify",
-        &format!("{host}/a:v1"),
-        "--key",
-    ]);
-    let begin = std::time::Instant::now();
-    let (code, json) = answer(&command.arg(fixture("ck.pub")).output().unwrap());
-    assert_eq!(code, 3, "{json}");
-    assert!(
-        json["error"]["problem"].as_str().unwrap().contains("too slow"),
-        "{json}"
-    );
-    assert!(begin.elapsed().as_secs() < 60);
+    command.args(["--output", "json", "sigstore", "verify"]);
+    command.arg(format!("{}/a:v1", server.host()));
+    command.arg("--key").arg(fixture("ck.pub"));
+    let output = behind(&["faketime", "-f", &format!("+0 x{speed}")], &command).output();
+    answer(&output.expect("faketime is missing; install it: sudo apt-get install faketime"))
+}
+
+/// Where what is attached to an image is listed, and where the image itself is.
+const PLACES: [&str; 4] = ["/referrers/", ".sig", "manifests/sha256-", "manifests/v1"];
+
+#[test]
+fn one_that_is_silent_drips_or_resets_is_never_taken_for_one_that_has_nothing() {
+    let drop = Duration::from_millis(50);
+    let manners = [
+        (Manner::Never, "timed out"),
+        (Manner::DripsHead(drop), "timed out"),
+        (Manner::DripsBody(drop), "too slow"),
+        (Manner::Resets, "reset"),
+    ];
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for (manner, problem) in manners {
+            for place in PLACES {
+                scope.spawn(move || {
+                    let server = serve(move |_, request| {
+                        let is_it = request.path.contains(place);
+                        is_it.then(|| Answer::slowly(manner))
+                    });
+                    // The limits take three minutes and a half.
+                    let (code, json) = verify_in_haste(&server, 20);
+                    assert_eq!(
+                        (code, &json["verdict"]),
+                        (3, &json!("unavailable")),
+                        "{manner:?} {place}: {json}"
+                    );
+                    let found = json["error"]["problem"].as_str().unwrap();
+                    assert!(found.contains(problem), "{manner:?} {place}: {found}");
+                    let asked = server.requests();
+                    let asked = asked.iter().filter(|request| request.path.contains(place));
+                    assert!(asked.count() <= 6, "{manner:?} {place}");
+                });
+            }
+        }
+    });
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    // Time alone makes no difference.
+    let (code, json) = verify_in_haste(&serve(|_, _| None), 20);
+    assert_eq!((code, &json["refusals"][0]["code"]), (1, &json!("UNSIGNED")), "{json}");
 }
 
 #[test]
@@ -386,7 +396,7 @@ fn one_that_throttles_is_asked_again_when_it_says() {
             _ => Some(shop.page(&[shop.entry()])),
         }
     });
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     let (code, json) = verify(&server);
     assert_eq!(code, 0, "{json}");
     assert!(begin.elapsed().as_secs_f32() >= 2.0);

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What was asked.
 #[derive(Clone, Debug)]
@@ -26,6 +27,23 @@ pub struct Answer {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+    pub manner: Manner,
+}
+
+/// How an answer is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// As it is.
+    #[default]
+    Whole,
+    /// Not at all: the connection stays open until the client leaves.
+    Never,
+    /// The head's bytes one by one, this far apart, and never its end.
+    DripsHead(Duration),
+    /// The head, then blanks one by one, this far apart, and never the end.
+    DripsBody(Duration),
+    /// The connection is reset (RST) in place of an answer.
+    Resets,
 }
 
 impl Answer {
@@ -34,11 +52,17 @@ impl Answer {
             status: 200,
             headers: Vec::new(),
             body: body.into(),
+            manner: Manner::Whole,
         }
     }
 
     pub fn status(status: u16) -> Self {
         Self { status, ..Self::ok("") }
+    }
+
+    /// Answers in another manner than at once.
+    pub fn slowly(manner: Manner) -> Self {
+        Self { manner, ..Self::ok("") }
     }
 
     #[must_use]
@@ -66,7 +90,11 @@ impl Server {
                 std::thread::spawn(move || {
                     let Some(request) = read(&stream) else { return };
                     seen.lock().unwrap().push(request.clone());
-                    write(&stream, &answer(&own, &request));
+                    let answer = answer(&own, &request);
+                    match answer.manner {
+                        Manner::Whole => write(&stream, &answer),
+                        manner => annoy(stream, manner),
+                    }
                 });
             }
         });
@@ -104,6 +132,33 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let length = request.header("content-length").and_then(|length| length.parse().ok());
     reader.take(length.unwrap_or(0)).read_to_end(&mut request.body).ok()?;
     Some(request)
+}
+
+/// Does not answer as servers should.
+fn annoy(mut stream: TcpStream, manner: Manner) {
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000000\r\n";
+    let (begin, pause) = match manner {
+        Manner::Whole => return,
+        // A client that waits sends nothing; the end comes when it leaves.
+        Manner::Never => return drop(stream.read(&mut [0])),
+        Manner::Resets => {
+            let linger = Some(Duration::ZERO);
+            return rustix::net::sockopt::set_socket_linger(&stream, linger).unwrap();
+        }
+        Manner::DripsHead(pause) => (String::new(), pause),
+        Manner::DripsBody(pause) => (format!("{head}\r\n"), pause),
+    };
+    let _ = stream.write_all(begin.as_bytes());
+    let drops: Vec<u8> = match manner {
+        Manner::DripsHead(_) => format!("{head}X-Padding: {}", "x".repeat(1 << 16)).into_bytes(),
+        _ => vec![b' '; 1 << 16],
+    };
+    for drop in drops {
+        if stream.write_all(&[drop]).is_err() {
+            return;
+        }
+        std::thread::sleep(pause);
+    }
 }
 
 fn write(mut stream: &TcpStream, answer: &Answer) {
