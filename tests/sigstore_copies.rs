@@ -8,8 +8,9 @@ use std::fs;
 
 use common::images::{self, reference};
 use common::registry::{DockerRegistry, skopeo};
-use common::sigstore::{IMAGE, Person, beside, client, document, fixture, fixtures, repository};
+use common::sigstore::{IMAGE, Person, beside, blob, client, document, fixture, fixtures, repository};
 use common::succeed;
+use imgkit::digest::Digest;
 use imgkit::oci::Descriptor;
 use imgkit::store::layout::Layout;
 use serde_json::{Value, json};
@@ -103,6 +104,51 @@ fn the_tree_lists_everything_and_copies_have_all_of_it() {
     assert_eq!(fs::read(person.path("image.tar")).unwrap(), packed);
     person.good(&["copy", &name, &other]);
     assert_eq!(kinds(&person.good(&["tree", &other, "--key", &public])), expected);
+}
+
+/// cosign's `attach sbom`: a manifest of one layer under a tag of its own, which nobody signs.
+fn attach_sbom(name: &str, made: &Descriptor, bytes: &[u8]) {
+    let layer = imgkit::sigstore::manifest::layer("spdx+json", bytes, &[]);
+    let image = reference(name);
+    client()
+        .attach_layer(image.repository(), &made.digest, ".sbom", &layer, bytes)
+        .unwrap();
+}
+
+#[test]
+fn an_sbom_that_nobody_signed_is_listed_and_copied_and_proves_nothing() {
+    let (one, two) = (DockerRegistry::start(), DockerRegistry::start());
+    let person = Person::new();
+    let (name, made) = person.push(&one, "a:1", "x");
+    let key = person.key("k");
+    let sbom = br#"{"spdxVersion":"SPDX-2.3"}"#;
+    attach_sbom(&name, &made, sbom);
+    let layout = format!("oci:{}", person.path("layout").display());
+    let archive = format!("oci-archive:{}", person.path("image.tar").display());
+    let other = format!("{}/mirror/b:2", two.host());
+    for (from, to) in [(&name, &layout), (&layout, &archive), (&archive, &other)] {
+        person.good(&["copy", from, to]);
+        let tree = person.good(&["tree", to, "--key", &key.1]);
+        assert_eq!(kinds(&tree).len(), 1, "{to}: {tree}");
+        let piece = &tree["documents"][0]["attached"][0];
+        assert_eq!(
+            (&piece["kind"], &piece["mediaType"], &piece["signer"]),
+            (&json!("sbom"), &json!("spdx+json"), &Value::Null),
+            "{to}"
+        );
+        assert_eq!(piece["layer"], json!(Digest::sha256(sbom)), "{to}");
+        assert_eq!(person.refused(&["verify", to, "--key", &key.1]), "UNSIGNED", "{to}");
+        let stated = person.refused(&["verify", to, "--type", "spdxjson", "--key", &key.1]);
+        assert_eq!(stated, "UNSIGNED", "{to}");
+    }
+    let tag = beside(&other, &made, ".sbom");
+    assert_eq!(document(&tag), document(&beside(&name, &made, ".sbom")));
+    assert_eq!(blob(&other, &document(&tag)["layers"][0]), sbom);
+    // Beside a signature it takes nothing from it.
+    person.good(&["sign", &name, "--no-tree", "--key", &key.0]);
+    person.good(&["copy", &name, &other]);
+    person.good(&["verify", &other, "--key", &key.1]);
+    assert_eq!(kinds(&person.good(&["tree", &other, "--key", &key.1])).len(), 3);
 }
 
 #[test]

@@ -10,15 +10,23 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use common::home::answer;
 use common::images::reference;
 use common::registry::DockerRegistry;
 use common::sigstore::{IMAGE, Person, beside, blob, blob_json, client, document, fixture, fixtures, repository};
 use common::token::{PIN, Token};
-use common::{imgkit, succeed};
+use common::{behind, imgkit, succeed};
+use imgkit::attest::{PredicateType, Statement, Subject};
 use imgkit::digest::Digest;
+use imgkit::key::{Algorithm, SigningKey};
+use imgkit::sigstore::bundle::{self, Bundle};
+use imgkit::sigstore::envelope::{self, Envelope};
+use imgkit::sigstore::manifest;
 use imgkit::store::attached::Beside;
 use imgkit::store::layout::Layout;
+use imgkit::store::registry::NewBundle;
 use imgkit::store::{Source, image_tree};
+use imgkit::time::Time;
 use imgkit::tree::contents::HashOnly;
 use imgkit::tree::list;
 use serde_json::{Value, json};
@@ -386,4 +394,69 @@ fn people_read_what_is_attached_and_who_signed() {
         shown += &succeed(&mut imgkit).replace(registry.host(), "HOST");
     }
     insta::assert_snapshot!(shown);
+}
+
+/// Runs `imgkit sigstore verify NAME --type custom --key KEY` with that many bytes of memory of its own at most.
+fn verify_within(person: &Person, bytes: u64, name: &str, key: &str) -> (i32, Value) {
+    let mut command = imgkit(&person.path(""));
+    command.args([
+        "--output", "json", "sigstore", "verify", name, "--type", "custom", "--key", key,
+    ]);
+    let mut command = behind(&["prlimit", &format!("--data={bytes}")], &command);
+    answer(&command.output().unwrap())
+}
+
+#[test]
+fn an_attestation_of_a_hundred_thousand_subjects_is_refused_by_the_bound_in_bounded_memory() {
+    let registry = DockerRegistry::start();
+    let person = Person::new();
+    let key = SigningKey::generate_as(Algorithm::P256).unwrap();
+    let public = person.path("many.pub");
+    fs::write(&public, key.public().to_pem().unwrap()).unwrap();
+    let public = public.to_str().unwrap();
+    let memory = 256 << 20;
+    for (count, form, expected) in [
+        (1_024, "envelope", 0),
+        (1_024, "bundle", 0),
+        (100_000, "envelope", 1),
+        (100_000, "bundle", 1),
+    ] {
+        let (name, made) = person.push(&registry, &format!("{form}{count}/a:1"), "x");
+        let image = reference(&name);
+        let mut subjects = vec![Subject::of(None, &made.digest)];
+        subjects.extend((1..count).map(|n: u32| Subject::of(None, &Digest::sha256(&n.to_be_bytes()))));
+        let kind: PredicateType = "custom".parse().unwrap();
+        let statement = Statement::about(subjects, kind.uri(), json!({}));
+        match form {
+            "envelope" => {
+                let signed = Envelope::sign(&statement, &key).unwrap().to_value().to_string();
+                let annotations = [(manifest::PREDICATE_TYPE, kind.uri())];
+                let media_type = envelope::MEDIA_TYPE;
+                let layer = manifest::layer(media_type, signed.as_bytes(), &annotations);
+                let put = client().attach_layer(image.repository(), &made.digest, ".att", &layer, signed.as_bytes());
+                put.unwrap();
+            }
+            _ => {
+                let bytes = Bundle::sign_statement(&statement, &key).unwrap().encode();
+                let bundle = NewBundle {
+                    media_type: bundle::MEDIA_TYPE,
+                    bytes: &bytes,
+                    predicate_type: kind.uri(),
+                };
+                client()
+                    .attach_bundle(image.repository(), &made, bundle, Time::EPOCH)
+                    .unwrap();
+            }
+        }
+        let (code, json) = verify_within(&person, memory, &name, public);
+        assert_eq!(code, expected, "{form} {count}: {json}");
+        if expected == 1 {
+            let refusal = &json["refusals"][0];
+            assert_eq!(refusal["code"], "MALFORMED", "{form}: {json}");
+            assert!(
+                json.to_string().contains("100000 subjects, expected 1 to 1024"),
+                "{form}: {json}"
+            );
+        }
+    }
 }
