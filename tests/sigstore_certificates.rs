@@ -18,7 +18,8 @@ use imgkit::sigstore::certificate::{CertificateEvidence, Demand, Matcher, Signer
 use imgkit::time::Time;
 use serde_json::{Value, json};
 use virtual_sigstore::{
-    Content, IDENTITY, ISSUER, Key, Log, Order, SIGNED_AT, TIME_STAMPING, VirtualSigstore, email, uri,
+    Content, IDENTITY, ISSUER, Key, Log, Order, SIGNED_AT, TIME_STAMPING, VirtualSigstore, YEAR, email,
+    issuer_extension, uri,
 };
 
 const FILE: &[u8] = b"a file";
@@ -186,6 +187,90 @@ fn refuses_certificates_that_are_not_for_this() {
             vec![email("other@example.com")]),
         Code::Identity
     );
+}
+
+#[test]
+fn refuses_a_certificate_that_says_something_twice() {
+    let again = |order: &mut Order| order.more = vec![issuer_extension("https://other.example")];
+    let (code, found) = refused_order("a second issuer", again);
+    assert_eq!(code, Code::Certificate, "{found}");
+}
+
+#[test]
+fn refuses_authorities_that_are_past_their_own_time() {
+    let good = (SIGNED_AT - YEAR, SIGNED_AT + YEAR);
+    let past = (SIGNED_AT - YEAR, SIGNED_AT - 600);
+    let by = |issuer, stamp_root| {
+        let sigstore = VirtualSigstore::valid_for(issuer, stamp_root);
+        let stamped = Order {
+            stamps: vec![SIGNED_AT],
+            ..Order::file(FILE)
+        };
+        let root = root(&sigstore.trusted_root());
+        let signer = exactly(IDENTITY, ISSUER);
+        verify_as(&sigstore.sign(&stamped), &root, &signer, Demand::default(), now())
+    };
+    assert!(by(good, good).is_ok());
+    assert_eq!(by(past, good).unwrap_err().0, Code::Certificate);
+    assert_eq!(by(good, past).unwrap_err().0, Code::Timestamp);
+}
+
+#[test]
+fn one_key_is_one_log() {
+    let mut trusted = SIGSTORE.trusted_root();
+    assert!(TrustedRoot::parse(trusted.to_string().as_bytes()).is_ok());
+    // A checkpoint names its key by four bytes that nobody signs: whoever has an entry in one log had one in both.
+    let mut again = trusted["tlogs"][0].clone();
+    again["baseUrl"] = json!("https://another.example");
+    again["logId"]["keyId"] = json!(STANDARD.encode([7; 32]));
+    trusted["tlogs"].as_array_mut().unwrap().push(again);
+    let error = TrustedRoot::parse(trusted.to_string().as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("https://another.example"), "{error}");
+}
+
+#[test]
+fn only_what_is_proved_of_a_place_is_reported() {
+    // Without a promise nothing binds the place that the entry itself names.
+    let order = Order {
+        promise: false,
+        stamps: vec![SIGNED_AT],
+        ..Order::file(FILE)
+    };
+    let mut bundle = SIGSTORE.sign(&order);
+    assert_eq!(verify(&bundle).unwrap().entries()[0].index, 4);
+    entry(&mut bundle)["logIndex"] = json!("1000");
+    assert_eq!(verify(&bundle).unwrap().entries()[0].index, 4);
+    // Nor is one entry two.
+    let mut twice = SIGSTORE.sign(&order);
+    let entries = twice["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap();
+    entries.extend(
+        bundle["verificationMaterial"]["tlogEntries"]
+            .as_array()
+            .unwrap()
+            .clone(),
+    );
+    assert_eq!(verify(&twice).unwrap_err().0, Code::NotLogged);
+}
+
+#[test]
+fn a_log_of_version_2_witnesses_no_time_whatever_it_promises() {
+    let order = Order::file(FILE).v2();
+    let promised = |time: i64| {
+        let mut bundle = SIGSTORE.sign(&order);
+        let entry = entry(&mut bundle);
+        let body = STANDARD.decode(entry["canonicalizedBody"].as_str().unwrap()).unwrap();
+        entry["integratedTime"] = json!(time.to_string());
+        SIGSTORE.rekor2.promise(entry, &body, time);
+        verify(&bundle)
+    };
+    assert!(verify(&SIGSTORE.sign(&order)).is_ok());
+    // The second is no time at which the certificate was valid.
+    for time in [SIGNED_AT, SIGNED_AT + 80_000] {
+        if let Ok(evidence) = promised(time) {
+            let by: Vec<&str> = evidence.times().iter().map(|time| time.by.as_str()).collect();
+            assert_eq!(by, ["https://stamps.example"], "{time}");
+        }
+    }
 }
 
 #[test]

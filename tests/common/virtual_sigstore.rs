@@ -49,7 +49,7 @@ pub const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1
 /// The extended key usage of time-stamp authorities.
 pub const TIME_STAMPING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");
 
-const YEAR: i64 = 365 * 86_400;
+pub const YEAR: i64 = 365 * 86_400;
 
 /// Who signs, what, and when.
 #[derive(Clone)]
@@ -63,6 +63,8 @@ pub struct Order {
     pub usage: ObjectIdentifier,
     pub key_usage: KeyUsages,
     pub sct: bool,
+    /// Further extensions of the certificate.
+    pub more: Extensions,
     pub content: Content,
     pub logs: Vec<Log>,
     /// Whether logs of version 1 promise (SET).
@@ -102,6 +104,7 @@ impl Order {
             usage: CODE_SIGNING,
             key_usage: KeyUsages::DigitalSignature,
             sct: true,
+            more: Vec::new(),
             content,
             logs: vec![Log::V1],
             promise: true,
@@ -175,22 +178,22 @@ pub struct Authority {
 
 impl Authority {
     fn root(name: &str) -> Self {
+        Self::root_for(name, (SIGNED_AT - YEAR, SIGNED_AT + 10 * YEAR))
+    }
+
+    fn root_for(name: &str, validity: (i64, i64)) -> Self {
         let key = Key::generate();
-        let certificate = issue(
-            &key,
-            name,
-            &key.spki(),
-            name,
-            (SIGNED_AT - YEAR, SIGNED_AT + 10 * YEAR),
-            authority_extensions(),
-        );
+        let certificate = issue(&key, name, &key.spki(), name, validity, authority_extensions());
         Self { key, certificate }
     }
 
     fn below(&self, name: &str, extensions: Extensions) -> Self {
+        self.below_for(name, extensions, (SIGNED_AT - YEAR, SIGNED_AT + 9 * YEAR))
+    }
+
+    fn below_for(&self, name: &str, extensions: Extensions, validity: (i64, i64)) -> Self {
         let key = Key::generate();
         let issuer = self.certificate.tbs_certificate.subject.to_string();
-        let validity = (SIGNED_AT - YEAR, SIGNED_AT + 9 * YEAR);
         let certificate = issue(&self.key, &issuer, &key.spki(), name, validity, extensions);
         Self { key, certificate }
     }
@@ -218,15 +221,22 @@ pub struct VirtualSigstore {
 }
 
 impl VirtualSigstore {
+    /// One whose issuer of certificates, and whose root of time stamps, are valid for so long.
+    pub fn valid_for(issuer: (i64, i64), stamp_root: (i64, i64)) -> Self {
+        let mut sigstore = Self::new();
+        sigstore.issuer = sigstore
+            .root
+            .below_for("CN=issuer,O=virtual", authority_extensions(), issuer);
+        sigstore.stamp_root = Authority::root_for("CN=stamp root,O=virtual", stamp_root);
+        sigstore.stamps = sigstore.stamp_root.below("CN=stamps,O=virtual", stamp_extensions());
+        sigstore
+    }
+
     pub fn new() -> Self {
         let root = Authority::root("CN=root,O=virtual");
         let issuer = root.below("CN=issuer,O=virtual", authority_extensions());
         let stamp_root = Authority::root("CN=stamp root,O=virtual");
-        let usage = vec![
-            critical(&KeyUsage(KeyUsages::DigitalSignature.into())),
-            critical(&ExtendedKeyUsage(vec![TIME_STAMPING])),
-        ];
-        let stamps = stamp_root.below("CN=stamps,O=virtual", usage);
+        let stamps = stamp_root.below("CN=stamps,O=virtual", stamp_extensions());
         let rekor = |url: &str| Rekor {
             key: Key::generate(),
             url: url.to_owned(),
@@ -334,6 +344,7 @@ impl VirtualSigstore {
                 });
             }
         }
+        extensions.extend(order.more.iter().cloned());
         let issuer = self.issuer.certificate.tbs_certificate.subject.to_string();
         let precertificate = issue(&self.issuer.key, &issuer, key, "", order.validity, extensions);
         let mut tbs = precertificate.tbs_certificate;
@@ -606,6 +617,22 @@ fn authority_extensions() -> Extensions {
             path_len_constraint: None,
         }),
     ]
+}
+
+fn stamp_extensions() -> Extensions {
+    vec![
+        critical(&KeyUsage(KeyUsages::DigitalSignature.into())),
+        critical(&ExtendedKeyUsage(vec![TIME_STAMPING])),
+    ]
+}
+
+/// What Fulcio writes of who vouches for the identity.
+pub fn issuer_extension(issuer: &str) -> Extension {
+    Extension {
+        extn_id: FULCIO_ISSUER,
+        critical: false,
+        extn_value: OctetString::new(Utf8StringRef::new(issuer).unwrap().to_der().unwrap()).unwrap(),
+    }
 }
 
 fn extension<T: Encode + der::oid::AssociatedOid>(value: &T, critical: bool) -> Extension {

@@ -3,6 +3,7 @@
 //! - that the proof is for the tree of the checkpoint, whatever its own fields say;
 //! - that the log was trusted at every proved time, also where it promises nothing;
 //! - that no entry and no time stamp counts twice, and none comes from after `now`;
+//! - where an entry is, by what is proved of it;
 //! - who witnessed which time.
 
 use sigstore_verify::crypto::{Checkpoint, VerificationKey};
@@ -17,25 +18,29 @@ use crate::time::Time;
 /// Checks that each entry has a proof by the log that it names.
 pub(super) fn prove(bundle: &Bundle, root: &TrustedRoot) -> Result<Vec<Logged>, NotVerified> {
     let mut logged: Vec<Logged> = Vec::new();
-    for entry in bundle.entries() {
+    for (at, entry) in bundle.entries().iter().enumerate() {
         let log = log_of(entry, root)?;
         let proof = entry.proof.as_ref();
         let proof = proof.ok_or_else(|| refused("a proof that the entry is in the log", "none"))?;
         check(proof, &entry.log_id, log)?;
-        let found = Logged {
-            log: log.base_url.clone(),
-            index: entry.index,
-            kind: format!("{} {}", entry.kind, entry.version),
-        };
-        if logged
-            .iter()
-            .any(|other| other.log == found.log && other.index == found.index)
-        {
+        let is_it = |other: &LogEntry| (&other.log_id, &other.body) == (&entry.log_id, &entry.body);
+        if bundle.entries().iter().take(at).any(is_it) {
             return Err(refused("each log entry once", "one that occurs twice"));
         }
-        logged.push(found);
+        // A promise is over the place that the entry names, and in logs of version 2 the proof is; else that is anybody's word.
+        let is_bound = is_version_2(entry) || entry.promise.is_some();
+        logged.push(Logged {
+            log: log.base_url.clone(),
+            index: if is_bound { entry.index } else { proof.index },
+            kind: format!("{} {}", entry.kind, entry.version),
+        });
     }
     Ok(logged)
+}
+
+/// Tells whether an entry is of a log of Rekor's version 2, which has no times of its own and promises nothing.
+fn is_version_2(entry: &LogEntry) -> bool {
+    (entry.kind.as_str(), entry.version.as_str()) == ("hashedrekord", "0.0.2")
 }
 
 fn log_of<'a>(entry: &LogEntry, root: &'a TrustedRoot) -> Result<&'a TransparencyLog, NotVerified> {
@@ -77,7 +82,8 @@ pub(super) fn times(
     now: Time,
 ) -> Result<Vec<WitnessedTime>, NotVerified> {
     let mut times = Vec::new();
-    for (entry, logged) in bundle.entries().iter().zip(logged) {
+    let entries = bundle.entries().iter().zip(logged);
+    for (entry, logged) in entries.filter(|(entry, _)| !is_version_2(entry)) {
         if let (Some(seconds), Some(_)) = (entry.integrated_time, &entry.promise) {
             times.push((logged.log.clone(), seconds));
         }

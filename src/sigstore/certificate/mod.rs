@@ -69,7 +69,7 @@ pub struct CertificateEvidence {
 pub struct Logged {
     /// The log's URL in the trusted root.
     pub log: String,
-    /// The entry's place, as the log counts.
+    /// The entry's place, as the log counts; in its own shard where no promise binds the place in all of it.
     pub index: u64,
     /// What the entry is: `hashedrekord 0.0.1`.
     pub kind: String,

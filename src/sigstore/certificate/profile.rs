@@ -2,7 +2,9 @@
 //!
 //! The chain's check has the extended key usage, the times and that it is no authority; this has the rest:
 //! - its key is for digital signatures (RFC 5280, 4.2.1.3);
-//! - it has exactly one name, so that nobody reads another one than was judged (RFC 5280, 4.2.1.6).
+//! - it says nothing twice (RFC 5280, 4.2), and has exactly one name, so that nobody reads another one than was judged (RFC 5280, 4.2.1.6).
+
+use std::collections::BTreeSet;
 
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
@@ -21,6 +23,12 @@ pub(super) fn check(der: &[u8]) -> Result<(), NotVerified> {
     };
     let certificate = Certificate::from_der(der).map_err(|error| bad("a certificate", error.to_string()))?;
     let certificate = certificate.tbs_certificate();
+    let mut seen = BTreeSet::new();
+    let mut extensions = certificate.extensions().into_iter().flatten();
+    if let Some(again) = extensions.find(|extension| !seen.insert(extension.extn_id)) {
+        let found = format!("{} twice", again.extn_id);
+        return Err(bad("a certificate with each extension once", found));
+    }
     let usage = certificate.get_extension::<KeyUsage>();
     let usage = usage.map_err(|error| bad("a certificate's key usage", error.to_string()))?;
     if !usage.is_some_and(|(_, usage)| usage.digital_signature() && !usage.key_cert_sign()) {

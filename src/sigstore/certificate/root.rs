@@ -1,15 +1,20 @@
 //! Whom to trust: certificate authorities, transparency logs and time-stamp authorities (`trusted_root.json`).
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sigstore_verify::Verifier;
 use sigstore_verify::trust_root as theirs;
-use sigstore_verify::types::TsaAuthority;
+use sigstore_verify::types::{TimeRange, TsaAuthority};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use super::crypto;
 use crate::digest::Digest;
 use crate::json::{self, JsonError, Limits};
 use crate::limit;
+use crate::time::Time;
 
 /// The media types of trusted roots that are read.
 const MEDIA_TYPES: [&str; 3] = [
@@ -41,10 +46,16 @@ impl TrustedRoot {
             return Err(TrustedRootError::MediaType(media_type.chars().take(100).collect()));
         }
         let parts = theirs::TrustedRoot::from_json(&value.to_string());
-        Self::of(
-            Digest::sha256(bytes),
-            parts.map_err(|error| TrustedRootError::Form(error.to_string()))?,
-        )
+        let mut parts = parts.map_err(|error| TrustedRootError::Form(error.to_string()))?;
+        for authority in &mut parts.certificate_authorities {
+            let chain = authority.cert_chain.certificates.iter();
+            authority.valid_for = narrowed(authority.valid_for, chain.map(|one| one.raw_bytes.as_bytes()))?;
+        }
+        for authority in &mut parts.timestamp_authorities {
+            let chain = authority.cert_chain.certificates.iter();
+            authority.valid_for = narrowed(authority.valid_for, chain.map(|one| one.raw_bytes.as_bytes()))?;
+        }
+        Self::of(Digest::sha256(bytes), parts)
     }
 
     /// Returns the root of sigstore's public instance, as of the release of `sigstore-verify`.
@@ -60,6 +71,14 @@ impl TrustedRoot {
         if parts.certificate_authorities.is_empty() || parts.tlogs.is_empty() {
             let problem = "it has no certificate authority, or no transparency log";
             return Err(TrustedRootError::Form(problem.to_owned()));
+        }
+        let mut keys = BTreeSet::new();
+        let mut logs = parts.tlogs.iter();
+        if let Some(again) = logs.find(|log| !keys.insert(log.public_key.raw_bytes.as_bytes())) {
+            let url = again.base_url.escape_debug();
+            let problem =
+                format!("the key of the transparency log {url} is another's as well; logs are counted by their keys");
+            return Err(TrustedRootError::Form(problem));
         }
         let verifier = Verifier::new(&parts).map_err(|error| TrustedRootError::Form(error.to_string()))?;
         Ok(Self {
@@ -104,6 +123,30 @@ impl TrustedRoot {
                 Some((name, TsaAuthority::new(leaf, between, root, authority.valid_for)))
             })
     }
+}
+
+/// Narrows the time in which an authority counts to that in which each of its certificates is valid: path validation does not look at
+/// the times of trust anchors, and all of a chain are anchors.
+fn narrowed<'a>(
+    window: Option<TimeRange>,
+    chain: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<TimeRange>, TrustedRootError> {
+    let bad = |error: &dyn std::fmt::Display| TrustedRootError::Form(format!("a certificate of an authority: {error}"));
+    let mut narrowed = window;
+    for der in chain {
+        let certificate = Certificate::from_der(der).map_err(|error| bad(&error))?;
+        let validity = certificate.tbs_certificate().validity();
+        let text = |time: &x509_cert::time::Time| Time::from_unix(time.to_unix_duration().as_secs().cast_signed());
+        let from = text(&validity.not_before).map_err(|error| bad(&error))?.to_string();
+        let until = text(&validity.not_after).map_err(|error| bad(&error))?.to_string();
+        let own = TimeRange::new(
+            from.parse().map_err(|error| bad(&error))?,
+            Some(until.parse().map_err(|error| bad(&error))?),
+        );
+        let end = |window: TimeRange| window.end.into_iter().chain(own.end).min();
+        narrowed = Some(narrowed.map_or(own, |window| TimeRange::new(window.start.max(own.start), end(window))));
+    }
+    Ok(narrowed)
 }
 
 impl std::fmt::Debug for TrustedRoot {
