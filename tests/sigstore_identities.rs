@@ -18,6 +18,7 @@ use std::sync::{Arc, LazyLock};
 use common::home::answer;
 use common::registry::DockerRegistry;
 use common::sigstore::{Person, beside, blob, document, repository};
+use common::sigstore_operator::Operator;
 use common::{imgkit, run};
 use imgkit::digest::Digest;
 use serde_json::{Value, json};
@@ -169,6 +170,46 @@ fn the_services_are_named_or_those_of_the_instance_that_is_kept() {
     // Nobody is asked whom nobody named: what the public instance logs is public for ever.
     let (code, json) = desk.sign(&TOKEN);
     assert_eq!(code, 2, "{json}");
+    // An instance that is kept is named once and for all, with whom to trust.
+    let operator = Operator::new();
+    operator.publish("trusted_root.json", &desk.sigstore.trusted_root().to_string());
+    operator.publish("signing_config.v0.2.json", &desk.services.config(2).to_string());
+    let initialize = ["initialize", "--mirror", &operator.url(), "--root", &operator.root()];
+    assert_eq!(desk.run(&initialize).0, 0);
+    let sign = ["sign-blob", "file", "--bundle", "bundle.json"];
+    let (code, json) = desk.run(&[&sign[..], &TOKEN].concat());
+    assert_eq!(code, 0, "{json}");
+    assert_eq!(json["result"]["entries"][0]["kind"], "hashedrekord 0.0.2");
+    assert_eq!(json["result"]["trustedRootFrom"]["mirror"], json!(operator.url()));
+    assert_eq!(desk.verify("file", ME), 0);
+}
+
+#[test]
+fn the_token_is_shown_to_the_authority_and_nobody_else() {
+    let (desk, other) = (Desk::new(), Services::start(&Arc::new(VirtualSigstore::new())));
+    desk.services.set(Faults {
+        elsewhere: Some(other.url("")),
+        ..Faults::default()
+    });
+    let (code, json) = desk.sign(&with_config(1));
+    assert_eq!(code, 3, "{json}");
+    assert!(other.requests().is_empty());
+    desk.services.set(Faults::default());
+    assert_eq!(desk.sign(&with_config(1)).0, 0);
+    let token = desk.services.token(ME);
+    let secret = token.split('.').nth(1).unwrap();
+    let claims = |body: &[u8]| String::from_utf8_lossy(body).contains(&secret[..40]);
+    let seen: Vec<String> = desk
+        .services
+        .requests()
+        .into_iter()
+        .filter(|request| claims(&request.body))
+        .map(|request| request.path)
+        .collect();
+    assert!(
+        !seen.is_empty() && seen.iter().all(|path| path.starts_with("/fulcio/")),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -278,6 +319,12 @@ fn services_that_do_not_answer_end_in_not_knowing_and_nothing_is_written() {
             assert!(!desk.path("bundle.json").exists(), "{service} {status}");
         }
     }
+    desk.services.set(Faults {
+        page: true,
+        ..Faults::default()
+    });
+    let (code, json) = desk.sign(&with_config(1));
+    assert_eq!(code, 3, "{json}");
     desk.services.set(Faults::default());
     let down = [
         "--fulcio-url",

@@ -11,67 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::home::answer;
-use common::server::{Answer, Server};
+use common::sigstore_operator::Operator;
 use common::{imgkit, succeed};
 use imgkit::digest::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use virtual_sigstore::{IDENTITY, ISSUER, Order, VirtualSigstore};
 
-/// Who runs an instance of sigstore, and its TUF repository, which `imgkit trust` makes.
-struct Operator {
-    home: TempDir,
-    server: Server,
-}
-
-impl Operator {
-    fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let (metadata, files) = (home.path().join("trust/c"), home.path().join("files"));
-        fs::create_dir_all(&files).unwrap();
-        let server = Server::start(move |_, request| {
-            let path = match request.path.strip_prefix("/targets/") {
-                Some(name) => files.join(name),
-                None => metadata.join(request.path.trim_start_matches('/')),
-            };
-            fs::read(path).map_or_else(|_| Answer::status(404), Answer::ok)
-        });
-        let operator = Self { home, server };
-        operator.trust(&["init", "c"]);
-        operator
-    }
-
-    fn trust(&self, arguments: &[&str]) {
-        let mut command = imgkit(self.home.path());
-        command.env("IMGKIT_PASSPHRASE", "correct horse");
-        command.env("IMGKIT_TRUST_DIR", self.home.path().join("trust"));
-        command.env("IMGKIT_KEY_DIR", self.home.path().join("keys"));
-        succeed(command.arg("trust").args(arguments));
-    }
-
-    /// Publishes a file as the next version of what is trusted.
-    fn publish(&self, name: &str, content: &str) {
-        let digest = Digest::sha256(content.as_bytes()).hex();
-        let file = self.home.path().join("files").join(format!("{digest}.{name}"));
-        fs::write(&file, content).unwrap();
-        self.trust(&["sign", "--file", file.to_str().unwrap(), "--name", name]);
-    }
-
-    fn publish_root(&self, sigstore: &VirtualSigstore) {
-        self.publish("trusted_root.json", &sigstore.trusted_root().to_string());
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.server.host())
-    }
-
-    fn metadata(&self) -> PathBuf {
-        self.home.path().join("trust/c")
-    }
-
-    fn root(&self) -> String {
-        self.metadata().join("1.root.json").to_str().unwrap().to_owned()
-    }
+fn publish_root(operator: &Operator, sigstore: &VirtualSigstore) {
+    operator.publish("trusted_root.json", &sigstore.trusted_root().to_string());
 }
 
 /// Who verifies: has a file, and a bundle over it by an instance.
@@ -152,7 +100,7 @@ fn code(answer: &(i32, Value)) -> (i32, &str) {
 #[test]
 fn what_was_fetched_is_trusted_from_then_on_and_the_report_says_so() {
     let (sigstore, operator) = (VirtualSigstore::new(), Operator::new());
-    operator.publish_root(&VirtualSigstore::new());
+    publish_root(&operator, &VirtualSigstore::new());
     operator.publish("signing_config.v0.2.json", "{}");
     let desk = Desk::with_bundle_of(&sigstore);
     // Before, the public instance's root of this build counts.
@@ -161,7 +109,7 @@ fn what_was_fetched_is_trusted_from_then_on_and_the_report_says_so() {
     assert_eq!(exit, 0, "{first}");
     // The instance's root of yesterday is not the one that the bundle is under.
     assert_eq!(desk.verify().0, 1);
-    operator.publish_root(&sigstore);
+    publish_root(&operator, &sigstore);
     let (exit, json) = desk.run(&["initialize"]);
     assert_eq!(exit, 0, "{json}");
     let text = sigstore.trusted_root().to_string();
@@ -202,10 +150,10 @@ fn what_was_fetched_is_trusted_from_then_on_and_the_report_says_so() {
 #[test]
 fn older_metadata_are_refused_and_what_was_trusted_stays() {
     let (sigstore, operator) = (VirtualSigstore::new(), Operator::new());
-    operator.publish_root(&VirtualSigstore::new());
+    publish_root(&operator, &VirtualSigstore::new());
     let old = tempfile::tempdir().unwrap();
     succeed(Command::new("cp").arg("-a").arg(operator.metadata()).arg(old.path()));
-    operator.publish_root(&sigstore);
+    publish_root(&operator, &sigstore);
     let desk = Desk::with_bundle_of(&sigstore);
     assert_eq!(desk.initialize(&operator).0, 0);
     assert_eq!(desk.verify().0, 0);
@@ -227,7 +175,7 @@ fn older_metadata_are_refused_and_what_was_trusted_stays() {
 #[test]
 fn a_wrong_root_is_refused_and_leaves_nothing() {
     let (sigstore, operator, other) = (VirtualSigstore::new(), Operator::new(), Operator::new());
-    operator.publish_root(&sigstore);
+    publish_root(&operator, &sigstore);
     let desk = Desk::with_bundle_of(&sigstore);
     let wrong = desk.run(&["initialize", "--mirror", &operator.url(), "--root", &other.root()]);
     assert_eq!(code(&wrong), (1, "WRONG_KEY"), "{}", wrong.1);
@@ -245,7 +193,7 @@ fn a_wrong_root_is_refused_and_leaves_nothing() {
 #[test]
 fn metadata_past_their_time_are_not_used() {
     let (sigstore, operator) = (VirtualSigstore::new(), Operator::new());
-    operator.publish_root(&sigstore);
+    publish_root(&operator, &sigstore);
     let desk = Desk::with_bundle_of(&sigstore);
     assert_eq!(desk.initialize(&operator).0, 0);
     let later = |arguments: &[&str]| {
@@ -276,7 +224,7 @@ fn metadata_past_their_time_are_not_used() {
 #[test]
 fn a_root_that_is_not_the_signed_one_is_refused_where_it_is_served_and_where_it_is_kept() {
     let (sigstore, operator) = (VirtualSigstore::new(), Operator::new());
-    operator.publish_root(&sigstore);
+    publish_root(&operator, &sigstore);
     let desk = Desk::with_bundle_of(&sigstore);
     let files = operator.home.path().join("files");
     let served = fs::read_dir(&files).unwrap().next().unwrap().unwrap().path();

@@ -117,7 +117,7 @@ impl SigstoreServices {
         let verified = bundle.verify_with_certificate(artifact, signing.root, signing.signer, signing.demand, now()?);
         let evidence = verified.map_err(|refused| Refusal {
             advice: format!(
-                "nothing was written; check that the trusted root is that of these services ({})",
+                "nothing was written; check that the trusted root is that of these services, and that this machine's clock is right ({})",
                 refused.advice
             ),
             ..refused.refusal(subject)

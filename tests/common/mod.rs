@@ -20,6 +20,7 @@ pub mod registry;
 pub mod serve;
 pub mod server;
 pub mod sigstore;
+pub mod sigstore_operator;
 pub mod token;
 pub mod users;
 

@@ -32,6 +32,10 @@ pub struct Faults {
     pub authority: Option<u16>,
     pub log: Option<u16>,
     pub stamps: Option<u16>,
+    /// The authority sends its callers elsewhere.
+    pub elsewhere: Option<String>,
+    /// All of them answer with some page.
+    pub page: bool,
     /// The certificate has no word of the certificate-transparency log.
     pub no_sct: bool,
     /// The certificate is for a key of the authority's own.
@@ -121,8 +125,15 @@ pub fn now() -> i64 {
 impl Instance {
     fn answer(&self, request: &Request) -> Answer {
         let faults = self.faults.lock().unwrap().clone();
+        if faults.page {
+            return Answer::ok("<html>Welcome</html>");
+        }
         let sent = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
         let (instead, answer): (_, Option<Answer>) = match (request.method.as_str(), request.path.as_str()) {
+            ("POST", path) if faults.elsewhere.is_some() => {
+                let to = faults.elsewhere.unwrap_or_default();
+                return Answer::status(307).with("Location", format!("{to}{path}"));
+            }
             // As servers do that say what they did not like.
             ("POST", "/fulcio/api/v2/signingCert") => match faults.authority {
                 Some(status) => {
