@@ -24,6 +24,8 @@ pub enum Code {
     Certificate,
     /// The kernel command line holds what the policy does not allow.
     Cmdline,
+    /// No attestation says what the policy demands.
+    Condition,
     /// A rule names this thing to deny it.
     Denied,
     /// A document's digest is not the one that was signed or written.

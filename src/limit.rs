@@ -417,6 +417,15 @@ pub const SIGNING_SERVICES: usize = 8;
 /// Largest record of where a kept trusted root came from, in bytes: a URL, a digest, a time.
 pub const INSTANCE_RECORD_BYTES: usize = 64 << 10;
 
+/// Longest condition over a predicate, in bytes: a screenful.
+pub const CONDITION_BYTES: usize = 4096;
+
+/// Most operators and brackets of a condition: its parser and evaluation call themselves for each, on stacks of 2 MiB.
+pub const CONDITION_OPERATORS: usize = 256;
+
+/// Most steps of a condition's evaluation: some seconds.
+pub const CONDITION_STEPS: u64 = 20_000_000;
+
 /// Longest expression for identities, in bytes.
 pub const IDENTITY_PATTERN_BYTES: usize = 4096;
 

@@ -37,9 +37,11 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Modules above floor 1 that use one of their own floor: `assemble` turns what `config` lays out into segments and disks;
-/// `sigstore` signs the statements of `attest`, in envelopes over the same bytes as the seal's; `trial` has finished images built.
+/// `policy` names who signs by sigstore's forms, and what attestations have to state; `sigstore` signs the statements of `attest`, in envelopes over the same bytes as the seal's; `trial` has finished images built.
 const NEIGHBOURS: &[(&str, &str)] = &[
     ("assemble", "config"),
+    ("policy", "attest"),
+    ("policy", "sigstore"),
     ("sigstore", "attest"),
     ("sigstore", "seal"),
     ("trial", "build"),

@@ -51,7 +51,7 @@ use crate::tree::contents::Sink;
 use crate::verify::component::Gate;
 use crate::verify::image::{Identity, check_overrides, components, make};
 use crate::verify::{
-    Anchors, Component, InputVerdict, Question, Supply, Verified, admit_inputs, disk, files, unjudged_inputs,
+    Anchors, Component, InputVerdict, Pins, Question, Supply, Verified, admit_inputs, disk, files, unjudged_inputs,
     unsafe_accept_unsigned,
 };
 use formats::Pending;
@@ -107,8 +107,8 @@ pub struct Request<'a> {
     pub out: &'a Path,
     /// The directory that `files: source:` is relative to.
     pub base: &'a Path,
-    /// The policy's pinned roots, to verify what was built as a user would.
-    pub pins: &'a BTreeMap<String, Vec<u8>>,
+    /// The files that the policy names, to verify what was built as a user would.
+    pub pins: &'a Pins,
     /// The present, by the clock.
     pub now: Time,
     /// Is told how many bytes of contents went into segments.

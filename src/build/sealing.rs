@@ -21,8 +21,10 @@ use crate::seal::statement::{
     SubjectDigest,
 };
 use crate::seal::{Envelope, Evidence, Sealed, Statement};
+use crate::sigstore::attachment::Attachment;
+use crate::sigstore::kept;
 use crate::verify::disk::{SPANS, file_name};
-use crate::verify::image::{SPEC, document_name, tree_name};
+use crate::verify::image::{SPEC, attached_name, document_name, tree_name};
 use crate::verify::{Component, InputVerdict, Verified, attested_name, documents, trust_name};
 
 use super::segments::Workshop;
@@ -228,6 +230,8 @@ fn evidence(
         )),
     };
     add(SPEC.to_owned(), request.spec_bytes)?;
+    // One image can be a component under several names.
+    let mut beside: BTreeMap<Digest, Vec<&Attachment>> = BTreeMap::new();
     for component in components.values() {
         let image = component.image();
         if let Some(index) = image.index() {
@@ -238,8 +242,12 @@ fn evidence(
             document_name(&Digest::sha256(image.config_bytes())),
             image.config_bytes(),
         )?;
+        beside.entry(*image.digest()).or_default().extend(component.attached());
         let list = crate::tree::list::write(component.tree());
         add(tree_name(component.tree_digest()), list.as_bytes())?;
+    }
+    for (document, pieces) in beside.iter().filter(|(_, pieces)| !pieces.is_empty()) {
+        add(attached_name(document), &kept::write(pieces.iter().copied()))?;
     }
     let of_components = components.values().flat_map(|component| component.metadata());
     let of_inputs = inputs.iter().filter_map(|input| input.metadata.as_ref());

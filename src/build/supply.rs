@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::oci::{Image, Platform};
 use crate::reference::Reference;
+use crate::sigstore::attachment::{Attachment, Wanted};
 use crate::store::derived::Derived;
 use crate::store::spool::Spool;
 use crate::store::{Source, image_tree};
@@ -47,6 +48,16 @@ impl Supply for FromStore<'_> {
             Some(lock) => self.source.image(&lock.pin(reference)?, platform),
             None => self.source.image(reference, platform),
         }
+    }
+
+    fn attached(
+        &self,
+        reference: &Reference,
+        document: &Digest,
+        wanted: Wanted<'_>,
+        enough: &dyn Fn(&[Attachment]) -> bool,
+    ) -> Result<Vec<Attachment>, Failure> {
+        self.source.attached(reference, document, wanted, enough)
     }
 
     fn tree(&self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure> {

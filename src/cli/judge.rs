@@ -1,32 +1,57 @@
 //! The options of every command that judges: the policy, its trust roots, and the time.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::place::{CollectionName, StateOption, remember};
-use super::{Context, policy};
+use super::{Context, policy, sigstore};
 use crate::failure::Failure;
+use crate::key::PublicKey;
 use crate::limit;
-use crate::policy::{Environment, Policy};
+use crate::policy::{Environment, Policy, Signer, SigstoreSigner};
 use crate::store::file::read_limited;
 use crate::store::{TrustDir, TrustPlace};
 use crate::time::Time;
 use crate::trust::{Chain, Source, file_name};
-use crate::verify::{Anchor, Anchors, Metadata};
+use crate::verify::{Anchor, Anchors, Metadata, Pins};
 
-/// Reads the roots that a policy pins.
-pub(super) fn pins(path: &Path, policy: &Policy) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+/// Reads the files that a policy names: pinned roots, keys, trusted roots.
+pub(super) fn pins(path: &Path, policy: &Policy) -> Result<Pins, Failure> {
     let base = path.parent().unwrap_or(Path::new(""));
-    let read = |(name, file): (&str, &str)| {
+    let root = |(name, file): (&str, &str)| {
         let path = base.join(file);
         let pin = read_limited(&path, limit::POLICY_BYTES)?;
         // Told here, as it is the user's own file: below, a collection that does not have it is looked for in vain.
         Chain::pinned(&pin, Time::EPOCH).map_err(|error| error.about(&path.display().to_string()))?;
         Ok((name.to_owned(), pin))
     };
-    policy.roots().map(read).collect()
+    let mut pins = Pins {
+        roots: policy.roots().map(root).collect::<Result<_, Failure>>()?,
+        ..Pins::default()
+    };
+    for (_, by) in policy.everybody() {
+        let Signer::Sigstore(by) = by else { continue };
+        match &by {
+            SigstoreSigner::Key(file) => {
+                let path = base.join(file);
+                let pem = read_limited(&path, limit::KEY_FILE_BYTES)?;
+                let key = std::str::from_utf8(&pem).ok().map(PublicKey::from_pem);
+                let key = key.unwrap_or_else(|| PublicKey::from_pem(""));
+                let key = key.map_err(|error| Failure::malformed(path.display(), error))?;
+                pins.keys.push((by, key));
+            }
+            SigstoreSigner::Identity { trusted_root, .. } => {
+                if !pins.trusted_roots.contains_key(trusted_root) {
+                    let path = trusted_root.as_ref().map(|file| base.join(file));
+                    let read = sigstore::read_trusted_root(path.as_deref())?;
+                    pins.trusted_roots.insert(trusted_root.clone(), Arc::new(read));
+                }
+            }
+        }
+    }
+    Ok(pins)
 }
 
 /// Which of a policy's environments is in force.
@@ -43,8 +68,8 @@ impl EnvironmentOption {
         policy::read(path, Environment::Named(self.environment.as_deref()))
     }
 
-    /// Reads a policy and the roots that it pins.
-    pub(super) fn read(&self, path: &Path) -> Result<(Policy, BTreeMap<String, Vec<u8>>), Failure> {
+    /// Reads a policy and the files that it names.
+    pub(super) fn read(&self, path: &Path) -> Result<(Policy, Pins), Failure> {
         let policy = self.policy(path)?;
         let pins = pins(path, &policy)?;
         Ok((policy, pins))
@@ -70,7 +95,7 @@ pub(super) struct TrustDirOption {
 
 impl TrustDirOption {
     /// Finds the place of each pinned root: the collection that has the very file among its roots.
-    pub(super) fn anchors(&self, context: &Context, pins: &BTreeMap<String, Vec<u8>>) -> Result<Anchors, Failure> {
+    pub(super) fn anchors(&self, context: &Context, pins: &Pins) -> Result<Anchors, Failure> {
         let base = match &self.trust_dir {
             Some(dir) => dir.clone(),
             None => context.xdg_dir("DATA", ".local/share")?.join("trust"),
@@ -100,7 +125,8 @@ impl TrustDirOption {
             };
             Ok((name.clone(), anchor))
         };
-        pins.iter().map(anchor).collect()
+        let roots = pins.roots.iter().map(anchor).collect::<Result<_, Failure>>()?;
+        Ok(Anchors::new(roots, pins))
     }
 
     /// Remembers what was trusted at `at`; where it cannot, it says so.

@@ -1,6 +1,5 @@
 //! `imgkit verify` and `imgkit show`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -26,7 +25,7 @@ use crate::trust::Lineage;
 use crate::verify::disk::{disk, read_seal};
 use crate::verify::files::files;
 use crate::verify::image::tree_name;
-use crate::verify::{Anchors, Disk, Memory, Question, Verified, attested_name};
+use crate::verify::{Anchors, Disk, Memory, Pins, Question, Verified, attested_name};
 
 /// Verifies a finished image, offline.
 #[derive(Debug, Args)]
@@ -75,7 +74,7 @@ struct Today(TodayOptions);
 
 impl Today {
     /// Finds today's metadata, if they are asked for.
-    fn anchors(&self, context: &Context, pins: &BTreeMap<String, Vec<u8>>) -> Result<Option<Anchors>, Failure> {
+    fn anchors(&self, context: &Context, pins: &Pins) -> Result<Option<Anchors>, Failure> {
         self.0.fresh.then(|| self.0.trust.anchors(context, pins)).transpose()
     }
 }
@@ -123,7 +122,7 @@ pub(super) struct Basis {
     pub(super) policy: Policy,
     /// The name of the policy's file.
     pub(super) policy_name: String,
-    pins: BTreeMap<String, Vec<u8>>,
+    pins: Pins,
     pub(super) now: Time,
 }
 

@@ -10,6 +10,7 @@ use spki::der::{Decode, Document, Encode, Reader};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use super::{KeyError, Scheme, ecdsa, prehashed};
+use crate::digest::Digest;
 use crate::limit;
 
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -197,6 +198,11 @@ impl PublicKey {
     /// Returns the SubjectPublicKeyInfo in DER.
     pub fn spki_der(&self) -> &[u8] {
         &self.spki
+    }
+
+    /// Returns the SHA-256 of the SubjectPublicKeyInfo: the same for one key, however it is named or wrapped.
+    pub fn fingerprint(&self) -> Digest {
+        Digest::sha256(&self.spki)
     }
 
     /// Writes the SubjectPublicKeyInfo in PEM, as `openssl pkeyutl -verify -pubin` reads it.

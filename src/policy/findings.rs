@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Decision, Policy, Rule, SpecRequirement};
+use super::{Decision, Policy, Rule, Signer, SpecRequirement};
 use crate::failure::Place;
 
 /// One thing worth a second look.
@@ -100,7 +100,7 @@ fn too_much_or_nothing(policy: &Policy, rule: &Rule) -> Vec<Finding> {
     let must_prove = rule.proved || policy.image.proved;
     let unproved = match &rule.decision {
         Decision::Denied { .. } => return Vec::new(),
-        Decision::Required(requirement) => requirement.signers().is_empty(),
+        Decision::Required(requirement) => !requirement.names_signers(),
         Decision::Unsigned => true,
     };
     let mut findings = Vec::new();
@@ -129,7 +129,9 @@ fn unused(policy: &Policy) -> Vec<Finding> {
     for rule in &policy.rules {
         if let Decision::Required(requirement) = &rule.decision {
             for (name, by) in requirement.signers() {
-                roots.insert(by.root.as_str());
+                if let Signer::Role(by) = by {
+                    roots.insert(by.root);
+                }
                 signers.extend(name);
             }
         }
@@ -139,8 +141,11 @@ fn unused(policy: &Policy) -> Vec<Finding> {
         _ => None,
     };
     for by in spec.into_iter().chain(&policy.image.sealed) {
-        roots.insert(by.root.as_str());
-        let named = policy.signers.iter().find(|(_, signer)| signer.is == *by);
+        roots.insert(by.root.clone());
+        let named = policy
+            .signers
+            .iter()
+            .find(|(_, signer)| matches!(&signer.is, Signer::Role(role) if role == by));
         signers.extend(named.map(|(name, _)| name.as_str()));
     }
     let finding = |what: &str, name: &str, place: &Place| Finding {
@@ -154,8 +159,11 @@ fn unused(policy: &Policy) -> Vec<Finding> {
         .filter(|(name, _)| !signers.contains(name.as_str()));
     let mut findings: Vec<_> = idle.map(|(name, by)| finding("signer", name, &by.place)).collect();
     // A root that only an idle signer names is that signer's matter.
-    roots.extend(policy.signers.values().map(|signer| signer.is.root.as_str()));
-    let idle = policy.roots.iter().filter(|(name, _)| !roots.contains(name.as_str()));
+    roots.extend(policy.signers.values().filter_map(|signer| match &signer.is {
+        Signer::Role(by) => Some(by.root.clone()),
+        Signer::Sigstore(_) => None,
+    }));
+    let idle = policy.roots.iter().filter(|(name, _)| !roots.contains(*name));
     findings.extend(idle.map(|(name, root)| finding("root", name, &root.place)));
     findings
 }

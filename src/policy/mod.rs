@@ -11,6 +11,7 @@
 //! - Its own rules come before those of the files that it includes, and an environment's before all others.
 
 mod allow;
+mod condition;
 mod findings;
 pub mod foreign;
 mod image;
@@ -19,17 +20,20 @@ mod pattern;
 mod requirement;
 mod rule;
 mod schema;
+mod signer;
 mod version;
 
 pub use allow::Allow;
+pub use condition::{Condition, ConditionError, Facts};
 pub use findings::{Finding, FindingKind};
 pub use image::{FORMATS, ImageRequirement, SpecRequirement};
 pub use parse::age;
 pub use parse::files::Environment;
 pub use pattern::{Pattern, PatternError};
-pub use requirement::{Demand, Requirement, Signers};
+pub use requirement::{Demand, Requirement};
 pub use rule::{Decision, Forbidden, Rule};
 pub use schema::schema;
+pub use signer::{Signer, Signers, SigstoreSigner};
 pub use version::{Version, VersionError};
 
 use std::collections::BTreeMap;
@@ -45,7 +49,7 @@ pub struct Policy {
     environment: Option<String>,
     environments: Vec<String>,
     roots: BTreeMap<String, Named<String>>,
-    signers: BTreeMap<String, Named<Signers>>,
+    signers: BTreeMap<String, Named<Signer>>,
     forbidden: Vec<Forbidden>,
     rules: Vec<Rule>,
     spec: Option<(SpecRequirement, Place)>,
@@ -109,8 +113,24 @@ impl Policy {
     }
 
     /// Iterates over the named signers.
-    pub fn signers(&self) -> impl Iterator<Item = (&str, &Signers)> {
+    pub fn signers(&self) -> impl Iterator<Item = (&str, &Signer)> {
         self.signers.iter().map(|(name, signer)| (name.as_str(), &signer.is))
+    }
+
+    /// Lists everybody whom the policy names to sign anything, with the policy's name of him where he has one.
+    pub fn everybody(&self) -> Vec<(Option<&str>, Signer)> {
+        let named = self.signers().map(|(name, by)| (Some(name), by.clone()));
+        let in_rules = self.rules.iter().filter_map(|rule| match &rule.decision {
+            Decision::Required(requirement) => Some(requirement.signers()),
+            Decision::Denied { .. } | Decision::Unsigned => None,
+        });
+        let of_spec = self.spec().and_then(|spec| match spec {
+            SpecRequirement::Signed(by) => Some(by),
+            SpecRequirement::Digests(_) => None,
+        });
+        let roles = of_spec.into_iter().chain(&self.image.sealed);
+        let roles = roles.map(|by| (None, Signer::Role(by.clone())));
+        named.chain(in_rules.flatten()).chain(roles).collect()
     }
 
     /// Returns what no image may be, whatever the rules say.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::Version;
+use super::{Condition, Signer, SigstoreSigner, Version};
+use crate::attest::PredicateType;
 use crate::digest::Digest;
 use crate::failure::Place;
 use crate::time::DAY;
@@ -28,6 +29,17 @@ pub enum Demand {
         /// Of which.
         among: Vec<Requirement>,
     },
+    /// An attestation of the image is there.
+    Attested {
+        /// Its predicate type.
+        kind: PredicateType,
+        /// The policy's name of the signer, where it has one.
+        name: Option<String>,
+        /// Who has to sign it.
+        by: SigstoreSigner,
+        /// What it has to say.
+        condition: Option<Condition>,
+    },
     /// The document that the reference names has one of these digests: the policy's owner vouches for it.
     DigestIn(Vec<Digest>),
     /// At most so many seconds lie between the image's `created` and the evaluation.
@@ -39,7 +51,7 @@ pub enum Demand {
         /// The policy's name of the signer, where it has one.
         name: Option<String>,
         /// Who has to sign.
-        by: Signers,
+        by: Signer,
     },
 }
 
@@ -49,7 +61,7 @@ impl Requirement {
         match &self.demand {
             Demand::AllOf(parts) => parts.iter().any(Self::vouches),
             Demand::AtLeast { of, among } => among.iter().filter(|part| !part.vouches()).count() < *of,
-            Demand::DigestIn(_) | Demand::Signed { .. } => true,
+            Demand::Attested { .. } | Demand::DigestIn(_) | Demand::Signed { .. } => true,
             Demand::MaxAge(_) | Demand::MinVersion(_) => false,
         }
     }
@@ -65,14 +77,22 @@ impl Requirement {
     }
 
     /// Returns the signers that it names, in its order.
-    pub fn signers(&self) -> Vec<(Option<&str>, &Signers)> {
+    pub fn signers(&self) -> Vec<(Option<&str>, Signer)> {
         let leaves = self.leaves().into_iter();
         leaves
             .filter_map(|leaf| match &leaf.demand {
-                Demand::Signed { name, by } => Some((name.as_deref(), by)),
+                Demand::Signed { name, by } => Some((name.as_deref(), by.clone())),
+                Demand::Attested { name, by, .. } => Some((name.as_deref(), Signer::Sigstore(by.clone()))),
                 _ => None,
             })
             .collect()
+    }
+
+    /// Tells whether something could be proved by it on a finished disk: somebody signs who can sign trees.
+    pub fn names_signers(&self) -> bool {
+        self.leaves()
+            .iter()
+            .any(|leaf| matches!(leaf.demand, Demand::Signed { .. }))
     }
 }
 
@@ -89,6 +109,22 @@ impl fmt::Display for Requirement {
             Demand::AllOf(parts) => f.write_str(&list(parts, " and ")),
             Demand::AtLeast { of: 1, among } => f.write_str(&list(among, " or ")),
             Demand::AtLeast { of, among } => write!(f, "at least {of} of: {}", list(among, "; ")),
+            Demand::Attested {
+                kind,
+                name,
+                by,
+                condition,
+            } => {
+                write!(f, "attested as {} by ", PredicateType::short(kind.uri()))?;
+                match name {
+                    Some(name) => write!(f, "`{name}`, {by}")?,
+                    None => write!(f, "{by}")?,
+                }
+                match condition {
+                    Some(condition) => write!(f, ", where {condition}"),
+                    None => Ok(()),
+                }
+            }
             Demand::DigestIn(digests) => match digests.as_slice() {
                 [digest] => write!(f, "digest {digest}"),
                 _ => write!(f, "one of {} listed digests", digests.len()),
@@ -109,29 +145,9 @@ pub(super) fn age(seconds: i64) -> String {
     }
 }
 
-/// Who has to sign, and how many.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Signers {
-    /// The policy's name of the trust root.
-    pub root: String,
-    /// The targets role: `targets`, or one that it delegates to.
-    pub role: String,
-    /// How many distinct keys of the role; at least 1, and never fewer than the metadata demand.
-    pub threshold: u32,
-}
-
-impl fmt::Display for Signers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} of the keys of {}'s role `{}`",
-            self.threshold, self.root, self.role
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Signers;
     use super::*;
 
     fn of(demand: Demand) -> Requirement {
@@ -148,11 +164,11 @@ mod tests {
         let signed = || {
             of(Demand::Signed {
                 name: None,
-                by: Signers {
+                by: Signer::Role(Signers {
                     root: "r".to_owned(),
                     role: "targets".to_owned(),
                     threshold: 1,
-                },
+                }),
             })
         };
         let young = || of(Demand::MaxAge(DAY));

@@ -71,13 +71,18 @@ fn reference(is: &str) -> Value {
 }
 
 const SIGNED: (&str, &str, &str) = ("signed", "signed", "who has to sign");
-const REQUIREMENTS: [(&str, &str, &str); 7] = [
+const REQUIREMENTS: [(&str, &str, &str); 8] = [
     ("allOf", "requirements", "each of these must hold"),
     ("anyOf", "requirements", "one of these must hold"),
     (
         "atLeast",
         "atLeast",
         "so many of these must hold; signatures count by distinct keys",
+    ),
+    (
+        "attested",
+        "attested",
+        "an attestation of the image, by a key or an identity",
     ),
     ("digestIn", "digests", "the image's digest is one of these"),
     (
@@ -131,7 +136,11 @@ const OBJECTS: &[Object] = &[
                 "trust roots: the path of each pinned root.json, relative to this file",
             ),
             OVERLAY[2],
-            ("signers", "collection{}", "named signers"),
+            (
+                "signers",
+                "namedSigner{}",
+                "named signers: roles of roots, keys, identities",
+            ),
             OVERLAY[3],
             ("version", "one", "of this grammar"),
         ],
@@ -153,15 +162,16 @@ const OBJECTS: &[Object] = &[
             REQUIREMENTS[0],
             REQUIREMENTS[1],
             REQUIREMENTS[2],
-            ("deny", "word", "refuses, with this reason"),
             REQUIREMENTS[3],
+            ("deny", "word", "refuses, with this reason"),
+            REQUIREMENTS[4],
             (
                 "match",
                 "pattern",
                 "which references: a pattern over normalised full names",
             ),
-            REQUIREMENTS[4],
             REQUIREMENTS[5],
+            REQUIREMENTS[6],
             (
                 "overrides",
                 "overrides",
@@ -193,6 +203,49 @@ const OBJECTS: &[Object] = &[
             ("requirements", "requirements", "of which"),
         ],
         required: &["of", "requirements"],
+        one_of: &[],
+    },
+    Object {
+        name: "attested",
+        about: "an attestation of the image",
+        keys: &[
+            ("by", "name", "one of `signers`: a key or an identity"),
+            (
+                "condition",
+                "word",
+                "what it has to say, in CEL, over `predicate`, `predicateType`, `subject` and `image`",
+            ),
+            (
+                "type",
+                "word",
+                "the predicate's type: a URI, or slsaprovenance1, spdxjson, cyclonedx, vsa, tree …",
+            ),
+        ],
+        required: &["by", "type"],
+        one_of: &[],
+    },
+    Object {
+        name: "key",
+        about: "a key, whose signatures are sigstore's",
+        keys: &[("key", "word", "the file of a public key in PEM, relative to this file")],
+        required: &["key"],
+        one_of: &[],
+    },
+    Object {
+        name: "identity",
+        about: "an identity that an issuer vouches for, in a certificate",
+        keys: &[
+            ("identity", "word", "an address or a URI, exactly"),
+            ("identityRegExp", "word", "an expression that matches all of it"),
+            ("issuer", "word", "the issuer's URL, exactly"),
+            ("issuerRegExp", "word", "an expression that matches all of it"),
+            (
+                "trustedRoot",
+                "word",
+                "the file of authorities and logs, relative to this file; the public instance's when absent",
+            ),
+        ],
+        required: &[],
         one_of: &[],
     },
     Object {
@@ -311,6 +364,10 @@ fn scalars() -> Map<String, Value> {
         ),
         ("signer", json!({ "anyOf": [to("name"), to("collection")] })),
         (
+            "namedSigner",
+            json!({ "anyOf": [to("collection"), to("identity"), to("key")] }),
+        ),
+        (
             "version",
             json!({ "type": "string", "pattern": "^v?[0-9]+(\\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?$" }),
         ),
@@ -338,20 +395,25 @@ mod tests {
         let unknown = |name: &str| if name == object { "zzzzzzzz: 1, " } else { "" };
         let top = if object == "policy" { "zzzzzzzz: 1\n" } else { "" };
         format!(
-            "version: 1\nroots: {{r: root.json}}\nsigners: {{a: {{{}root: r}}, b: {{root: r, role: b}}}}\n{top}\
+            "version: 1\nroots: {{r: root.json}}\nsigners:\n  a: {{{}root: r}}\n  b: {{root: r, role: b}}\n  \
+             c: {{{}key: c.pub}}\n  d: {{{}identity: d@r.example, issuer: 'https://r.example'}}\n{top}\
              forbid: [{{{}match: r.example/f, reason: no}}]\n\
              rules:\n\
              \x20 - {{{}match: r.example/a, signed: {{{}by: a}}}}\n\
              \x20 - {{match: r.example/b, anyOf: [{{{}signed: b}}]}}\n\
+             \x20 - {{match: r.example/d, attested: {{{}type: vsa, by: c}}}}\n\
              \x20 - {{match: r.example/c, atLeast: {{{}of: 1, requirements: [{{signed: b}}]}}}}\n\
              spec: {{{}digests: ['{DIGEST}']}}\n\
              image: {{{}name: node}}\n\
              environments: {{e: {{{}rules: []}}}}\n",
             unknown("collection"),
+            unknown("key"),
+            unknown("identity"),
             unknown("forbidden"),
             unknown("rule"),
             unknown("named"),
             unknown("requirement"),
+            unknown("attested"),
             unknown("atLeast"),
             unknown("spec"),
             unknown("image"),

@@ -232,6 +232,17 @@ pub enum Admission {
         /// Who else signed, where the rule names several.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         also: Vec<SignedBy>,
+        /// Which keys and identities signed beside them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attached: Vec<AttachedBy>,
+    },
+    /// A rule of the policy whose signatures or attestations lie beside the image.
+    #[serde(rename_all = "camelCase")]
+    Attached {
+        /// The rule's pattern.
+        rule: String,
+        /// What was found good: one at least.
+        attached: Vec<AttachedBy>,
     },
     /// A digest that the policy lists: its owner vouches for the image.
     #[serde(rename_all = "camelCase")]
@@ -258,13 +269,19 @@ impl fmt::Display for Admission {
                 role,
                 keys,
                 also,
+                attached,
                 ..
             } => {
                 write!(f, "{} key(s) of {root}/{role}", keys.len())?;
                 for SignedBy { root, role, keys, .. } in also {
                     write!(f, " and {} of {root}/{role}", keys.len())?;
                 }
+                attached.iter().try_for_each(|attached| write!(f, " and {attached}"))?;
                 write!(f, ", rule {rule}")
+            }
+            Self::Attached { rule, attached } => {
+                let attached: Vec<String> = attached.iter().map(ToString::to_string).collect();
+                write!(f, "{}, rule {rule}", attached.join(" and "))
             }
             Self::ListedDigest { rule } => write!(f, "a digest that the policy lists, rule {rule}"),
             Self::Nothing => f.write_str("UNSIGNED"),
@@ -289,6 +306,28 @@ pub struct SignedBy {
     pub versions: [u64; 4],
     /// When the first of these metadata expires.
     pub expires: Time,
+}
+
+/// A signature or an attestation beside an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AttachedBy {
+    /// Who signed: the fingerprint of a key, or an identity and its issuer.
+    pub by: String,
+    /// How it is written: `bundle`, `envelope` or `simple`.
+    pub form: String,
+    /// The digest of its bytes.
+    pub layer: Digest,
+    /// The predicate's type, where a statement was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicate_type: Option<String>,
+}
+
+impl fmt::Display for AttachedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { by, form, layer, .. } = self;
+        write!(f, "{form} {} by {by}", layer.short())
+    }
 }
 
 /// One segment of the initrd.

@@ -1,7 +1,8 @@
-//! What lies beside an image, judged: which of it are signatures or attestations of this very image by given keys.
+//! What lies beside an image, judged: which of it are signatures or attestations of this very image by whom is asked for.
 //!
 //! - Every piece is looked at; what does not count is kept with its reason.
-//! - Tags, manifests and annotations lead to bytes and prove nothing; what counts is what a given key signed.
+//! - Tags, manifests and annotations lead to bytes and prove nothing; what counts is what a given key or identity signed.
+//! - An identity has to prove itself by a bundle: the older forms hold no proof that a log has the signature.
 //! - A bundle is an image's signature only when it states nothing but cosign's own predicate type: a signed provenance is none,
 //!   whatever type it claims.
 
@@ -10,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::bundle::{Bundle, BundleError};
+use super::bundle::{Artifact, Bundle, BundleError, NotVerified};
+use super::certificate::{CertificateEvidence, Demand, Signer, TrustedRoot};
 use super::envelope::{self, Envelope};
 use super::payload::{self, Payload};
 use super::signature;
@@ -138,6 +140,49 @@ pub enum Wanted<'a> {
     Signature,
 }
 
+/// Who has to have signed.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    /// An identity that an issuer vouches for.
+    Identity {
+        /// The identity and its issuer.
+        signer: &'a Signer,
+        /// The authorities and logs that count.
+        root: &'a TrustedRoot,
+        /// The present: nothing may have been signed later.
+        now: Time,
+    },
+    /// One of these keys.
+    Keys(&'a [PublicKey]),
+}
+
+impl By<'_> {
+    fn words(&self) -> String {
+        match self {
+            Self::Identity { signer, .. } => signer.to_string(),
+            Self::Keys(_) => "one of the given keys".to_owned(),
+        }
+    }
+}
+
+/// Who signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// An identity, proved.
+    Identity(Box<CertificateEvidence>),
+    /// A key.
+    Key(Box<PublicKey>),
+}
+
+impl std::fmt::Display for Author {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Identity(evidence) => write!(f, "{}, says {}", evidence.identity(), evidence.issuer()),
+            Self::Key(key) => signature::fingerprint(key).fmt(f),
+        }
+    }
+}
+
 /// What somebody signed of the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -147,18 +192,20 @@ pub enum Content {
     Statement(Statement),
 }
 
-/// A good signature of the image by a given key, and where it was found.
+/// A good signature of the image by whom was asked for, and where it was found.
 #[derive(Clone, Debug)]
 pub struct Evidence {
+    /// Which of the pieces it is.
+    pub piece: usize,
     /// How it is written.
     pub form: Form,
     /// The manifest that it is a layer of.
     pub manifest: Digest,
     /// The layer's digest.
     pub layer: Digest,
-    /// The key that signed.
-    pub key: PublicKey,
-    /// What it signed.
+    /// Who signed.
+    pub author: Author,
+    /// What was signed.
     pub content: Content,
 }
 
@@ -192,7 +239,15 @@ impl Evidence {
         let statement = self.statement();
         json!({
             "form": self.form, "manifest": self.manifest, "layer": self.layer,
-            "key": signature::fingerprint(&self.key), "identity": self.identity(), "time": self.time(),
+            "key": match &self.author {
+                Author::Key(key) => Some(signature::fingerprint(key)),
+                Author::Identity(_) => None,
+            },
+            "certificate": match &self.author {
+                Author::Key(_) => None,
+                Author::Identity(by) => Some(by.to_json()),
+            },
+            "identity": self.identity(), "time": self.time(),
             "predicateType": statement.map(Statement::predicate_type),
             "predicate": statement.and_then(Statement::predicate),
             "optional": match &self.content {
@@ -217,7 +272,7 @@ pub struct Rejected {
 }
 
 /// What came of looking at everything beside an image.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Judged {
     /// What counts.
     pub good: Vec<Evidence>,
@@ -225,12 +280,18 @@ pub struct Judged {
     pub rejected: Vec<Rejected>,
     /// What could not be read.
     pub unknown: Vec<Failure>,
+    by: String,
 }
 
-/// Looks at every piece: is it what is wanted, of the document `image`, by one of `keys`?
-pub fn judge(attachments: &[Attachment], image: &Digest, keys: &[PublicKey], wanted: Wanted<'_>) -> Judged {
-    let mut judged = Judged::default();
-    for attachment in attachments {
+/// Looks at every piece: is it what is wanted, of the document `image`, and did `by` sign it?
+pub fn judge(attachments: &[Attachment], image: &Digest, by: By<'_>, wanted: Wanted<'_>) -> Judged {
+    let mut judged = Judged {
+        good: Vec::new(),
+        rejected: Vec::new(),
+        unknown: Vec::new(),
+        by: by.words(),
+    };
+    for (piece, attachment) in attachments.iter().enumerate() {
         let wrong_form = match (attachment.form, wanted) {
             // What could not be had at all may be in any form.
             (Form::Other, _) => !matches!(attachment.bytes, Err(Failure::Unavailable { .. })),
@@ -253,12 +314,13 @@ pub fn judge(attachments: &[Attachment], image: &Digest, keys: &[PublicKey], wan
                 continue;
             }
         };
-        match read(attachment, bytes, image, keys, wanted) {
-            Ok((key, content)) => judged.good.push(Evidence {
+        match read(attachment, bytes, image, by, wanted) {
+            Ok((author, content)) => judged.good.push(Evidence {
+                piece,
                 form: attachment.form,
                 manifest: attachment.manifest,
                 layer: attachment.layer.descriptor.digest,
-                key: key.clone(),
+                author,
                 content,
             }),
             Err(No::OtherKind) => {}
@@ -273,6 +335,7 @@ enum No {
     Bad(String),
     Image(String),
     Key,
+    NotVerified(NotVerified),
     /// It is not of the kind that is asked for.
     OtherKind,
 }
@@ -283,6 +346,7 @@ impl No {
             Self::Bad(reason) => (Code::Malformed, reason),
             Self::Image(found) => (Code::DigestMismatch, format!("it is about another image: {found}")),
             Self::Key | Self::OtherKind => (Code::WrongKey, "none of the given keys signed it".to_owned()),
+            Self::NotVerified(why) => (why.code, why.to_string()),
         };
         Rejected {
             code,
@@ -297,28 +361,67 @@ fn bad(problem: impl ToString) -> No {
     No::Bad(problem.to_string())
 }
 
-fn read<'a>(
+fn read(
     attachment: &Attachment,
     bytes: &[u8],
     image: &Digest,
-    keys: &'a [PublicKey],
+    by: By<'_>,
     wanted: Wanted<'_>,
-) -> Result<(&'a PublicKey, Content), No> {
-    let envelope = match attachment.form {
-        Form::Simple => {
-            let annotation = attachment.layer.annotations.get(payload::SIGNATURE);
-            let signature = annotation.ok_or_else(|| bad("it has no signature in its annotations"))?;
-            let signature = STANDARD.decode(signature.trim());
-            let signature = signature.map_err(|_| bad("its signature is not base64"))?;
-            let key = signature::made_by(keys, bytes, &signature).ok_or(No::Key)?;
-            let payload = Payload::parse(bytes).map_err(bad)?;
-            return match payload.digest() == image {
-                true => Ok((key, Content::Payload(payload))),
-                false => Err(No::Image(payload.digest().to_string())),
-            };
+) -> Result<(Author, Content), No> {
+    match (by, attachment.form) {
+        (By::Keys(keys), Form::Simple) => read_simple(attachment, bytes, image, keys),
+        (By::Keys(keys), _) => {
+            let envelope = attachment.envelope(bytes).map_err(bad)?;
+            read_envelope(&envelope, image, keys, wanted)
         }
-        _ => attachment.envelope(bytes).map_err(bad)?,
-    };
+        (By::Identity { signer, root, now }, Form::Bundle) => {
+            let bundle = Bundle::parse(bytes).map_err(bad)?;
+            let envelope = bundle.envelope();
+            let envelope = envelope.ok_or_else(|| bad("it signs the bytes of a file, not a statement"))?;
+            let statement = envelope.statement().map_err(bad)?;
+            if !is_wanted(&statement, wanted)? {
+                return Err(No::OtherKind);
+            }
+            if !statement.is_about(image) {
+                return Err(other_image(&statement));
+            }
+            let proved = bundle.verify_with_certificate(Artifact::Digest(image), root, signer, Demand::default(), now);
+            let evidence = proved.map_err(No::NotVerified)?;
+            Ok((Author::Identity(Box::new(evidence)), Content::Statement(statement)))
+        }
+        (By::Identity { .. }, form) => Err(No::NotVerified(NotVerified {
+            code: Code::NotLogged,
+            expected: "a bundle, which proves that a log has the signature".to_owned(),
+            found: format!("an older form, {}, without that proof", form.name()),
+            advice: "have it signed again, with bundles: `imgkit sigstore sign`, or cosign from version 3",
+        })),
+    }
+}
+
+fn read_simple(
+    attachment: &Attachment,
+    bytes: &[u8],
+    image: &Digest,
+    keys: &[PublicKey],
+) -> Result<(Author, Content), No> {
+    let annotation = attachment.layer.annotations.get(payload::SIGNATURE);
+    let signature = annotation.ok_or_else(|| bad("it has no signature in its annotations"))?;
+    let signature = STANDARD.decode(signature.trim());
+    let signature = signature.map_err(|_| bad("its signature is not base64"))?;
+    let key = signature::made_by(keys, bytes, &signature).ok_or(No::Key)?;
+    let payload = Payload::parse(bytes).map_err(bad)?;
+    match payload.digest() == image {
+        true => Ok((Author::Key(Box::new(key.clone())), Content::Payload(payload))),
+        false => Err(No::Image(payload.digest().to_string())),
+    }
+}
+
+fn read_envelope(
+    envelope: &Envelope,
+    image: &Digest,
+    keys: &[PublicKey],
+    wanted: Wanted<'_>,
+) -> Result<(Author, Content), No> {
     let key = envelope.made_by(keys);
     let statement = envelope.statement().map_err(bad);
     // What kind it is is read before the key is judged, for the reason alone: a provenance by another key is no failed signature.
@@ -329,13 +432,15 @@ fn read<'a>(
     }
     let (key, statement) = (key.ok_or(No::Key)?, statement?);
     match statement.is_about(image) {
-        true => Ok((key, Content::Statement(statement))),
-        false => {
-            let subjects = statement.subjects().iter().flat_map(|subject| &subject.digest);
-            let subjects: Vec<String> = subjects.take(3).map(|(name, hex)| format!("{name}:{hex}")).collect();
-            Err(No::Image(subjects.join(", ")))
-        }
+        true => Ok((Author::Key(Box::new(key.clone())), Content::Statement(statement))),
+        false => Err(other_image(&statement)),
     }
+}
+
+fn other_image(statement: &Statement) -> No {
+    let subjects = statement.subjects().iter().flat_map(|subject| &subject.digest);
+    let subjects: Vec<String> = subjects.take(3).map(|(name, hex)| format!("{name}:{hex}")).collect();
+    No::Image(subjects.join(", "))
 }
 
 fn is_wanted(statement: &Statement, wanted: Wanted<'_>) -> Result<bool, No> {
@@ -369,18 +474,18 @@ impl Judged {
         }
         let (expected, sign) = match wanted {
             Wanted::Signature => (
-                "a signature by one of the given keys".to_owned(),
+                format!("a signature by {}", self.by),
                 "sign it with `imgkit sigstore sign`".to_owned(),
             ),
             Wanted::Attestation(kind) => (
-                format!("an attestation of type {kind} by one of the given keys"),
+                format!("an attestation of type {kind} by {}", self.by),
                 format!("attest it with `imgkit sigstore attest --type {kind}`"),
             ),
         };
-        const ORDER: [Code; 3] = [Code::DigestMismatch, Code::WrongKey, Code::Malformed];
-        let code = ORDER
-            .into_iter()
-            .find(|code| self.rejected.iter().any(|rejected| rejected.code == *code));
+        const FIRST: [Code; 4] = [Code::DigestMismatch, Code::WrongKey, Code::Identity, Code::Malformed];
+        let codes: Vec<Code> = self.rejected.iter().map(|rejected| rejected.code).collect();
+        let first = FIRST.into_iter().find(|code| codes.contains(code));
+        let code = first.or(codes.first().copied());
         let Some(code) = code else {
             let found = "nothing of that kind beside the image";
             return Err(Refusal::new(Code::Unsigned, subject, expected, found, sign).into());
@@ -402,7 +507,7 @@ impl Judged {
             0 => String::new(),
             more => format!("; and {more} more"),
         };
-        let advice = format!("give the signer's public key, or {sign}");
+        let advice = format!("ask for whom is to have signed it, or {sign}");
         Err(Refusal::new(code, subject, expected, found.join("; ") + &more, advice).into())
     }
 }

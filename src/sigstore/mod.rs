@@ -4,6 +4,7 @@
 //! - [`bundle`]: a signature with what it takes to verify it.
 //! - [`certificate`]: bundles by an identity that a certificate proves.
 //! - [`envelope`]: DSSE envelopes around statements.
+//! - [`kept`]: signatures and attestations in a file of their own.
 //! - [`keyless`]: signing by an identity: what services are asked and answer.
 //! - [`manifest`]: the documents in a registry that hold signatures.
 //! - [`payload`]: the simple-signing form, whose exact bytes are signed.
@@ -14,6 +15,7 @@ pub mod attachment;
 pub mod bundle;
 pub mod certificate;
 pub mod envelope;
+pub mod kept;
 pub mod keyless;
 pub mod manifest;
 pub mod payload;

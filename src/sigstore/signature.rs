@@ -59,7 +59,7 @@ pub fn sign(signer: &dyn Signer, message: &[u8]) -> Result<Vec<u8>, KeyError> {
 
 /// Returns a key's name in reports: the SHA-256 of its SubjectPublicKeyInfo in DER.
 pub fn fingerprint(key: &PublicKey) -> Digest {
-    Digest::sha256(key.spki_der())
+    key.fingerprint()
 }
 
 /// Returns the hint by which a bundle names a key: the base64 of its [`fingerprint`].

@@ -148,6 +148,20 @@ fn too_much(layer: &Digest) -> Failure {
     Failure::unavailable(layer, problem)
 }
 
+/// Reads the signatures and attestations among which what is wanted can be.
+///
+/// # Errors
+/// As [`attached`].
+pub fn pieces(
+    source: &dyn Beside,
+    repository: &Repository,
+    digest: &Digest,
+    wanted: Wanted<'_>,
+) -> Result<Vec<Attachment>, Failure> {
+    let found = attached_for(source, repository, digest, wanted)?;
+    Ok(attachments(source, repository, &found))
+}
+
 /// Reads the signatures and attestations in manifests; what is in another form is named and not read.
 pub fn attachments(source: &dyn Beside, repository: &Repository, attached: &[Attached]) -> Vec<Attachment> {
     let mut left = limit::ATTACHED_TOTAL_BYTES;

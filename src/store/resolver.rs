@@ -5,13 +5,16 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use super::attached::pieces;
 use super::file::cannot;
 use super::layout::Layout;
 use super::registry::{Platforms, Registry};
 use super::{Progress, Source};
+use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::oci::{Descriptor, Image, Platform};
 use crate::reference::Reference;
+use crate::sigstore::attachment::{Attachment, Wanted};
 
 /// Finds images in the local store, and pulls into it those that are not there.
 ///
@@ -112,6 +115,20 @@ impl Source for Resolver {
         match &self.beside {
             Some((_, layout)) if layout.has(&descriptor.digest) => layout.blob(descriptor),
             _ => self.store.blob(descriptor),
+        }
+    }
+
+    fn attached(
+        &self,
+        reference: &Reference,
+        document: &Digest,
+        wanted: Wanted<'_>,
+        enough: &dyn Fn(&[Attachment]) -> bool,
+    ) -> Result<Vec<Attachment>, Failure> {
+        let here = self.store.attached(reference, document, wanted, enough)?;
+        match &self.registry {
+            Some(registry) if !enough(&here) => pieces(registry, reference.repository(), document, wanted),
+            _ => Ok(here),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use std::io::Read;
 
+use super::attached::pieces;
 use super::layout::Layout;
+use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
 use crate::oci::{Descriptor, Image, Platform, walk};
 use crate::reference::Reference;
+use crate::sigstore::attachment::{Attachment, Wanted};
 
 /// Gives images and the blobs that they name, all of them hashed as they are read.
 pub trait Source: Sync {
@@ -21,6 +24,18 @@ pub trait Source: Sync {
     /// # Errors
     /// [`Failure::Unavailable`] when it is not here or cannot be opened.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Failure>;
+
+    /// Gives what lies beside an image, of the kind that is wanted: from the first place that has `enough`, else from the last.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when it could not be found out; a refusal when what lists it is malformed.
+    fn attached(
+        &self,
+        reference: &Reference,
+        document: &Digest,
+        wanted: Wanted<'_>,
+        enough: &dyn Fn(&[Attachment]) -> bool,
+    ) -> Result<Vec<Attachment>, Failure>;
 }
 
 impl Source for Layout {
@@ -35,5 +50,15 @@ impl Source for Layout {
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Failure> {
         Ok(Box::new(self.blob_reader(descriptor)?))
+    }
+
+    fn attached(
+        &self,
+        reference: &Reference,
+        document: &Digest,
+        wanted: Wanted<'_>,
+        _: &dyn Fn(&[Attachment]) -> bool,
+    ) -> Result<Vec<Attachment>, Failure> {
+        pieces(self, reference.repository(), document, wanted)
     }
 }

@@ -1,10 +1,13 @@
 //! Cases: what somebody expects a policy to decide about made-up images, in YAML (grammar in `policy/README.md`).
 
 use serde::Serialize;
+use serde_json::Value;
 
+use super::attached::nothing;
 use super::{Fault, Given, Trial};
+use crate::attest::PredicateType;
 use crate::failure::{Failure, Place};
-use crate::policy::Policy;
+use crate::policy::{Policy, Signer, Signers};
 use crate::reference::Reference;
 use crate::time::Time;
 use crate::verify::image::Identity;
@@ -41,7 +44,8 @@ enum About {
     Component {
         reference: Reference,
         signed: Vec<(Signed, Option<u32>)>,
-        given: Given,
+        attested: Vec<Attested>,
+        given: Box<Given>,
     },
     Image {
         name: Option<String>,
@@ -57,6 +61,15 @@ enum About {
 enum Signed {
     Name(String, Place),
     Role(String, String),
+}
+
+/// An attestation of a made-up image.
+#[derive(Clone, Debug)]
+struct Attested {
+    by: String,
+    place: Place,
+    kind: PredicateType,
+    predicate: Value,
 }
 
 /// How a case came out.
@@ -113,11 +126,28 @@ impl Case {
             About::Component {
                 reference,
                 signed,
+                attested,
                 given,
             } => {
-                let mut given = given.clone();
+                let mut given = Given::clone(given);
                 for (by, number) in signed {
-                    given.signed.push(trial.signer(by, *number)?);
+                    match trial.signer(by)? {
+                        Signer::Role(by) => given.signed.push(trial.of_role(by, *number)),
+                        Signer::Sigstore(by) => given.attached.push(by),
+                    }
+                }
+                for Attested {
+                    by,
+                    place,
+                    kind,
+                    predicate,
+                } in attested
+                {
+                    let Signer::Sigstore(by) = trial.named(by, place)? else {
+                        let problem = format!("`{by}` is a role of a root, and signs no attestations");
+                        return Err(Failure::malformed(place, problem));
+                    };
+                    given.attested.push((by, kind.clone(), predicate.clone()));
                 }
                 trial.component(reference, &given)?
             }
@@ -165,22 +195,32 @@ impl Case {
 }
 
 impl Trial<'_> {
-    /// Finds whom a case names; as many of the keys sign as it says, else as many as the policy ever asks for.
-    fn signer(&self, by: &Signed, number: Option<u32>) -> Result<(String, String, u32), Failure> {
-        let (root, role) = match by {
-            Signed::Role(root, role) => (root.clone(), role.clone()),
-            Signed::Name(name, place) => {
-                let found = self.policy.signers().find(|(known, _)| known == name);
-                let (_, by) = found.ok_or_else(|| {
-                    let known: Vec<&str> = self.policy.signers().map(|(name, _)| name).collect();
-                    let problem = format!("no signer is named `{name}`; the policy names: {}", known.join(", "));
-                    Failure::malformed(place, problem)
-                })?;
-                (by.root.clone(), by.role.clone())
-            }
-        };
+    /// Finds whom a case names.
+    fn signer(&self, by: &Signed) -> Result<Signer, Failure> {
+        match by {
+            Signed::Name(name, place) => self.named(name, place),
+            Signed::Role(root, role) => Ok(Signer::Role(Signers {
+                root: root.clone(),
+                role: role.clone(),
+                threshold: 1,
+            })),
+        }
+    }
+
+    fn named(&self, name: &str, place: &Place) -> Result<Signer, Failure> {
+        let found = self.policy.signers().find(|(known, _)| *known == name);
+        let found = found.map(|(_, by)| by.clone());
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self.policy.signers().map(|(name, _)| name).collect();
+            let problem = format!("no signer is named `{name}`; the policy names: {}", known.join(", "));
+            Failure::malformed(place, problem)
+        })
+    }
+
+    /// Takes as many keys of a role as a case says, else as many as the policy ever asks for.
+    fn of_role(&self, Signers { root, role, .. }: Signers, number: Option<u32>) -> (String, String, u32) {
         let all = u32::try_from(self.keys.of_role(&root, &role).len()).unwrap_or(u32::MAX);
-        Ok((root, role, number.unwrap_or(all).min(all)))
+        (root, role, number.unwrap_or(all).min(all))
     }
 }
 
@@ -224,15 +264,31 @@ fn component_of(item: Item<'_>, fields: &mut Fields<'_>) -> Result<About, YamlEr
         found.ok_or_else(|| item.invalid(format!("`{word}` is no fault; expected one of {known}")))
     })?;
     let given = Given {
-        signed: Vec::new(),
         fault,
         created: fields.maybe("created", |item| item.parse())?,
         version: fields.maybe("imageVersion", |item| item.word().map(str::to_owned))?,
+        ..Given::default()
     };
+    let attested = fields.maybe("attested", |item| item.list_of(attested))?;
     Ok(About::Component {
         reference,
         signed,
-        given,
+        attested: attested.unwrap_or_default(),
+        given: Box::new(given),
+    })
+}
+
+fn attested(item: Item<'_>) -> Result<Attested, YamlError> {
+    item.fields("an attestation", |fields| {
+        let by = fields.required("by")?;
+        Ok(Attested {
+            by: by.word()?.to_owned(),
+            place: by.place(),
+            kind: fields.required("type")?.parse()?,
+            predicate: fields
+                .maybe("predicate", |item| item.to_json())?
+                .unwrap_or_else(nothing),
+        })
     })
 }
 

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fault, Given};
+use super::{Fault, Given, LONG_AGO};
 use crate::failure::Failure;
-use crate::key::{Signer, SigningKey};
-use crate::policy::{Decision, Policy, Signers, SpecRequirement};
-use crate::time::{DAY, Time};
+use crate::key::{PublicKey, SigningKey};
+use crate::policy::{Policy, Signer, Signers, SigstoreSigner};
+use crate::time::Time;
 use crate::trust::edit::{Collection, RoleSpec};
 use crate::trust::metadata::TargetFile;
 use crate::trust::{Bundle, Known};
 use crate::verify::{Anchor, Metadata};
-
-/// Before the evaluation by so many seconds everything of a collection has expired.
-const LONG_AGO: i64 = 20 * 366 * DAY;
 
 /// The role of one whom no policy names.
 const STRANGER: &str = "somebody-else";
@@ -24,6 +21,8 @@ const TARGETS: &str = "targets";
 pub(super) struct Keys {
     /// By root and role.
     roles: BTreeMap<(String, String), Vec<SigningKey>>,
+    /// Of those who sign beside images.
+    sigstore: Vec<(SigstoreSigner, SigningKey)>,
     /// Of roots, snapshots and timestamps, and of `targets` where the policy asks nothing of it.
     owner: SigningKey,
     stranger: SigningKey,
@@ -33,14 +32,22 @@ impl Keys {
     /// Makes as many keys for each role as the policy ever asks of it.
     pub(super) fn of(policy: &Policy) -> Result<Self, Failure> {
         let mut roles: BTreeMap<(String, String), Vec<SigningKey>> = BTreeMap::new();
-        for Signers { root, role, threshold } in named(policy) {
-            let keys = roles.entry((root.clone(), role.clone())).or_default();
-            while keys.len() < *threshold as usize {
-                keys.push(generate()?);
+        let mut sigstore: Vec<(SigstoreSigner, SigningKey)> = Vec::new();
+        for (_, by) in policy.everybody() {
+            match by {
+                Signer::Role(Signers { root, role, threshold }) => {
+                    let keys = roles.entry((root, role)).or_default();
+                    while keys.len() < threshold as usize {
+                        keys.push(generate()?);
+                    }
+                }
+                Signer::Sigstore(by) if sigstore.iter().any(|(known, _)| *known == by) => {}
+                Signer::Sigstore(by) => sigstore.push((by, generate()?)),
             }
         }
         Ok(Self {
             roles,
+            sigstore,
             owner: generate()?,
             stranger: generate()?,
         })
@@ -50,6 +57,18 @@ impl Keys {
     pub(super) fn of_role(&self, root: &str, role: &str) -> &[SigningKey] {
         let keys = self.roles.get(&(root.to_owned(), role.to_owned()));
         keys.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Returns the key that stands in for one who signs beside images.
+    pub(super) fn of_sigstore(&self, by: &SigstoreSigner) -> Option<&SigningKey> {
+        let mut all = self.sigstore.iter();
+        all.find(|(known, _)| known == by).map(|(_, key)| key)
+    }
+
+    /// Returns the public keys of all who sign beside images.
+    pub(super) fn public(&self) -> Vec<(SigstoreSigner, PublicKey)> {
+        let all = self.sigstore.iter();
+        all.map(|(by, key)| (by.clone(), key.public().clone())).collect()
     }
 
     /// Lists everybody, with all keys.
@@ -112,7 +131,7 @@ impl Keys {
         };
         let mut collection = Collection::new(&owner, &spec(own), &owner, &owner, begin).map_err(cannot)?;
         let names: Vec<String> = targets.keys().cloned().collect();
-        let mut signers: Vec<&dyn Signer> = vec![&self.owner];
+        let mut signers: Vec<&dyn crate::key::Signer> = vec![&self.owner];
         let roles = self.roles.iter().filter(|((of, _), _)| of == root);
         for ((_, role), keys) in roles {
             let signed = given.signed.iter().find(|(of, by, _)| of == root && by == role);
@@ -128,7 +147,7 @@ impl Keys {
                 }
             }
             let number = signed.unwrap_or(1).max(1);
-            signers.extend(keys.iter().take(number).map(|key| key as &dyn Signer));
+            signers.extend(keys.iter().take(number).map(|key| key as &dyn crate::key::Signer));
         }
         if wrong {
             let stranger = spec(std::slice::from_ref(&self.stranger));
@@ -149,8 +168,12 @@ impl Keys {
         let cannot = |error: crate::trust::edit::EditError| error.about(&format!("made-up collection `{root}`"));
         let mut collection = Collection::load(pin, files).map_err(cannot)?;
         collection.renew(TARGETS).map_err(cannot)?;
-        let mut signers: Vec<&dyn Signer> = vec![&self.owner];
-        signers.extend(self.of_role(root, TARGETS).iter().map(|key| key as &dyn Signer));
+        let mut signers: Vec<&dyn crate::key::Signer> = vec![&self.owner];
+        signers.extend(
+            self.of_role(root, TARGETS)
+                .iter()
+                .map(|key| key as &dyn crate::key::Signer),
+        );
         let next = collection.sign(&signers, at).map_err(cannot)?;
         let file = |name: &str| next.files().get(name).map(<[u8]>::to_vec);
         Ok(Known {
@@ -171,19 +194,4 @@ fn spec(keys: &[SigningKey]) -> RoleSpec {
         keys: keys.iter().map(SigningKey::tuf_key).collect(),
         threshold: 1,
     }
-}
-
-/// Lists everybody whom a policy names.
-fn named(policy: &Policy) -> Vec<&Signers> {
-    let mut named: Vec<&Signers> = policy.signers().map(|(_, by)| by).collect();
-    for rule in policy.rules() {
-        if let Decision::Required(requirement) = &rule.decision {
-            named.extend(requirement.signers().into_iter().map(|(_, by)| by));
-        }
-    }
-    if let Some(SpecRequirement::Signed(by)) = policy.spec() {
-        named.push(by);
-    }
-    named.extend(&policy.image().sealed);
-    named
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::attached::WithAttached;
 use super::image::MadeUp;
 use super::{Given, Trial, target_name};
 use crate::build::{Format, Judge, Request, build, sign};
@@ -21,7 +22,7 @@ use crate::store::layout::Layout;
 use crate::time::Time;
 use crate::trust::{Lineage, plain_file};
 use crate::verify::files::files;
-use crate::verify::{Memory, Question};
+use crate::verify::{Memory, Pins, Question};
 
 /// How messages call the made-up specification.
 const SPEC_NAME: &str = "node.yml";
@@ -31,7 +32,7 @@ pub(super) struct Finished<'t> {
     trial: &'t Trial<'t>,
     sealed: Sealed,
     members: BTreeMap<String, Arc<dyn ReadAt>>,
-    pins: BTreeMap<String, Vec<u8>>,
+    pins: Pins,
     /// What it is built of is in files of this directory.
     _dir: tempfile::TempDir,
 }
@@ -79,6 +80,10 @@ impl<'t> Finished<'t> {
         let dir = tempfile::tempdir_in(scratch).map_err(|error| Failure::unavailable(scratch.display(), error))?;
         let store = Layout::open_or_create(dir.path().join("store"))?;
         made.put(&store.writer()?, reference)?;
+        let source = WithAttached {
+            store: &store,
+            attached: trial.attached(&made, &given)?,
+        };
         let derived = Derived::new(dir.path().join("derived"), dir.path());
         let parsed = Spec::parse(SPEC_NAME, spec.as_bytes())?;
         let request = Request {
@@ -102,7 +107,7 @@ impl<'t> Finished<'t> {
             now: at,
             progress: &(),
         };
-        let built = build(&request, &store, &derived, None)?;
+        let built = build(&request, &source, &derived, None)?;
         let sealed = built.seals.into_iter().next();
         let sealed = sealed.ok_or_else(|| Failure::malformed(name, "the build made no statement"))?;
         let mut members: BTreeMap<String, Arc<dyn ReadAt>> = BTreeMap::new();

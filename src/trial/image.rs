@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::format::tar::write_tar;
 use crate::oci::{Descriptor, Image, Platform, walk};
 use crate::reference::Reference;
+use crate::sigstore::attachment::{Attachment, Wanted};
 use crate::store::layout::Writer;
 use crate::time::Time;
 use crate::tree::contents::Memory;
@@ -82,30 +83,44 @@ impl MadeUp {
 
     /// Describes the image as its signer does; where another image was signed, that.
     pub(super) fn target(&self, fault: Option<Fault>) -> TargetFile {
-        let document = match fault {
-            Some(Fault::OtherImage) => Digest::sha256(b"another image"),
-            _ => self.digest(),
-        };
-        let platform = PlatformTarget {
-            platform: self.platform.clone(),
-            manifest: document,
-            tree: list::digest(&self.tree),
-        };
+        let document = self.signed_digest(fault);
         ImageTarget {
             document,
             length: self.manifest.len() as u64,
-            platforms: vec![platform],
+            platforms: vec![self.platform_target(&document)],
         }
         .to_file()
     }
 
-    /// Offers the image to the gate.
-    pub(super) fn supply(&self, reference: &Reference, platform: &Platform) -> Result<impl Supply + use<>, Failure> {
+    /// Returns the digest of the document that is signed; where another image is, that one's.
+    pub(super) fn signed_digest(&self, fault: Option<Fault>) -> Digest {
+        match fault {
+            Some(Fault::OtherImage) => Digest::sha256(b"another image"),
+            _ => self.digest(),
+        }
+    }
+
+    /// Describes the tree of the image that `document` names.
+    pub(super) fn platform_target(&self, document: &Digest) -> PlatformTarget {
+        PlatformTarget {
+            platform: self.platform.clone(),
+            manifest: *document,
+            tree: list::digest(&self.tree),
+        }
+    }
+
+    /// Offers the image to the gate, with what lies beside it.
+    pub(super) fn supply(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        attached: Vec<Attachment>,
+    ) -> Result<impl Supply + use<>, Failure> {
         let mut fetch = |_: &Descriptor| Ok(self.config.clone());
         let subject = reference.to_string();
         let image = walk(&subject, self.manifest.clone(), &self.digest(), platform, &mut fetch)?;
         let tree = self.tree.clone();
-        Ok(OfOne { image, tree })
+        Ok(OfOne { image, tree, attached })
     }
 
     /// Puts the image into a store under a name.
@@ -121,6 +136,7 @@ impl MadeUp {
 struct OfOne {
     image: Image,
     tree: Tree,
+    attached: Vec<Attachment>,
 }
 
 impl Supply for OfOne {
@@ -130,5 +146,15 @@ impl Supply for OfOne {
 
     fn tree(&self, _: &str, _: &Image, _: Option<&Digest>) -> Result<Tree, Failure> {
         Ok(self.tree.clone())
+    }
+
+    fn attached(
+        &self,
+        _: &Reference,
+        _: &Digest,
+        _: Wanted<'_>,
+        _: &dyn Fn(&[Attachment]) -> bool,
+    ) -> Result<Vec<Attachment>, Failure> {
+        Ok(self.attached.clone())
     }
 }

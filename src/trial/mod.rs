@@ -2,9 +2,12 @@
 //!
 //! - For each root that a policy pins, a collection is made in memory whose roles have keys of their own; the policy's own pins,
 //!   keys and registries are not asked, and nothing is signed that outlives the trial.
+//! - Throw-away keys stand in for the keys and identities that sign by sigstore's forms: what is tried is what the policy demands,
+//!   not how a certificate is verified.
 //! - What judges is the gate itself ([`crate::verify`]), by the policy as it stands.
 //! - [`cases`] reads what somebody expects of a policy, [`prove`] shows that it refuses what every policy has to refuse.
 
+mod attached;
 pub mod cases;
 mod collections;
 mod disk;
@@ -13,13 +16,17 @@ pub mod prove;
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
+use crate::attest::PredicateType;
 use crate::failure::Failure;
 use crate::oci::Platform;
-use crate::policy::{Demand, Policy, Requirement, Version};
+use crate::policy::{Demand, Policy, Requirement, Signer, SigstoreSigner, Version};
 use crate::reference::Reference;
-use crate::time::Time;
+use crate::time::{DAY, Time};
 use crate::trust::metadata::TargetFile;
-use crate::verify::{Anchors, Gate};
+use crate::verify::{Anchors, Gate, Pins};
+use attached::nothing;
 use collections::Keys;
 use image::MadeUp;
 
@@ -36,6 +43,10 @@ pub struct Trial<'p> {
 pub struct Given {
     /// Root, role, and how many of its keys signed.
     pub signed: Vec<(String, String, u32)>,
+    /// Which keys and identities signed beside the image.
+    pub attached: Vec<SigstoreSigner>,
+    /// What they attested of it: the signer, the predicate's type, the predicate.
+    pub attested: Vec<(SigstoreSigner, PredicateType, Value)>,
     /// What is wrong, if something is.
     pub fault: Option<Fault>,
     /// When the image says that it was made; the time of judgement where nothing is said.
@@ -56,6 +67,12 @@ pub enum Fault {
     /// Another image was signed under the name.
     OtherImage,
 }
+
+/// Lower than any version that a policy demands in earnest.
+const OLDEST: &str = "0.0.0";
+
+/// Before the evaluation by so many seconds everything has expired.
+const LONG_AGO: i64 = 20 * 366 * DAY;
 
 impl Fault {
     /// All faults, with their names.
@@ -95,7 +112,8 @@ impl<'p> Trial<'p> {
             at: self.at,
             platform: &self.platform,
         };
-        let supply = made.supply(reference, &self.platform)?;
+        let attached = self.attached(&made, given)?;
+        let supply = made.supply(reference, &self.platform, attached)?;
         Ok(gate.explain(reference, &supply)?.verdict)
     }
 
@@ -104,38 +122,42 @@ impl<'p> Trial<'p> {
     }
 
     /// Makes the collections in which the named targets are signed as it is given.
-    fn anchors(
-        &self,
-        names: &BTreeMap<String, TargetFile>,
-        given: &Given,
-    ) -> Result<(Anchors, BTreeMap<String, Vec<u8>>), Failure> {
-        let mut anchors = Vec::new();
-        let mut pins = BTreeMap::new();
+    fn anchors(&self, names: &BTreeMap<String, TargetFile>, given: &Given) -> Result<(Anchors, Pins), Failure> {
+        let mut anchors = BTreeMap::new();
+        let mut pins = Pins {
+            keys: self.keys.public(),
+            ..Pins::default()
+        };
         for (root, _) in self.policy.roots() {
             let anchor = self.keys.anchor(root, names, given, self.at)?;
-            pins.insert(root.to_owned(), anchor.pin.clone());
-            anchors.push((root.to_owned(), anchor));
+            pins.roots.insert(root.to_owned(), anchor.pin.clone());
+            anchors.insert(root.to_owned(), anchor);
         }
-        Ok((anchors.into_iter().collect(), pins))
+        Ok((Anchors::new(anchors, &pins), pins))
     }
 
     /// An image that is signed by everybody whom a requirement names, and is as new as it wants.
     fn well_signed(requirement: &Requirement) -> Given {
-        let signers = requirement.signers().into_iter();
-        let signed = signers.map(|(_, by)| (by.root.clone(), by.role.clone(), by.threshold));
+        let mut given = Given::default();
         let mut newest: Option<&Version> = None;
         for leaf in requirement.leaves() {
-            if let Demand::MinVersion(version) = &leaf.demand
-                && newest.is_none_or(|newest| version.is_at_least(newest))
-            {
-                newest = Some(version);
+            match &leaf.demand {
+                Demand::Attested { kind, by, .. } => given.attested.push((by.clone(), kind.clone(), nothing())),
+                Demand::MinVersion(version) if newest.is_none_or(|newest| version.is_at_least(newest)) => {
+                    newest = Some(version);
+                }
+                Demand::Signed {
+                    by: Signer::Role(by), ..
+                } => given.signed.push((by.root.clone(), by.role.clone(), by.threshold)),
+                Demand::Signed {
+                    by: Signer::Sigstore(by),
+                    ..
+                } => given.attached.push(by.clone()),
+                _ => {}
             }
         }
-        Given {
-            signed: signed.collect(),
-            version: newest.map(ToString::to_string),
-            ..Given::default()
-        }
+        given.version = newest.map(ToString::to_string);
+        given
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::disk::{Finished, SealedBy};
-use super::{Fault, Given, Trial};
+use super::{Fault, Given, LONG_AGO, OLDEST, Trial};
 use crate::failure::{Failure, Place};
-use crate::policy::{Decision, Demand, Policy, Requirement, Rule};
+use crate::policy::{Decision, Demand, Policy, Requirement, Rule, Signer};
 use crate::reference::Reference;
 use crate::time::Time;
 
@@ -138,30 +138,52 @@ impl Trial<'_> {
         };
         let unsigned = Given {
             signed: Vec::new(),
+            attached: Vec::new(),
+            attested: Vec::new(),
             ..good.clone()
         };
         let twin = self.component(reference, &good)?;
-        let listed = |leaf: &&Requirement| matches!(leaf.demand, Demand::DigestIn(_));
-        let needs_listed = twin.is_err() && requirement.leaves().iter().any(listed);
+        let leaves = requirement.leaves();
+        let any = |is: fn(&Demand) -> bool| leaves.iter().any(|leaf| is(&leaf.demand));
+        let mut not_shown = Vec::new();
         let mut trials = Vec::new();
-        if !needs_listed {
+        if twin.is_ok() || !any(cannot_be_made_up) {
             trials.push(Shown::new("well signed", true, &twin));
+        } else {
+            not_shown.push(
+                "that a good one is admitted: it has to have a listed digest, or an attestation that says what no made-up one does",
+            );
         }
-        for (image, given) in [
+        let mut tries = vec![
             ("unsigned", unsigned),
             ("wrongly signed", with(Fault::WrongKey)),
             ("another one than was signed", with(Fault::OtherImage)),
-            ("signed, but expired", with(Fault::Expired)),
-            ("signed, but rolled back", with(Fault::RolledBack)),
-        ] {
+        ];
+        // The word of a key or an identity stands for ever; only what else is demanded of the image can make it old.
+        let timeless = any(is_timeless);
+        if timeless && !any(|demand| matches!(demand, Demand::MaxAge(_))) {
+            not_shown.push("that an expired one is refused: what keys and identities sign does not expire, and no `maxAge` is demanded");
+        } else {
+            let mut expired = with(Fault::Expired);
+            expired.created = timeless.then(|| self.at.plus(-LONG_AGO));
+            tries.push(("signed, but expired", expired));
+        }
+        if timeless && !any(|demand| matches!(demand, Demand::MinVersion(_))) {
+            not_shown.push(
+                "that a rolled-back one is refused: what keys and identities sign stays good, and no `minVersion` is demanded",
+            );
+        } else {
+            let mut rolled_back = with(Fault::RolledBack);
+            if timeless {
+                rolled_back.version = Some(OLDEST.to_owned());
+            }
+            tries.push(("signed, but rolled back", rolled_back));
+        }
+        for (image, given) in tries {
             trials.push(Shown::new(image, false, &self.component(reference, &given)?));
         }
         let mut proof = proof(rule.pattern.to_string(), &rule.place, Some(reference), trials);
-        if needs_listed {
-            proof.not_shown = Some(
-                "that a good one is admitted: it has to have a listed digest, and none that is made up has".to_owned(),
-            );
-        }
+        proof.not_shown = (!not_shown.is_empty()).then(|| not_shown.join("; "));
         Ok(proof)
     }
 
@@ -229,6 +251,24 @@ impl Trial<'_> {
             proof.not_shown = Some("that an old image is refused: the policy has no `maxAge`".to_owned());
         }
         Ok(proof)
+    }
+}
+
+/// Tells whether no made-up image may be able to satisfy a demand.
+fn cannot_be_made_up(demand: &Demand) -> bool {
+    matches!(
+        demand,
+        Demand::Attested { condition: Some(_), .. } | Demand::DigestIn(_)
+    )
+}
+
+/// Tells whether what satisfies a demand does so for ever.
+fn is_timeless(demand: &Demand) -> bool {
+    let sigstore = |by: &Signer| matches!(by, Signer::Sigstore(_));
+    match demand {
+        Demand::Attested { .. } => true,
+        Demand::Signed { by, .. } => sigstore(by),
+        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::image::collect;
+use super::pins::Pins;
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::policy::Signers;
@@ -46,14 +47,11 @@ pub struct Anchor {
     pub known: Known,
 }
 
-/// The anchors by the policy's names.
+/// The anchors by the policy's names, and the keys and authorities beside them.
 #[derive(Clone, Debug, Default)]
-pub struct Anchors(BTreeMap<String, Anchor>);
-
-impl FromIterator<(String, Anchor)> for Anchors {
-    fn from_iter<I: IntoIterator<Item = (String, Anchor)>>(anchors: I) -> Self {
-        Self(anchors.into_iter().collect())
-    }
+pub struct Anchors {
+    roots: BTreeMap<String, Anchor>,
+    pins: Pins,
 }
 
 /// A target whose role and signers satisfy a policy's demand.
@@ -64,14 +62,25 @@ pub(super) struct Admitted {
 }
 
 impl Anchors {
-    /// Iterates over the anchors.
+    /// Puts together what a policy pins and, for each of its roots, the anchor.
+    pub fn new(roots: BTreeMap<String, Anchor>, pins: &Pins) -> Self {
+        let pins = pins.clone();
+        Self { roots, pins }
+    }
+
+    /// Iterates over the roots' anchors.
     pub fn iter(&self) -> impl Iterator<Item = &Anchor> {
-        self.0.values()
+        self.roots.values()
+    }
+
+    /// Returns the files that the policy names.
+    pub(super) fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// Tells whether metadata of a root are at hand.
     pub(super) fn has_metadata(&self, root: &str) -> bool {
-        let anchor = self.0.get(root);
+        let anchor = self.roots.get(root);
         anchor.is_some_and(|anchor| !matches!(anchor.metadata, Metadata::Nowhere))
     }
 
@@ -106,7 +115,7 @@ impl Anchors {
     }
 
     /// Looks up the signed target `spec/NAME` of the input NAME, and compares signers and digest (law of the gate 8).
-    pub(super) fn input(&self, name: &str, demand: &Signers, digest: &Digest, at: Time) -> Result<Admitted, Failure> {
+    pub(super) fn input(&self, name: &str, demand: &Signers, digest: &Digest, at: Time) -> Result<Target, Failure> {
         let signed_name = format!("{SPEC}{name}");
         let by = format!("signed by role `{}` of root `{}`", demand.role, demand.root);
         let unsigned = |expected: String, advice: &str| {
@@ -135,10 +144,7 @@ impl Anchors {
             );
             return Err(Refusal::new(Code::DigestMismatch, name, expected, digest, advice).into());
         }
-        Ok(Admitted {
-            target,
-            demand: demand.clone(),
-        })
+        Ok(target)
     }
 
     /// Returns the metadata that say whose signatures count under `demand`, for the evidence of an image.
@@ -163,7 +169,7 @@ impl Anchors {
     /// Refuses metadata that are older than those of `sealed`, which were good at `then`, or than what was trusted before.
     pub(super) fn check_not_older(&self, sealed: &Self, then: Time, now: Time) -> Result<(), Failure> {
         let mut refusals = Vec::new();
-        for (name, before) in &sealed.0 {
+        for (name, before) in &sealed.roots {
             // Metadata of a root that nothing rests on need not be good.
             let Ok(before) = Client::refresh(&before.pin, &Known::default(), &before.metadata, then) else {
                 continue;
@@ -195,7 +201,7 @@ impl Anchors {
     /// Finds a root's anchor, if its metadata are at hand.
     fn anchor(&self, subject: &str, root: &str) -> Result<&Anchor, Failure> {
         let anchor = self
-            .0
+            .roots
             .get(root)
             .ok_or_else(|| Failure::malformed(subject, format!("trust root `{root}` was not read")))?;
         if matches!(anchor.metadata, Metadata::Nowhere) {
@@ -313,7 +319,7 @@ mod tests {
                 metadata: Metadata::Bundle(metadata),
                 known: Known::default(),
             };
-            Anchors::from_iter([("c".to_owned(), anchor)])
+            Anchors::new(BTreeMap::from([("c".to_owned(), anchor)]), &Pins::default())
         };
         let demand = |role: &str| Signers {
             root: "c".to_owned(),
@@ -342,7 +348,7 @@ mod tests {
         let digest = Digest::sha256(b"x");
         let admitted = whole.input("node.yml", &demand("targets"), &digest, now).unwrap();
         assert!(
-            anchors(admitted.target.bundle().clone())
+            anchors(admitted.bundle().clone())
                 .input("node.yml", &demand("targets"), &digest, now)
                 .is_ok()
         );

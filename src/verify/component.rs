@@ -2,7 +2,7 @@
 
 use super::Verified;
 use super::anchors::{Admitted, Anchors, check_digest};
-use super::requirement::{Answer, Facts};
+use super::requirement::{Answer, Facts, Piece, Support};
 use crate::config::label::ImageDefaults;
 use crate::config::privilege::asked_by_label;
 use crate::config::spec::{Container, ImageName};
@@ -11,7 +11,8 @@ use crate::failure::{Code, Demanded, Failure, Place, Refusal};
 use crate::oci::{Image, Platform};
 use crate::policy::{Decision, Policy, Requirement, Rule};
 use crate::reference::Reference;
-use crate::seal::statement::{Admission, SignedBy};
+use crate::seal::statement::{Admission, AttachedBy, SignedBy};
+use crate::sigstore::attachment::{Attachment, Wanted};
 use crate::time::Time;
 use crate::tree::{Entry, Tree, TreePath, list};
 use crate::trust::Bundle;
@@ -29,6 +30,8 @@ pub struct Component {
     tree_digest: Digest,
     admission: Admission,
     metadata: Vec<(String, Bundle)>,
+    attached: Vec<Attachment>,
+    has_signed_tree: bool,
     rule: Option<Rule>,
 }
 
@@ -68,6 +71,16 @@ impl Component {
         self.metadata.iter().map(|(root, bundle)| (root.as_str(), bundle))
     }
 
+    /// Returns the signatures and attestations beside the image that admitted it.
+    pub fn attached(&self) -> &[Attachment] {
+        &self.attached
+    }
+
+    /// Tells whether a signer vouches for the tree, so that the component can be proved on a finished disk.
+    pub fn has_signed_tree(&self) -> bool {
+        self.has_signed_tree
+    }
+
     /// Returns the rule that admitted it.
     pub fn rule(&self) -> Option<&Rule> {
         self.rule.as_ref()
@@ -89,6 +102,18 @@ pub trait Supply: Sync {
     /// # Errors
     /// [`Failure`] when it cannot be read.
     fn tree(&self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure>;
+
+    /// Gives what lies beside an image, of the kind that is wanted: from the first place that has `enough`, else from the last.
+    ///
+    /// # Errors
+    /// [`Failure`] when it could not be found out.
+    fn attached(
+        &self,
+        reference: &Reference,
+        document: &Digest,
+        wanted: Wanted<'_>,
+        enough: &dyn Fn(&[Attachment]) -> bool,
+    ) -> Result<Vec<Attachment>, Failure>;
 }
 
 /// Why the gate decides as it does.
@@ -131,7 +156,7 @@ impl Gate<'_> {
     fn judge(&self, reference: &Reference, supply: &dyn Supply) -> Result<Component, Failure> {
         let subject = reference.to_string();
         let rule = self.rule(reference)?;
-        let mut facts = Facts::new(self, reference);
+        let mut facts = Facts::new(self, reference, supply);
         let requirement = match &rule.decision {
             Decision::Denied { reason } => {
                 let expected = "a component that no rule denies";
@@ -161,25 +186,24 @@ impl Gate<'_> {
         }
         facts.image = Some(&image);
         check(&facts)?;
-        let signatures = |facts: &Facts<'_>| requirement.map(|some| facts.signatures(some)).unwrap_or_default();
-        let signed = signatures(&facts)
-            .first()
-            .map(|first| self.signed_tree(&subject, first, &image));
-        let tree = supply.tree(&subject, &image, signed.transpose()?.as_ref())?;
+        let support = |facts: &Facts<'_>| requirement.map(|some| facts.support(some)).unwrap_or_default();
+        let tree = supply.tree(&subject, &image, support(&facts).tree.as_ref())?;
         let tree_digest = list::digest(&tree);
         facts.tree = Some((&tree, tree_digest));
         check(&facts)?;
-        let signatures = signatures(&facts);
-        if signatures.is_empty() {
+        let support = support(&facts);
+        if support.tree.is_none() {
             self.check_provable(&subject, rule)?;
         }
-        let admission = admission(rule, &signatures);
+        let admission = admission(rule, &support);
         let defaults = defaults(&subject, &image)?;
-        let metadata = signatures.into_iter();
+        let metadata = support.roles.into_iter();
         let metadata = metadata.map(|admitted| (admitted.demand.root, admitted.target.bundle().clone()));
         Ok(Component {
             reference: reference.clone(),
             metadata: metadata.collect(),
+            attached: support.pieces.into_iter().map(|piece| piece.attachment).collect(),
+            has_signed_tree: support.tree.is_some(),
             defaults,
             tree_digest,
             admission,
@@ -221,12 +245,10 @@ impl Gate<'_> {
         requirement: &Requirement,
         supply: &dyn Supply,
     ) -> Result<Answer, Failure> {
-        let mut facts = Facts::new(self, reference);
+        let mut facts = Facts::new(self, reference, supply);
         let image = supply.image(reference, self.platform).ok();
         facts.image = image.as_ref();
-        let signatures = facts.signatures(requirement);
-        let signed = signatures.first().zip(facts.image);
-        let signed = signed.and_then(|(first, image)| self.signed_tree(subject, first, image).ok());
+        let signed = facts.support(requirement).tree;
         let tree = facts
             .image
             .and_then(|image| supply.tree(subject, image, signed.as_ref()).ok());
@@ -262,10 +284,10 @@ impl Gate<'_> {
         }
         let expected = "a component that is proved against its own signer";
         let found = format!(
-            "only the sealer would vouch for it: rule {} ({}) asks for no signature",
+            "only the sealer would vouch for it: by rule {} ({}) nobody signs its tree",
             rule.pattern, rule.place
         );
-        let advice = "have the component signed, and a rule that says by whom";
+        let advice = "have the component signed with its tree (`imgkit trust sign`, `imgkit sigstore sign`), and a rule that says by whom";
         let mut refusal = Refusal::new(Code::NotProved, subject, expected, found, advice);
         refusal.demanded = Some(Demanded {
             rule: rule.pattern.to_string(),
@@ -273,10 +295,6 @@ impl Gate<'_> {
             place: rule.place.clone(),
         });
         Err(refusal.into())
-    }
-
-    fn signed_tree(&self, subject: &str, admitted: &Admitted, image: &Image) -> Result<Digest, Failure> {
-        check_signed_image(subject, admitted, image, self.platform)
     }
 }
 
@@ -315,7 +333,7 @@ fn denied(subject: &str, expected: &str, reason: &str, rule: String, place: &Pla
 }
 
 /// Records what admitted a component.
-fn admission(rule: &Rule, signatures: &[Admitted]) -> Admission {
+fn admission(rule: &Rule, support: &Support) -> Admission {
     let rule_text = rule.pattern.to_string();
     let record = |Admitted { target, demand }: &Admitted| {
         let evidence = target.evidence();
@@ -333,7 +351,8 @@ fn admission(rule: &Rule, signatures: &[Admitted]) -> Admission {
             expires: evidence.expires(),
         }
     };
-    match (signatures.split_first(), &rule.decision) {
+    let attached: Vec<AttachedBy> = support.pieces.iter().map(attached_by).collect();
+    match (support.roles.split_first(), &rule.decision) {
         (Some((first, others)), _) => {
             let SignedBy {
                 root,
@@ -352,10 +371,26 @@ fn admission(rule: &Rule, signatures: &[Admitted]) -> Admission {
                 versions,
                 expires,
                 also: others.iter().map(record).collect(),
+                attached,
             }
         }
+        (None, Decision::Required(_)) if !attached.is_empty() => Admission::Attached {
+            rule: rule_text,
+            attached,
+        },
         (None, Decision::Unsigned) => Admission::UnsignedRule { rule: rule_text },
         (None, _) => Admission::ListedDigest { rule: rule_text },
+    }
+}
+
+fn attached_by(Piece { evidence, .. }: &Piece) -> AttachedBy {
+    AttachedBy {
+        by: evidence.author.to_string(),
+        form: evidence.form.name().to_owned(),
+        layer: evidence.layer,
+        predicate_type: evidence
+            .statement()
+            .map(|statement| statement.predicate_type().to_owned()),
     }
 }
 
@@ -426,6 +461,8 @@ pub fn unsafe_accept_unsigned(
         tree,
         admission: Admission::Nothing,
         metadata: Vec::new(),
+        attached: Vec::new(),
+        has_signed_tree: false,
         rule: None,
     }))
 }

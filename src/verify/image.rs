@@ -9,6 +9,7 @@ use super::anchors::Anchors;
 use super::attested::check_documents;
 use super::component::{Component, Explanation, Gate, Supply};
 use super::input::{InputVerdict, admit_inputs};
+use super::pins::Pins;
 use super::records::check_records;
 use super::seal::{Opened, nonsense};
 use crate::assemble;
@@ -21,6 +22,8 @@ use crate::policy::Policy;
 use crate::reference::Reference;
 use crate::seal::statement::{Layout, Predicate, Statement};
 use crate::seal::{Evidence, Sealed};
+use crate::sigstore::attachment::{Attachment, Wanted};
+use crate::sigstore::kept;
 use crate::time::Time;
 use crate::tree::{Tree, list};
 use crate::trust::Lineage;
@@ -32,8 +35,8 @@ pub struct Question<'a> {
     pub subject: &'a str,
     /// The policy.
     pub policy: &'a Policy,
-    /// The pinned root.json files by the policy's names.
-    pub pins: &'a BTreeMap<String, Vec<u8>>,
+    /// The files that the policy names.
+    pub pins: &'a Pins,
     /// The present.
     pub now: Time,
     /// Whether to unpack segments and prove every component, even where the policy does not demand it.
@@ -427,6 +430,19 @@ impl Offline<'_> {
 }
 
 impl Supply for Offline<'_> {
+    fn attached(
+        &self,
+        reference: &Reference,
+        document: &Digest,
+        _: Wanted<'_>,
+        _: &dyn Fn(&[Attachment]) -> bool,
+    ) -> Result<Vec<Attachment>, Failure> {
+        match self.1.document(&attached_name(document)) {
+            Some(bytes) => kept::read(bytes).map_err(|error| super::seal::malformed(&reference.to_string(), error)),
+            None => Ok(Vec::new()),
+        }
+    }
+
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         let subject = reference.to_string();
         let record = self
@@ -463,6 +479,11 @@ impl Supply for Offline<'_> {
 /// Name of an image document in the evidence.
 pub fn document_name(digest: &Digest) -> String {
     format!("oci/{digest}")
+}
+
+/// Name of what lies beside an image in the evidence.
+pub fn attached_name(document: &Digest) -> String {
+    format!("attached/{document}")
 }
 
 /// Name of a tree list in the evidence.

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::anchors::Admitted;
 use super::component::Gate;
 use super::image::collect;
 use crate::config::spec::Spec;
@@ -139,9 +138,9 @@ fn vouched(gate: &Gate<'_>, InputRecord { name, digest, .. }: &InputRecord) -> R
             return Err(Refusal::new(Code::UnsignedInput, name, expected, digest, advice).into());
         }
         Some(SpecRequirement::Signed(demand)) => {
-            let Admitted { target, demand } = gate.anchors.input(name, demand, digest, gate.at)?;
+            let target = gate.anchors.input(name, demand, digest, gate.at)?;
             let by = format!("role `{}` of root `{}` ({})", demand.role, demand.root, target.name());
-            (by, Some((demand.root, target.bundle().clone())))
+            (by, Some((demand.root.clone(), target.bundle().clone())))
         }
     };
     Ok(Some(Vouched { by, metadata }))

@@ -11,6 +11,7 @@ pub mod files;
 mod fresh;
 pub mod image;
 mod input;
+pub mod pins;
 mod records;
 mod report;
 mod requirement;
@@ -22,6 +23,7 @@ pub use component::{Component, Explanation, Gate, Supply, tree_mismatch, unsafe_
 pub use disk::Disk;
 pub use image::{Memory, Question, explain_seal};
 pub use input::{InputState, InputVerdict, admit_inputs, unjudged_inputs};
+pub use pins::Pins;
 pub use report::{ComponentReport, DiskReport, ExtentReport, State, Times};
 pub use requirement::{Answer, Outcome};
 pub use seal::{SealSigners, trust_name};

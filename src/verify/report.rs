@@ -288,8 +288,7 @@ fn component_report(judged: &Judged, component: &super::Component, files: bool) 
         .map(|(role, _)| role)
         .collect();
     let is_disk = matches!(judged.predicate().layout, Layout::Bios { .. });
-    let signed = matches!(component.admission(), Admission::Rule { .. });
-    let state = match signed && files {
+    let state = match component.has_signed_tree() && files {
         _ if !is_disk && roles.iter().all(|role| *role == Role::Boot) => State::Absent,
         true => State::Proved,
         false => State::Asserted,

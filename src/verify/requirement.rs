@@ -5,20 +5,25 @@
 //! - What could not be found out neither holds nor fails: an `anyOf` beside it may hold all the same, and where none does, the
 //!   answer is that it could not be found out.
 
+mod sigstore;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::anchors::Admitted;
-use super::component::{Gate, check_signed_image, tree_mismatch};
+use super::component::{Gate, Supply, check_signed_image, tree_mismatch};
 use crate::digest::Digest;
 use crate::failure::{Code, Demanded, Failure, Place, Refusal};
 use crate::key::KeyId;
 use crate::oci::Image;
-use crate::policy::{Demand, Requirement, Rule, Signers, Version};
+use crate::policy::{Demand, Requirement, Rule, Signer, Signers, Version};
 use crate::reference::Reference;
+use crate::sigstore::attachment::Wanted;
 use crate::tree::Tree;
+pub(super) use sigstore::Piece;
+use sigstore::{Asked, Found};
 
 /// The label in which an image names its version (image-spec, annotations.md).
 const VERSION_LABEL: &str = "org.opencontainers.image.version";
@@ -56,14 +61,34 @@ pub struct Answer {
     /// The requirements that it is put together from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Answer>,
-    /// The keys whose signatures it counts, by the SHA-256 of what they are: ids are each root's own.
+    /// Whose signatures it counts.
     #[serde(skip)]
-    keys: BTreeSet<Digest>,
+    witnesses: BTreeSet<Witness>,
     /// Whether each of the parts has to hold.
     #[serde(skip)]
     is_all: bool,
     #[serde(skip)]
     failure: Option<Failure>,
+}
+
+/// One who signed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Witness {
+    /// An identity, and its issuer.
+    Identity(String, String),
+    /// A key by its fingerprint, wherever and by whatever id it is named.
+    Key(Digest),
+}
+
+/// What a requirement rests on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Support {
+    /// What roles of collections signed.
+    pub(super) roles: Vec<Admitted>,
+    /// What keys and identities signed.
+    pub(super) pieces: Vec<Piece>,
+    /// The tree digest that one of the signers signed, if one did.
+    pub(super) tree: Option<Digest>,
 }
 
 impl Answer {
@@ -76,7 +101,7 @@ impl Answer {
             code: None,
             advice: None,
             parts: Vec::new(),
-            keys: BTreeSet::new(),
+            witnesses: BTreeSet::new(),
             is_all: false,
             failure: None,
         }
@@ -147,19 +172,23 @@ impl Answer {
 pub(super) struct Facts<'a> {
     pub(super) gate: &'a Gate<'a>,
     pub(super) reference: &'a Reference,
+    supply: &'a dyn Supply,
     pub(super) image: Option<&'a Image>,
     pub(super) tree: Option<(&'a Tree, Digest)>,
     looked_up: RefCell<BTreeMap<Signers, Result<Admitted, Failure>>>,
+    attached: RefCell<BTreeMap<Asked, Found>>,
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn new(gate: &'a Gate<'a>, reference: &'a Reference) -> Self {
+    pub(super) fn new(gate: &'a Gate<'a>, reference: &'a Reference, supply: &'a dyn Supply) -> Self {
         Self {
             gate,
             reference,
+            supply,
             image: None,
             tree: None,
             looked_up: RefCell::default(),
+            attached: RefCell::default(),
         }
     }
 
@@ -172,14 +201,23 @@ impl<'a> Facts<'a> {
         match &requirement.demand {
             Demand::AllOf(parts) => self.all_of(requirement, parts),
             Demand::AtLeast { of, among } => self.at_least(requirement, *of, among),
-            Demand::Signed { by, .. } => match self.signature(&subject, by) {
+            Demand::Attested {
+                kind, by, condition, ..
+            } => self.attested(requirement, kind, by, condition.as_ref()),
+            Demand::Signed {
+                by: Signer::Sigstore(by),
+                ..
+            } => self.signed(requirement, by),
+            Demand::Signed {
+                by: Signer::Role(by), ..
+            } => match self.signature(&subject, by) {
                 Ok(admitted) => {
                     let evidence = admitted.target.evidence();
                     let keys: BTreeSet<&KeyId> = evidence.keys.iter().collect();
                     let names: Vec<&str> = keys.iter().map(|key| key.short()).collect();
                     let found = format!("signed by {} of role `{}`", names.join(", "), evidence.role);
                     Ok(Answer {
-                        keys: evidence.public_keys.clone(),
+                        witnesses: evidence.public_keys.iter().copied().map(Witness::Key).collect(),
                         ..Answer::new(requirement, Outcome::Met, found)
                     })
                 }
@@ -212,13 +250,50 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Lists the signatures that were found to hold, each once, in the order in which the requirement names them.
-    pub(super) fn signatures(&self, requirement: &Requirement) -> Vec<Admitted> {
+    /// Collects the signatures and attestations that were found to hold, each once, in the order in which the requirement names
+    /// them.
+    pub(super) fn support(&self, requirement: &Requirement) -> Support {
         let subject = self.reference.to_string();
+        let mut support = Support::default();
+        let mut trees = Vec::new();
+        for leaf in requirement.leaves() {
+            match &leaf.demand {
+                Demand::Signed {
+                    by: Signer::Role(by), ..
+                } if !support.roles.iter().any(|admitted| admitted.demand == *by) => {
+                    let Ok(admitted) = self.signature(&subject, by) else {
+                        continue;
+                    };
+                    let signed = self
+                        .image
+                        .map(|image| check_signed_image(&subject, &admitted, image, self.gate.platform));
+                    trees.extend(signed.and_then(Result::ok));
+                    support.roles.push(admitted);
+                }
+                Demand::Signed {
+                    by: Signer::Sigstore(by),
+                    ..
+                } => {
+                    if let Ok((pieces, tree)) = self.signature_with_tree(by) {
+                        support.pieces.extend(pieces);
+                        trees.extend(tree);
+                    }
+                }
+                Demand::Attested {
+                    kind, by, condition, ..
+                } => {
+                    let condition = condition.as_ref();
+                    let pieces = self.pieces(by, Wanted::Attestation(kind.uri()), condition);
+                    let said = pieces.ok().and_then(|pieces| self.saying(&pieces, condition).ok());
+                    support.pieces.extend(said.unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
         let mut seen = BTreeSet::new();
-        let named = requirement.signers().into_iter();
-        let once = named.filter(|(_, by)| seen.insert((*by).clone()));
-        once.filter_map(|(_, by)| self.signature(&subject, by).ok()).collect()
+        support.pieces.retain(|piece| seen.insert(piece.key()));
+        support.tree = trees.into_iter().next();
+        support
     }
 
     fn all_of(&self, requirement: &Requirement, parts: &[Requirement]) -> Result<Answer, Failure> {
@@ -234,7 +309,7 @@ impl<'a> Facts<'a> {
         let found = format!("{met} of {} hold{}", parts.len(), listed(&unmet));
         let advice: Vec<&str> = unmet.iter().filter_map(|part| part.advice.as_deref()).collect();
         Ok(Answer {
-            keys: parts.iter().flat_map(|part| part.keys.iter().cloned()).collect(),
+            witnesses: parts.iter().flat_map(|part| part.witnesses.iter().cloned()).collect(),
             is_all: true,
             code: common_code(&unmet),
             advice: (!advice.is_empty()).then(|| advice.join("; ")),
@@ -253,7 +328,10 @@ impl<'a> Facts<'a> {
             false => Outcome::Unmet,
         };
         let holding = parts.iter().filter(|part| part.outcome == Outcome::Met);
-        let holding_keys = holding.clone().flat_map(|part| part.keys.iter().cloned()).collect();
+        let witnesses = holding
+            .clone()
+            .flat_map(|part| part.witnesses.iter().cloned())
+            .collect();
         let unmet: Vec<&Answer> = parts.iter().filter(|part| part.outcome == Outcome::Unmet).collect();
         let mut found = match of {
             1 => "none holds".to_owned(),
@@ -266,7 +344,7 @@ impl<'a> Facts<'a> {
         }
         found.push_str(&listed(&unmet));
         let mut answer = Answer::new(requirement, outcome, found);
-        answer.keys = holding_keys;
+        answer.witnesses = witnesses;
         if outcome == Outcome::Unmet {
             answer.code = match met {
                 0 => common_code(&unmet),
@@ -381,9 +459,9 @@ fn version(reference: &Reference, image: &Image, least: &Version) -> Result<Stri
 /// Counts answers, those with signatures by distinct keys: as many as can each be given a key of their own. What could not be found
 /// out counts as if it could: it may have keys beyond those that are known.
 fn distinct<'a>(answers: impl Iterator<Item = &'a Answer>) -> usize {
-    let is_signed = |answer: &&Answer| answer.outcome == Outcome::Met && !answer.keys.is_empty();
+    let is_signed = |answer: &&Answer| answer.outcome == Outcome::Met && !answer.witnesses.is_empty();
     let (signed, other): (Vec<&Answer>, Vec<&Answer>) = answers.partition(is_signed);
-    let mut taken: BTreeMap<&Digest, usize> = BTreeMap::new();
+    let mut taken: BTreeMap<&Witness, usize> = BTreeMap::new();
     let given = (0..signed.len()).filter(|at| give(&signed, *at, &mut taken, &mut BTreeSet::new()));
     other.len() + given.count()
 }
@@ -392,15 +470,15 @@ fn distinct<'a>(answers: impl Iterator<Item = &'a Answer>) -> usize {
 fn give<'a>(
     signed: &[&'a Answer],
     at: usize,
-    taken: &mut BTreeMap<&'a Digest, usize>,
-    tried: &mut BTreeSet<&'a Digest>,
+    taken: &mut BTreeMap<&'a Witness, usize>,
+    tried: &mut BTreeSet<&'a Witness>,
 ) -> bool {
     let Some(answer) = signed.get(at) else { return false };
-    for key in &answer.keys {
-        if tried.insert(key) {
-            let holder = taken.get(key).copied();
+    for witness in &answer.witnesses {
+        if tried.insert(witness) {
+            let holder = taken.get(witness).copied();
             if holder.is_none_or(|holder| give(signed, holder, taken, tried)) {
-                taken.insert(key, at);
+                taken.insert(witness, at);
                 return true;
             }
         }
@@ -409,149 +487,4 @@ fn give<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::super::anchors::{Anchor, Metadata};
-    use super::*;
-    use crate::key::{KeyError, PublicKey, Scheme, Signer, SigningKey, TufKey};
-    use crate::oci::Platform;
-    use crate::policy::Policy;
-    use crate::time::Time;
-    use crate::trust::edit::{Collection, RoleSpec};
-    use crate::trust::{ImageTarget, Known};
-
-    fn place() -> Place {
-        Place {
-            file: "p.yml".to_owned(),
-            line: 1,
-            column: 1,
-        }
-    }
-
-    fn of(demand: Demand) -> Requirement {
-        Requirement { demand, place: place() }
-    }
-
-    /// A key under another id than it has: its object says more.
-    #[derive(Debug)]
-    struct Renamed(SigningKey);
-
-    impl Signer for Renamed {
-        fn public(&self) -> &PublicKey {
-            self.0.public()
-        }
-
-        fn sign_with(&self, scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-            self.0.sign_with(scheme, message)
-        }
-
-        fn tuf_key(&self) -> TufKey {
-            let mut object = self.0.tuf_key().to_json().clone();
-            object.as_object_mut().unwrap().insert("x".into(), 1.into());
-            TufKey::from_json(&object).unwrap()
-        }
-    }
-
-    fn now() -> Time {
-        "2026-11-23T00:00:00Z".parse().unwrap()
-    }
-
-    const NAME: &str = "r.example/a:v1";
-
-    /// A collection in which one key signs [`NAME`].
-    fn signed_by(signer: &dyn Signer) -> Anchor {
-        let spec = RoleSpec {
-            keys: vec![signer.tuf_key()],
-            threshold: 1,
-        };
-        let mut collection = Collection::new(&spec, &spec, &spec, &spec, now()).unwrap();
-        let image = ImageTarget {
-            document: Digest::sha256(b"a"),
-            length: 1,
-            platforms: Vec::new(),
-        };
-        let put = collection.put_target("targets", NAME, image.to_file(), now());
-        put.unwrap();
-        let files = collection.sign(&[signer], now()).unwrap().files().clone();
-        Anchor {
-            pin: files.get("1.root.json").unwrap().to_vec(),
-            metadata: Metadata::Bundle(files),
-            known: Known::default(),
-        }
-    }
-
-    fn signed(root: &str) -> Requirement {
-        of(Demand::Signed {
-            name: None,
-            by: Signers {
-                root: root.to_owned(),
-                role: "targets".to_owned(),
-                threshold: 1,
-            },
-        })
-    }
-
-    /// Judges a requirement of [`NAME`], of which no image is at hand.
-    fn judged(anchors: Vec<(&str, Anchor)>, requirement: &Requirement) -> Outcome {
-        let anchors = anchors.into_iter().map(|(name, anchor)| (name.to_owned(), anchor));
-        let gate = Gate {
-            policy: &Policy::parse("p.yml", b"version: 1\nroots: {}\nrules: []\n").unwrap(),
-            anchors: &anchors.collect(),
-            at: now(),
-            platform: &Platform::new("linux", "amd64"),
-        };
-        let reference = NAME.parse().unwrap();
-        Facts::new(&gate, &reference).judge(requirement).unwrap().outcome
-    }
-
-    fn two_of(among: Vec<Requirement>) -> Requirement {
-        of(Demand::AtLeast { of: 2, among })
-    }
-
-    #[test]
-    fn one_key_under_two_ids_in_two_roots_is_one_signer() {
-        let key = |number: u8| SigningKey::from_seed(&[number; 32]).unwrap();
-        let both = two_of(vec![signed("a"), signed("b")]);
-        let twice = |other: &dyn Signer| vec![("a", signed_by(&key(1))), ("b", signed_by(other))];
-        assert_eq!(judged(twice(&key(2)), &both), Outcome::Met);
-        assert_ne!(key(1).id(), Renamed(key(1)).id());
-        assert_eq!(judged(twice(&Renamed(key(1))), &both), Outcome::Unmet);
-    }
-
-    #[test]
-    fn what_could_not_be_found_out_may_have_a_key_of_its_own() {
-        let key = SigningKey::from_seed(&[1; 32]).unwrap();
-        let anchors = || vec![("a", signed_by(&key)), ("b", nowhere())];
-        let both = of(Demand::AllOf(vec![signed("a"), signed("b")]));
-        assert_eq!(judged(anchors(), &both), Outcome::Unknown);
-        // If `b` signed it, with a key of its own, both hold.
-        assert_eq!(judged(anchors(), &two_of(vec![both, signed("a")])), Outcome::Unknown);
-    }
-
-    fn nowhere() -> Anchor {
-        Anchor {
-            pin: Vec::new(),
-            metadata: Metadata::Nowhere,
-            known: Known::default(),
-        }
-    }
-
-    #[test]
-    fn signers_count_by_keys_of_their_own() {
-        let key = |number: u8| Digest::sha256(&[number]);
-        let requirement = of(Demand::MaxAge(1));
-        let count = |signers: &[&[u8]]| {
-            let answer = |numbers: &&[u8]| Answer {
-                keys: numbers.iter().map(|number| key(*number)).collect(),
-                ..Answer::new(&requirement, Outcome::Met, "")
-            };
-            let answers: Vec<Answer> = signers.iter().map(answer).collect();
-            distinct(answers.iter())
-        };
-        assert_eq!(count(&[&[1], &[2], &[3]]), 3);
-        assert_eq!(count(&[&[1], &[1]]), 1, "one key under two names");
-        assert_eq!(count(&[&[1, 2], &[1]]), 2);
-        assert_eq!(count(&[&[1], &[1, 2], &[2, 3], &[3]]), 3);
-        assert_eq!(count(&[&[], &[1], &[1]]), 2, "what needs no key counts as it is");
-    }
-}
+mod tests;

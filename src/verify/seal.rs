@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::anchors::{Anchor, Anchors, Metadata, Role};
+use super::pins::Pins;
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::key::KeyId;
@@ -53,13 +54,7 @@ pub struct SealSigners {
 ///
 /// The trust metadata in the evidence are read before the signature is checked: they prove themselves from the pinned root, and
 /// say whose signature counts. Nothing else is.
-pub(super) fn open(
-    subject: &str,
-    sealed: &Sealed,
-    policy: &Policy,
-    pins: &BTreeMap<String, Vec<u8>>,
-    now: Time,
-) -> Result<Opened, Failure> {
+pub(super) fn open(subject: &str, sealed: &Sealed, policy: &Policy, pins: &Pins, now: Time) -> Result<Opened, Failure> {
     let demand = policy.image().sealed.as_ref().ok_or_else(|| {
         let problem =
             "it has no `image: sealed:`, so no image can be verified against it; say in the policy who may seal";
@@ -104,7 +99,7 @@ pub(super) fn open(
 
 /// Reads the anchors' metadata out of the evidence: for each pin the set that has the pinned file, else the one that the builder's
 /// policy called by the same name.
-fn anchors(pins: &BTreeMap<String, Vec<u8>>, evidence: &Evidence) -> Anchors {
+fn anchors(pins: &Pins, evidence: &Evidence) -> Anchors {
     let mut sets: BTreeMap<&str, Bundle> = BTreeMap::new();
     for (name, bytes) in evidence.iter() {
         let parts = name.strip_prefix(TRUST).and_then(|rest| rest.split_once('/'));
@@ -122,7 +117,7 @@ fn anchors(pins: &BTreeMap<String, Vec<u8>>, evidence: &Evidence) -> Anchors {
         };
         (name.clone(), anchor)
     };
-    pins.iter().map(anchor).collect()
+    Anchors::new(pins.roots.iter().map(anchor).collect(), pins)
 }
 
 /// Finds the role that may seal in the seal's own metadata.

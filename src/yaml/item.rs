@@ -97,6 +97,30 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Turns the value into JSON, whatever it is; numbers with fractions become numbers where JSON has them.
+    ///
+    /// # Errors
+    /// [`YamlError`] for an integer that no program would read again.
+    pub fn to_json(&self) -> Result<serde_json::Value, YamlError> {
+        use serde_json::Value as Json;
+        Ok(match &self.node.value {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Integer(_) => Json::from(self.integer::<i64>()?),
+            Value::Number(text) => text
+                .parse::<f64>()
+                .map_or_else(|_| Json::from(text.as_str()), Json::from),
+            Value::Text(text) => Json::from(text.as_str()),
+            Value::List(_) => Json::from(self.list_of(|item| item.to_json())?),
+            Value::Mapping(_) => {
+                let members = self
+                    .entries()?
+                    .map(|(name, _, item)| Ok((name.to_owned(), item.to_json()?)));
+                Json::Object(members.collect::<Result<_, YamlError>>()?)
+            }
+        })
+    }
+
     /// Tells whether the value is an integer, for keys that take a number or a name.
     pub fn is_integer(&self) -> bool {
         matches!(self.node.value, Value::Integer(_))

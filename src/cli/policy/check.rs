@@ -26,7 +26,7 @@ impl Check {
         let mut text = format!("{}: {}\n", self.file.display(), base.digest());
         let pins = judge::pins(&self.file, &base)?;
         for (name, path) in base.roots() {
-            let digest = pins.get(name).map(|pin| Digest::sha256(pin));
+            let digest = pins.roots.get(name).map(|pin| Digest::sha256(pin));
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,

@@ -17,6 +17,8 @@ mod verify;
 mod verify_blob;
 mod verify_bundle;
 
+pub(super) use trusted::read_trusted_root;
+
 use clap::{Args, Subcommand};
 
 use super::lazy::{Chosen, Lazy};

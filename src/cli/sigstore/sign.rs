@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::key::Signer;
 use crate::oci::{Descriptor, Platform};
 use crate::reference::Reference;
-use crate::sigstore::attachment::{Content, Evidence, Wanted, judge};
+use crate::sigstore::attachment::{By, Content, Evidence, Wanted, judge};
 use crate::sigstore::bundle::Bundle;
 use crate::sigstore::envelope::Envelope;
 use crate::sigstore::payload::{self, Payload};
@@ -258,7 +258,7 @@ impl Target<'_> {
         let there = attached_for(self.registry, repository, &self.document.digest, wanted)?;
         let pieces = attachments(self.registry, repository, &there);
         let keys = [self.signer.public().clone()];
-        Ok(judge(&pieces, &self.document.digest, &keys, wanted).good)
+        Ok(judge(&pieces, &self.document.digest, By::Keys(&keys), wanted).good)
     }
 
     /// Signs a payload, and puts it under the `.sig` tag.

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::key::{KeySpec, PublicKey};
 use crate::oci::Document;
-use crate::sigstore::attachment::{Attachment, Claim, Wanted, judge};
+use crate::sigstore::attachment::{Attachment, Author, By, Claim, Wanted, judge};
 use crate::sigstore::manifest::CREATED;
 use crate::sigstore::signature::fingerprint;
 use crate::store::attached::{Attached, attached, attachments};
@@ -91,7 +91,7 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, keys: &[Publ
         Claim::Attestation(kind) => Wanted::Attestation(kind),
         _ => Wanted::Signature,
     };
-    let judged = judge(std::slice::from_ref(piece), image, keys, wanted);
+    let judged = judge(std::slice::from_ref(piece), image, By::Keys(keys), wanted);
     let good = judged.good.first();
     let problem = match &piece.bytes {
         Err(failure) => Some(failure.to_string()),
@@ -104,7 +104,10 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, keys: &[Publ
         layer: piece.layer.descriptor.digest,
         media_type: piece.layer.descriptor.media_type.clone(),
         time: piece.time().map(|time| time.to_string()).or(created),
-        signer: good.map(|evidence| fingerprint(&evidence.key)),
+        signer: good.and_then(|evidence| match &evidence.author {
+            Author::Key(key) => Some(fingerprint(key)),
+            Author::Identity(_) => None,
+        }),
         problem,
         claim: match claim {
             Claim::Other if is_sbom => Claim::Sbom,

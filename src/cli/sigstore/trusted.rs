@@ -1,6 +1,6 @@
 //! The trusted root that commands judge by, and where it is from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::Context;
 use crate::failure::Failure;
 use crate::limit;
-use crate::sigstore::certificate::{TrustedRoot, TrustedRootError};
+use crate::sigstore::certificate::TrustedRoot;
 use crate::store::file::read_limited;
 use crate::store::sigstore_dir::{Instance, SigstoreDir};
 
@@ -42,16 +42,25 @@ pub(super) fn state(context: &Context) -> Result<SigstoreDir, Failure> {
     Ok(SigstoreDir::at(dir.join("sigstore")))
 }
 
+/// Reads a trusted root from a file; without one, the public instance's of this build.
+pub(in crate::cli) fn read_trusted_root(path: Option<&Path>) -> Result<TrustedRoot, Failure> {
+    match path {
+        Some(path) => {
+            let bytes = read_limited(path, limit::TRUSTED_ROOT_BYTES)?;
+            TrustedRoot::parse(&bytes).map_err(|error| Failure::malformed(path.display(), error))
+        }
+        None => TrustedRoot::public().map_err(|error| Failure::malformed("the public instance's trusted root", error)),
+    }
+}
+
 impl TrustedRootOptions {
     /// Reads the trusted root: the file, else what is kept, else the public instance's.
     pub(super) fn read(&self, context: &Context) -> Result<Trusted, Failure> {
         if let Some(path) = &self.trusted_root {
-            let bytes = read_limited(path, limit::TRUSTED_ROOT_BYTES)?;
-            let root = TrustedRoot::parse(&bytes).map_err(|error| Failure::malformed(path.display(), error))?;
             let from = From::File(path.clone());
+            let root = read_trusted_root(Some(path))?;
             return Ok(Trusted { root, from });
         }
-        let bad = |error: TrustedRootError| Failure::malformed("the public instance's trusted root", error);
         match state(context)?.load(context.now()?)? {
             Some(instance) => {
                 let root = TrustedRoot::parse(&instance.trusted_root);
@@ -60,7 +69,7 @@ impl TrustedRootOptions {
                 Ok(Trusted { root, from })
             }
             None => Ok(Trusted {
-                root: TrustedRoot::public().map_err(bad)?,
+                root: read_trusted_root(None)?,
                 from: From::Release,
             }),
         }

@@ -10,8 +10,7 @@ use super::place::Place;
 use crate::attest::PredicateType;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::sigstore::attachment::{Evidence, Wanted, judge};
-use crate::sigstore::signature::fingerprint;
+use crate::sigstore::attachment::{By, Evidence, Wanted, judge};
 
 /// Verifies an image; exit 0 where one good signature, or attestation, is found.
 #[derive(Debug, Args)]
@@ -34,7 +33,7 @@ impl Verify {
         };
         let image = self.image.locate(context)?;
         let pieces = image.pieces(wanted)?;
-        let judged = judge(&pieces, &image.document.digest, &keys, wanted);
+        let judged = judge(&pieces, &image.document.digest, By::Keys(&keys), wanted);
         let rejected: Vec<Value> = judged
             .rejected
             .iter()
@@ -66,7 +65,7 @@ fn describe(text: &mut String, evidence: &Evidence) {
         None => "signature".to_owned(),
     };
     let _ = writeln!(text, "  {what}, {} {}", evidence.form.name(), evidence.layer.short());
-    let _ = writeln!(text, "    key      {}", fingerprint(&evidence.key));
+    let _ = writeln!(text, "    by       {}", evidence.author);
     if let Some(identity) = evidence.identity() {
         let _ = writeln!(text, "    named    {identity}");
     }

@@ -256,7 +256,7 @@ fn member<'a>(mapping: Item<'a>, key: &str) -> Result<Option<Item<'a>>, YamlErro
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::{Decision, Demand, Requirement, Signers};
+    use super::super::{Decision, Demand, Requirement, Signer, Signers};
     use super::*;
     use crate::time::DAY;
 
@@ -403,7 +403,7 @@ image:
             *demand,
             Demand::Signed {
                 name: None,
-                by: signers
+                by: Signer::Role(signers)
             }
         );
         assert_eq!(policy.rule_for(&"r.example/other/init:v1".parse().unwrap()), None);

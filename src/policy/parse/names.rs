@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Named, Signers};
+use super::super::{Named, Signer, SigstoreSigner};
 use super::files::PolicyFile;
 use super::{member, requirement, twice};
 use crate::failure::Place;
-use crate::yaml::{Item, YamlError};
+use crate::sigstore::certificate::{self, Matcher};
+use crate::yaml::{Fields, Item, YamlError};
 
 /// The names of all files.
 #[derive(Default)]
 pub(super) struct Names {
     pub(super) roots: BTreeMap<String, Named<String>>,
-    pub(super) signers: BTreeMap<String, Named<Signers>>,
+    pub(super) signers: BTreeMap<String, Named<Signer>>,
 }
 
 impl Names {
@@ -27,7 +28,7 @@ impl Names {
         }
         for file in files {
             for (name, place, item) in named(file, "signers")? {
-                let signers = requirement::collection(item, &names, "targets")?;
+                let signers = signer(item, &names, file)?;
                 if let Some((other, first)) = names.signers.iter().find(|(_, other)| other.is == signers) {
                     return Err(item.invalid(format!(
                         "this is `{other}` ({}) under another name; one signer counts once",
@@ -41,7 +42,7 @@ impl Names {
     }
 
     /// Finds a signer by its name.
-    pub(super) fn signer(&self, item: &Item<'_>) -> Result<(String, Signers), YamlError> {
+    pub(super) fn signer(&self, item: &Item<'_>) -> Result<(String, Signer), YamlError> {
         let name = item.word()?;
         let found = self.signers.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.signers.keys().map(String::as_str).collect();
@@ -58,6 +59,52 @@ impl Names {
         }
         let known: Vec<&str> = self.roots.keys().map(String::as_str).collect();
         Err(item.invalid(unknown("root", name, "roots", &known)))
+    }
+}
+
+/// Reads who a name stands for: a role of a root, the key in a file, or an identity. Files are named beside the policy's own.
+fn signer(item: Item<'_>, names: &Names, file: &PolicyFile) -> Result<Signer, YamlError> {
+    let has = |key: &str| Ok::<_, YamlError>(member(item, key)?.is_some());
+    if has("key")? {
+        let key = item.fields("a key", |fields| {
+            fields.required("key")?.word().map(|path| file.beside(path))
+        })?;
+        return Ok(Signer::Sigstore(SigstoreSigner::Key(key)));
+    }
+    let identity = [
+        has("identity")?,
+        has("identityRegExp")?,
+        has("issuer")?,
+        has("issuerRegExp")?,
+    ];
+    if !identity.contains(&true) {
+        return requirement::collection(item, names, "targets").map(Signer::Role);
+    }
+    item.fields("an identity", |fields| {
+        let identity = matcher(item, fields, "identity", "identityRegExp")?;
+        let issuer = matcher(item, fields, "issuer", "issuerRegExp")?;
+        let trusted_root = fields.maybe("trustedRoot", |item| item.word().map(|path| file.beside(path)))?;
+        Ok(Signer::Sigstore(SigstoreSigner::Identity {
+            signer: Box::new(certificate::Signer::new(identity, issuer)),
+            trusted_root,
+        }))
+    })
+}
+
+/// Reads a text under one key, or an expression for all of it under another.
+fn matcher(
+    item: Item<'_>,
+    fields: &mut Fields<'_>,
+    exact: &'static str,
+    pattern: &'static str,
+) -> Result<Matcher, YamlError> {
+    let text = fields.maybe(exact, |item| item.word().map(|text| Matcher::Exact(text.to_owned())))?;
+    let expression = fields.maybe(pattern, |item| {
+        Matcher::pattern(item.word()?).map_err(|error| item.invalid(error))
+    })?;
+    match (text, expression) {
+        (Some(matcher), None) | (None, Some(matcher)) => Ok(matcher),
+        _ => Err(item.invalid(format!("an identity has exactly one of `{exact}:` and `{pattern}:`"))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads requirements: signatures, and how demands are put together.
 
-use super::super::{Demand, Requirement, Signers};
+use super::super::{Condition, Demand, Requirement, Signer, Signers, SigstoreSigner};
 use super::names::Names;
 use crate::failure::Place;
 use crate::time::DAY;
@@ -12,6 +12,7 @@ pub(super) fn beside_each_other(fields: &mut Fields<'_>, names: &Names) -> Resul
     let mut all = Vec::new();
     let mut add = |read: Option<Requirement>| all.extend(read);
     add(fields.maybe("signed", |item| signed(item, names))?);
+    add(fields.maybe("attested", |item| attested(item, names))?);
     add(fields.maybe("digestIn", |item| {
         let digests = item.list_of(|digest| digest.parse())?;
         match digests.is_empty() {
@@ -46,7 +47,9 @@ fn several(item: Item<'_>, names: &Names) -> Result<Vec<Requirement>, YamlError>
     let one = |item: Item<'_>| {
         let read = item.fields("a requirement", |fields| beside_each_other(fields, names))?;
         read.ok_or_else(|| {
-            item.invalid("expected a requirement: signed, digestIn, maxAge, minVersion, allOf, anyOf or atLeast")
+            item.invalid(
+                "expected a requirement: signed, attested, digestIn, maxAge, minVersion, allOf, anyOf or atLeast",
+            )
         })
     };
     let several = item.list_of(one)?;
@@ -82,7 +85,8 @@ fn signed(item: Item<'_>, names: &Names) -> Result<Requirement, YamlError> {
         return Ok(of(signed_by(Some(name), by), item.place()));
     }
     if super::member(item, "by")?.is_none() {
-        return Ok(of(signed_by(None, collection(item, names, "targets")?), item.place()));
+        let role = Signer::Role(collection(item, names, "targets")?);
+        return Ok(of(signed_by(None, role), item.place()));
     }
     item.fields("signers", |fields| {
         let by = fields.required("by")?;
@@ -113,15 +117,48 @@ fn signed(item: Item<'_>, names: &Names) -> Result<Requirement, YamlError> {
     })
 }
 
-fn signed_by(name: Option<String>, by: Signers) -> Demand {
+fn signed_by(name: Option<String>, by: Signer) -> Demand {
     Demand::Signed { name, by }
+}
+
+/// Reads `attested:`: a predicate type, who signed it, and what it has to say.
+fn attested(item: Item<'_>, names: &Names) -> Result<Requirement, YamlError> {
+    item.fields("an attestation", |fields| {
+        let kind = fields.required("type")?.parse()?;
+        let by = fields.required("by")?;
+        let (name, by) = match names.signer(&by)? {
+            (name, Signer::Sigstore(signer)) => (name, signer),
+            (name, Signer::Role(_)) => {
+                return Err(by.invalid(format!(
+                    "`{name}` is a role of a root; an attestation is signed by a key or an identity"
+                )));
+            }
+        };
+        let condition = fields.maybe("condition", |item| {
+            Condition::parse(item.word()?).map_err(|error| item.invalid(error))
+        })?;
+        let demand = Demand::Attested {
+            kind,
+            name: Some(name),
+            by,
+            condition,
+        };
+        Ok(of(demand, item.place()))
+    })
 }
 
 /// Reads the one signer of an input or a seal: its name, or a role of a root.
 pub(super) fn one_signer(item: Item<'_>, names: &Names, role: &str) -> Result<Signers, YamlError> {
     match item.is_mapping() {
         true => collection(item, names, role),
-        false => names.signer(&item).map(|(_, by)| by),
+        false => match names.signer(&item)? {
+            (_, Signer::Role(by)) => Ok(by),
+            (name, Signer::Sigstore(SigstoreSigner::Key(_) | SigstoreSigner::Identity { .. })) => {
+                Err(item.invalid(format!(
+                    "`{name}` is a key or an identity; whose word expires and can be revoked is asked for here: a role of a root"
+                )))
+            }
+        },
     }
 }
 

@@ -9,14 +9,14 @@ use crate::limit;
 use crate::sigstore::bundle::NotVerified;
 
 /// An identity and its issuer; both have to match.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signer {
     identity: Matcher,
     issuer: Matcher,
 }
 
 /// A text, or an expression for some.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Matcher {
     /// This text and no other.
     Exact(String),
@@ -29,6 +29,26 @@ pub enum Matcher {
 pub struct Pattern {
     whole: Regex,
     text: String,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl PartialOrd for Pattern {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Pattern {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
 }
 
 impl Signer {

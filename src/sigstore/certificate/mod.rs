@@ -110,6 +110,14 @@ impl CertificateEvidence {
         &self.times
     }
 
+    /// Describes it for machines.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "identity": self.identity, "issuer": self.issuer, "certificate": self.certificate, "entries": self.entries,
+            "times": self.times,
+        })
+    }
+
     /// Returns the statement, where one was signed; it has the artifact among its subjects.
     pub fn statement(&self) -> Option<&Statement> {
         self.statement.as_ref()

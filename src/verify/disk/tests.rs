@@ -22,7 +22,7 @@ use crate::tree::contents::Memory;
 use crate::tree::{Entry, TreePath};
 use crate::trust::edit::{Collection, RoleSpec};
 use crate::trust::{Bundle, Known};
-use crate::verify::{Anchor, Anchors, Metadata};
+use crate::verify::{Anchor, Anchors, Metadata, Pins};
 
 const SPEC: &str = "\
 boot: {image: local.test/boot:v1}
@@ -59,7 +59,7 @@ const MERKLE: Checks = Checks {
 /// A sealed disk with its policy, in memory.
 struct Fixture {
     policy: Policy,
-    pins: BTreeMap<String, Vec<u8>>,
+    pins: Pins,
     now: Time,
     disk: Vec<u8>,
     extents: Vec<Extent>,
@@ -82,13 +82,16 @@ impl Fixture {
         let key = SigningKey::from_seed(&[7; 32]).unwrap();
         let metadata = collection(&key, now);
         let pin = metadata.files().find(|(name, _)| *name == "1.root.json").unwrap().1;
-        let pins = BTreeMap::from([("platform".to_owned(), pin.to_vec())]);
+        let pins = Pins {
+            roots: BTreeMap::from([("platform".to_owned(), pin.to_vec())]),
+            ..Pins::default()
+        };
         let anchor = Anchor {
             pin: pin.to_vec(),
             metadata: Metadata::Bundle(metadata.clone()),
             known: Known::default(),
         };
-        let anchors: Anchors = [("platform".to_owned(), anchor)].into_iter().collect();
+        let anchors = Anchors::new(BTreeMap::from([("platform".to_owned(), anchor)]), &pins);
         let policy = Policy::parse("policy.yml", POLICY.as_bytes()).unwrap();
         let derived = Derived::new(dir.path().join("derived"), dir.path());
         let request = Request {

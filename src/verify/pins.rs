@@ -1,0 +1,42 @@
+//! What a policy pins: the files that it names, read and checked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::failure::Failure;
+use crate::key::PublicKey;
+use crate::policy::SigstoreSigner;
+use crate::sigstore::attachment::By;
+use crate::sigstore::certificate::TrustedRoot;
+use crate::time::Time;
+
+/// The files that a policy names.
+#[derive(Clone, Debug, Default)]
+pub struct Pins {
+    /// The pinned root.json files by the policy's names of the roots.
+    pub roots: BTreeMap<String, Vec<u8>>,
+    /// The keys of signers. An identity has none but on trial, where one stands in for it.
+    pub keys: Vec<(SigstoreSigner, PublicKey)>,
+    /// Trusted roots by the policy's paths of their files; the public instance's, where a signer names none, by `None`.
+    pub trusted_roots: BTreeMap<Option<String>, Arc<TrustedRoot>>,
+}
+
+impl Pins {
+    /// Returns whose signatures count as a signer's.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when the signer's file was not read.
+    pub(super) fn by<'a>(&'a self, signer: &'a SigstoreSigner, now: Time) -> Result<By<'a>, Failure> {
+        let absent = || Failure::malformed(signer, "its file was not read");
+        if let Some((_, key)) = self.keys.iter().find(|(known, _)| known == signer) {
+            return Ok(By::Keys(std::slice::from_ref(key)));
+        }
+        match signer {
+            SigstoreSigner::Key(_) => Err(absent()),
+            SigstoreSigner::Identity { signer, trusted_root } => {
+                let root = self.trusted_roots.get(trusted_root).ok_or_else(absent)?;
+                Ok(By::Identity { signer, root, now })
+            }
+        }
+    }
+}

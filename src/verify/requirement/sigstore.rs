@@ -1,0 +1,269 @@
+//! Requirements of keys and identities: what lies beside an image, and what it says of the image's trees.
+//!
+//! - What a key or an identity signed is about a digest, never about a name, and never expires; a policy that needs more asks a role.
+//! - A tree digest counts only where the same signer signed it: in the payload of its signature, or in an attestation of its own.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::{Answer, Facts, Outcome, Witness};
+use crate::attest::PredicateType;
+use crate::attest::predicate::TREE;
+use crate::digest::Digest;
+use crate::failure::{Code, Failure};
+use crate::policy::{self, Condition, Requirement, SigstoreSigner};
+use crate::sigstore::attachment::{Attachment, Author, Content, Evidence, Wanted, judge};
+use crate::sigstore::payload;
+use crate::sigstore::signature::fingerprint;
+use crate::tree::described;
+use crate::verify::component::tree_mismatch;
+
+/// A good signature or attestation, with the piece that holds it.
+#[derive(Clone, Debug)]
+pub(in crate::verify) struct Piece {
+    /// What was found good.
+    pub(in crate::verify) evidence: Evidence,
+    /// As it was found.
+    pub(in crate::verify) attachment: Attachment,
+}
+
+impl Piece {
+    /// What makes it another one than the next: the same bytes can be signed by several, and lie in several places.
+    pub(super) fn key(&self) -> (Digest, Option<String>) {
+        let annotations = &self.attachment.layer.annotations;
+        (self.evidence.layer, annotations.get(payload::SIGNATURE).cloned())
+    }
+}
+
+/// What was asked of whom.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Asked {
+    by: SigstoreSigner,
+    /// The predicate type of an attestation; none for a signature.
+    kind: Option<String>,
+    condition: Option<String>,
+}
+
+/// What was found, of one question.
+pub(super) type Found = Result<Rc<[Piece]>, Failure>;
+
+impl Facts<'_> {
+    /// Judges whether a key or an identity signed the image.
+    pub(super) fn signed(&self, requirement: &Requirement, by: &SigstoreSigner) -> Result<Answer, Failure> {
+        if self.image.is_none() {
+            return Ok(Answer::new(requirement, Outcome::Met, "not looked at yet"));
+        }
+        match self.signature_with_tree(by) {
+            Ok((pieces, tree)) => {
+                let found = match tree {
+                    Some(tree) => format!("{}, and its tree {}", listed(&pieces), tree.short()),
+                    None => listed(&pieces),
+                };
+                Ok(Answer {
+                    witnesses: pieces.iter().map(|piece| witness(&piece.evidence)).collect(),
+                    ..Answer::new(requirement, Outcome::Met, found)
+                })
+            }
+            Err(failure) => Answer::failed(requirement, failure),
+        }
+    }
+
+    /// Judges whether there is an attestation of the image that says what it has to.
+    pub(super) fn attested(
+        &self,
+        requirement: &Requirement,
+        kind: &PredicateType,
+        by: &SigstoreSigner,
+        condition: Option<&Condition>,
+    ) -> Result<Answer, Failure> {
+        if self.image.is_none() {
+            return Ok(Answer::new(requirement, Outcome::Met, "not looked at yet"));
+        }
+        let pieces = match self.pieces(by, Wanted::Attestation(kind.uri()), condition) {
+            Ok(pieces) => pieces,
+            Err(failure) => return Answer::failed(requirement, failure),
+        };
+        let saying = self.saying(&pieces, condition);
+        match saying {
+            Ok(good) => Ok(Answer {
+                witnesses: good.iter().map(|piece| witness(&piece.evidence)).collect(),
+                ..Answer::new(requirement, Outcome::Met, listed(&good))
+            }),
+            Err(found) => Ok(Answer {
+                code: Some(Code::Condition),
+                advice: Some("use an image of which it is attested, or have it attested if it is so".to_owned()),
+                ..Answer::new(requirement, Outcome::Unmet, found)
+            }),
+        }
+    }
+
+    /// Keeps the attestations that say what they have to.
+    ///
+    /// # Errors
+    /// What they say instead, where none does.
+    pub(super) fn saying(&self, pieces: &[Piece], condition: Option<&Condition>) -> Result<Vec<Piece>, String> {
+        let Some(condition) = condition else {
+            return Ok(pieces.to_vec());
+        };
+        let mut good = Vec::new();
+        let mut why = Vec::new();
+        for piece in pieces {
+            match self.holds(condition, &piece.evidence) {
+                Ok(true) => good.push(piece.clone()),
+                Ok(false) => why.push(format!("{} says otherwise", piece.evidence.layer.short())),
+                Err(problem) => why.push(format!("{} cannot be told: {problem}", piece.evidence.layer.short())),
+            }
+        }
+        match good.is_empty() {
+            true => Err(why.join("; ")),
+            false => Ok(good),
+        }
+    }
+
+    fn holds(&self, condition: &Condition, evidence: &Evidence) -> Result<bool, String> {
+        let statement = evidence.statement().ok_or("no statement")?;
+        let subject = statement.subjects().iter();
+        let subject = subject.map(|subject| json!({ "name": subject.name, "digest": subject.digest }));
+        condition.holds(&policy::Facts {
+            predicate_type: statement.predicate_type(),
+            predicate: statement.predicate().unwrap_or(&serde_json::Value::Null),
+            subject: subject.collect(),
+            image: json!({
+                "reference": self.reference.to_string(), "repository": self.reference.repository().to_string(),
+                "tag": self.reference.tag(), "digest": self.image.map(crate::oci::Image::digest),
+            }),
+        })
+    }
+
+    /// Returns a signer's signatures of the image, and the tree digest that he signed, if he signed any.
+    ///
+    /// # Errors
+    /// A refusal where there are none, or he signed another tree; why it could not be found out.
+    pub(super) fn signature_with_tree(&self, by: &SigstoreSigner) -> Result<(Vec<Piece>, Option<Digest>), Failure> {
+        let mut pieces = self.pieces(by, Wanted::Signature, None)?.to_vec();
+        let mut trees: Vec<(Piece, Digest)> = self.trees(&pieces);
+        if trees.is_empty() {
+            match self.pieces(by, Wanted::Attestation(TREE), None) {
+                Ok(attested) => trees = self.trees(&attested),
+                // He signed the digest alone.
+                Err(Failure::Refused(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        let Some((piece, signed)) = trees.first().cloned() else {
+            return Ok((pieces, None));
+        };
+        let (piece, signed) = match &self.tree {
+            None => (piece, signed),
+            // Signatures stay when trees are written in another way: one that fits is enough.
+            Some((tree, digest)) => match trees.into_iter().find(|(_, signed)| signed == digest) {
+                Some(fitting) => fitting,
+                None => return Err(tree_mismatch(&self.reference.to_string(), &signed, tree)),
+            },
+        };
+        if !pieces.iter().any(|other| other.key() == piece.key()) {
+            pieces.push(piece);
+        }
+        Ok((pieces, Some(signed)))
+    }
+
+    /// Reads the tree digests of the image's platform that pieces hold.
+    fn trees(&self, pieces: &[Piece]) -> Vec<(Piece, Digest)> {
+        let platform = self.gate.platform.to_string();
+        let read = |piece: &Piece| {
+            let described = match &piece.evidence.content {
+                Content::Payload(payload) => payload.optional().get(described::MEMBER),
+                Content::Statement(statement) if statement.predicate_type() == TREE => statement.predicate(),
+                Content::Statement(_) => None,
+            };
+            let platforms = described::from_value(described?).ok()?;
+            let manifest = self.image?.manifest_digest();
+            let own = platforms
+                .into_iter()
+                .find(|entry| entry.platform == platform && entry.manifest == *manifest)?;
+            Some((piece.clone(), own.tree))
+        };
+        pieces.iter().filter_map(read).collect()
+    }
+
+    /// Finds what a signer signed of the image: in the first place that has what says what it has to, else in the last.
+    pub(super) fn pieces(&self, by: &SigstoreSigner, wanted: Wanted<'_>, condition: Option<&Condition>) -> Found {
+        let asked = Asked {
+            by: by.clone(),
+            kind: match wanted {
+                Wanted::Attestation(kind) => Some(kind.to_owned()),
+                Wanted::Signature => None,
+            },
+            condition: condition.map(ToString::to_string),
+        };
+        let known = self.attached.borrow().get(&asked).cloned();
+        if let Some(known) = known {
+            return known;
+        }
+        let found = self.find(by, wanted, condition);
+        self.attached.borrow_mut().insert(asked, found.clone());
+        found
+    }
+
+    fn find(&self, by: &SigstoreSigner, wanted: Wanted<'_>, condition: Option<&Condition>) -> Found {
+        let subject = self.reference.to_string();
+        let Some(image) = self.image else {
+            return Err(Failure::unavailable(subject, "the image is not at hand"));
+        };
+        let by = self.gate.anchors.pins().by(by, self.gate.at)?;
+        let good = |pieces: &[Attachment]| {
+            let judged = judge(pieces, image.digest(), by, wanted);
+            let good: Vec<Piece> = judged
+                .good
+                .iter()
+                .filter_map(|evidence| {
+                    Some(Piece {
+                        evidence: evidence.clone(),
+                        attachment: pieces.get(evidence.piece)?.clone(),
+                    })
+                })
+                .collect();
+            (judged, good)
+        };
+        let enough = RefCell::new(None);
+        let is_enough = |pieces: &[Attachment]| {
+            let (_, good) = good(pieces);
+            let is = !good.is_empty() && self.saying(&good, condition).is_ok();
+            if is {
+                *enough.borrow_mut() = Some(good);
+            }
+            is
+        };
+        let last = self
+            .supply
+            .attached(self.reference, image.digest(), wanted, &is_enough)?;
+        if let Some(good) = enough.take() {
+            return Ok(good.into());
+        }
+        let (judged, good) = good(&last);
+        judged.verdict(&subject, wanted)?;
+        Ok(good.into())
+    }
+}
+
+/// Says who signed, and where it was found.
+fn listed(pieces: &[Piece]) -> String {
+    let one = |Piece { evidence, .. }: &Piece| {
+        format!(
+            "{} {} by {}",
+            evidence.form.name(),
+            evidence.layer.short(),
+            evidence.author
+        )
+    };
+    pieces.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn witness(evidence: &Evidence) -> Witness {
+    match &evidence.author {
+        Author::Key(key) => Witness::Key(fingerprint(key)),
+        Author::Identity(by) => Witness::Identity(by.identity().to_owned(), by.issuer().to_owned()),
+    }
+}

@@ -1,0 +1,400 @@
+//! Components that keys and identities signed as cosign does: admitted by a policy, proved on the finished disk, refused for a reason.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+#[path = "common/virtual_sigstore.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
+mod virtual_sigstore;
+
+use std::fs;
+
+use common::forge::Forge;
+use common::images::{noise, put, reference};
+use common::node::{Answer, NOW, Node};
+use common::registry::DockerRegistry;
+use common::sigstore::client;
+use imgkit::attest::{Statement, Subject};
+use imgkit::oci::Descriptor;
+use imgkit::sigstore::bundle;
+use imgkit::store::layout::Layout;
+use imgkit::store::registry::NewBundle;
+use imgkit::time::Time;
+use serde_json::{Value, json};
+use virtual_sigstore::{Content, IDENTITY, ISSUER, Order, SIGNED_AT, VirtualSigstore};
+
+/// A node whose service comes from a registry.
+struct Case {
+    node: Node,
+    registry: DockerRegistry,
+    /// The service's name.
+    name: String,
+    image: Descriptor,
+}
+
+/// Who may sign the service, and what is demanded.
+const SIGNERS: &str = "signers:\n  vendor: {key: vendor.pub}\n  other: {key: other.pub}\n";
+
+impl Case {
+    /// Pushes the service and leaves it unsigned; its rule demands `requirement`.
+    fn new(requirement: &str) -> Self {
+        Self::with_signers(SIGNERS, requirement)
+    }
+
+    fn with_signers(signers: &str, requirement: &str) -> Self {
+        let node = Node::new();
+        let registry = DockerRegistry::start();
+        let name = format!("{}/team/svc:v1", registry.host());
+        let image = push(&node, &name, 5);
+        node.edit("node.yml", "local.test/svc:v1", &name);
+        let pattern = format!("  - match: {}/team/*\n    {requirement}\n", registry.host());
+        node.edit("policy.yml", "rules:\n", &format!("{signers}rules:\n{pattern}"));
+        for key in ["vendor", "other"] {
+            node.good(&["sigstore", "generate-key-pair", "--output-key-prefix", key]);
+        }
+        Self {
+            node,
+            registry,
+            name,
+            image,
+        }
+    }
+
+    fn sign(&self, key: &str, more: &[&str]) {
+        let key = format!("{key}.key");
+        let args = [&["sigstore", "sign", &self.name, "--key", &key][..], more].concat();
+        self.node.good(&args);
+    }
+
+    fn attest(&self, predicate: &Value) {
+        self.node.write("predicate.json", &predicate.to_string());
+        let args = ["--type", "slsaprovenance1", "--predicate", "predicate.json"];
+        let args = [&["sigstore", "attest", &self.name, "--key", "vendor.key"][..], &args].concat();
+        self.node.good(&args);
+    }
+
+    fn build(&self, out: &str) -> Answer {
+        let key = self.node.seal_key().display().to_string();
+        let fixed = ["build", "--policy", "policy.yml", "--at", NOW, "--out", out];
+        let args = [&fixed[..], &["--format", "raw-bios", "--seal-key", &key, "node.yml"]].concat();
+        self.node.run(&args)
+    }
+
+    fn built(&self, out: &str) {
+        let answer = self.build(out);
+        assert_eq!(answer.code, 0, "{}", answer.json);
+    }
+
+    /// The codes for which a build is refused.
+    fn refused(&self) -> Vec<String> {
+        let answer = self.build("refused");
+        assert_eq!(answer.code, 1, "{}", answer.json);
+        answer.codes().into_iter().map(str::to_owned).collect()
+    }
+}
+
+fn push(node: &Node, name: &str, seed: u64) -> Descriptor {
+    let layout = Layout::open_or_create(node.path("made")).unwrap();
+    let image = put(&layout, "r.example/svc:v1", &[("bin/app", &noise(seed, 60_000))]);
+    client()
+        .push(&layout, &reference("r.example/svc:v1"), &reference(name), &())
+        .unwrap();
+    image
+}
+
+/// What a verification says of the service.
+fn service(answer: &Answer) -> (&str, String) {
+    assert_eq!(answer.code, 0, "{}", answer.json);
+    let components = answer.json["result"]["components"].as_array().unwrap();
+    let service = components
+        .iter()
+        .find(|component| component["reference"].as_str().unwrap().contains("/team/"))
+        .unwrap();
+    (service["state"].as_str().unwrap(), service["admitted"].to_string())
+}
+
+#[test]
+fn a_component_that_a_key_signed_with_its_tree_is_proved_offline() {
+    let case = Case::new("signed: vendor");
+    case.node.edit(
+        "policy.yml",
+        "    signed: vendor",
+        "    signed: vendor\n    proved: true",
+    );
+    case.sign("vendor", &[]);
+    case.built("out");
+    let Case { node, registry, .. } = case;
+    drop(registry);
+    let answer = node.verify_files("out/node-bios.img");
+    let (state, admitted) = service(&answer);
+    assert_eq!(state, "PROVED");
+    assert!(admitted.contains("\"by\":\"attached\""), "{admitted}");
+    // Whoever pins another key does not take the disk.
+    node.edit("policy.yml", "signed: vendor", "signed: other");
+    let answer = node.verify_files("out/node-bios.img");
+    assert_eq!((answer.code, answer.codes()), (1, vec!["WRONG_KEY"]));
+}
+
+#[test]
+fn what_nobody_or_somebody_else_signed_is_refused_and_told_apart() {
+    let case = Case::new("signed: vendor");
+    assert_eq!(case.refused(), ["UNSIGNED"]);
+    case.sign("other", &[]);
+    assert_eq!(case.refused(), ["WRONG_KEY"]);
+    case.sign("vendor", &[]);
+    case.built("out");
+    // Two signers are two keys.
+    case.node.edit(
+        "policy.yml",
+        "signed: vendor",
+        "signed: {by: [vendor, other], threshold: 2}",
+    );
+    case.built("both");
+    fs::copy(case.node.path("vendor.pub"), case.node.path("other.pub")).unwrap();
+    assert_eq!(case.refused(), ["THRESHOLD"]);
+}
+
+#[test]
+fn a_signature_of_another_image_is_none_wherever_it_lies() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &["--form", "simple"]);
+    let signature = format!(
+        "{}:sha256-{}.sig",
+        case.name.trim_end_matches(":v1"),
+        case.image.digest.hex()
+    );
+    // Another image takes the name, and the signature is put beside it.
+    let other = push(&case.node, &case.name, 6);
+    let (_, bytes) = client().document(&reference(&signature)).unwrap();
+    let tag = format!("sha256-{}.sig", other.digest.hex());
+    let repository = reference(&case.name).repository().clone();
+    client()
+        .put_document(&repository, Some(&tag), imgkit::oci::MANIFEST, &bytes)
+        .unwrap();
+    assert_eq!(case.refused(), ["DIGEST_MISMATCH"]);
+}
+
+#[test]
+fn a_registry_that_cannot_be_asked_says_nothing() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &[]);
+    // The image is in the store; what is beside it is not.
+    case.node.good(&["cache", "pull", &case.name]);
+    let Case { node, registry, .. } = case;
+    drop(registry);
+    let args = [
+        "build",
+        "--policy",
+        "policy.yml",
+        "--at",
+        NOW,
+        "--out",
+        "out",
+        "node.yml",
+    ];
+    let answer = node.run(&args);
+    assert_eq!(answer.code, 3, "{}", answer.json);
+    assert!(!node.path("out/node.qcow2").exists());
+}
+
+#[test]
+fn a_signed_digest_alone_is_asserted_until_the_tree_is_attested() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &["--no-tree"]);
+    case.built("asserted");
+    assert_eq!(service(&case.node.verify_files("asserted/node-bios.img")).0, "ASSERTED");
+    case.node
+        .edit("policy.yml", "signed: vendor", "signed: vendor\n    proved: true");
+    assert_eq!(case.refused(), ["NOT_PROVED"]);
+    let by_another = ["sigstore", "attest", &case.name, "--tree", "--key", "other.key"];
+    case.node.good(&by_another);
+    assert_eq!(case.refused(), ["NOT_PROVED"]);
+    case.node
+        .good(&["sigstore", "attest", &case.name, "--tree", "--key", "vendor.key"]);
+    case.built("proved");
+    assert_eq!(service(&case.node.verify_files("proved/node-bios.img")).0, "PROVED");
+}
+
+/// A provenance by a builder.
+fn provenance(builder: &str) -> Value {
+    json!({
+        "buildDefinition": {
+            "buildType": "urn:example:build", "externalParameters": { "ref": "refs/tags/v1" }, "internalParameters": {},
+            "resolvedDependencies": [],
+        },
+        "runDetails": { "builder": { "id": builder }, "metadata": {}, "byproducts": [] },
+    })
+}
+
+#[test]
+fn an_attestation_has_to_say_what_the_policy_demands() {
+    let condition = "predicate.runDetails.builder.id == 'urn:good' && image.tag == 'v1'";
+    let attested = format!("attested: {{type: slsaprovenance1, by: vendor, condition: \"{condition}\"}}");
+    let case = Case::new(&attested);
+    assert_eq!(case.refused(), ["UNSIGNED"]);
+    case.attest(&provenance("urn:bad"));
+    assert_eq!(case.refused(), ["CONDITION"]);
+    case.attest(&provenance("urn:good"));
+    case.built("out");
+    assert_eq!(service(&case.node.verify_files("out/node-bios.img")).0, "ASSERTED");
+    // The same disk by a policy that wants another builder: what is sealed does not say so.
+    case.node.edit("policy.yml", "urn:good", "urn:better");
+    let answer = case.node.verify_files("out/node-bios.img");
+    assert_eq!((answer.code, answer.codes()), (1, vec!["CONDITION"]));
+}
+
+#[test]
+fn whoever_holds_the_seal_key_cannot_make_up_what_others_signed() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &["--form", "simple"]);
+    case.built("out");
+    let node = &case.node;
+    let disk = fs::read(node.path("out/node-bios.img")).unwrap();
+    let forge = Forge::of(&disk, &node.extents("out/node-bios.img"));
+    let key = node.opened_seal_key();
+    let attached = forge.documents.keys().find(|name| name.starts_with("attached/"));
+    let attached = attached.unwrap().clone();
+    let reseal = |change: &dyn Fn(&mut Forge)| {
+        let mut forge = forge.clone();
+        change(&mut forge);
+        fs::write(node.path("out/forged.img"), forge.seal(&key)).unwrap();
+        let answer = node.verify_files("out/forged.img");
+        (
+            answer.code,
+            answer.codes().into_iter().map(str::to_owned).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(reseal(&|_| {}).0, 0, "the untouched twin");
+    let gone = reseal(&|forge| drop(forge.documents.remove(&attached)));
+    assert_eq!(gone, (1, vec!["UNSIGNED".to_owned()]));
+    let edited = |from: &str, to: &str| {
+        reseal(&|forge| {
+            let text = String::from_utf8(forge.documents[&attached].clone()).unwrap();
+            assert!(text.contains(from), "{text}");
+            forge
+                .documents
+                .insert(attached.clone(), text.replacen(from, to, 1).into_bytes());
+        })
+    };
+    assert_eq!(edited("\"bytes\":\"", "\"bytes\":\"IA").1, ["MALFORMED"]);
+    assert_eq!(edited("[{", "[ {").1, ["MALFORMED"]);
+    assert_eq!(
+        edited("\"signature\":\"ME", "\"signature\":\"MF"),
+        (1, vec!["WRONG_KEY".to_owned()])
+    );
+}
+
+#[test]
+fn an_identity_admits_by_a_bundle_that_its_log_has() {
+    let sigstore = VirtualSigstore::new();
+    let signers = format!("signers:\n  ci: {{identity: '{IDENTITY}', issuer: '{ISSUER}', trustedRoot: root.json}}\n");
+    let case = Case::with_signers(&signers, "signed: ci");
+    case.node.write("trusted.json", &sigstore.trusted_root().to_string());
+    case.node
+        .edit("policy.yml", "trustedRoot: root.json", "trustedRoot: trusted.json");
+    assert_eq!(case.refused(), ["UNSIGNED"]);
+    let kind = imgkit::attest::predicate::COSIGN_SIGN;
+    let statement = Statement::new(Subject::of(None, &case.image.digest), kind, None);
+    let bundle = sigstore
+        .sign(&Order::of(Content::Statement(statement.encode())))
+        .to_string();
+    let new = NewBundle {
+        media_type: bundle::MEDIA_TYPE,
+        bytes: bundle.as_bytes(),
+        predicate_type: kind,
+    };
+    let name = reference(&case.name);
+    let now = Time::from_unix(SIGNED_AT + 60).unwrap();
+    client()
+        .attach_bundle(name.repository(), &case.image, new, now)
+        .unwrap();
+    case.built("out");
+    let (state, admitted) = {
+        let answer = case.node.verify_files("out/node-bios.img");
+        let (state, admitted) = service(&answer);
+        (state.to_owned(), admitted)
+    };
+    assert_eq!(state, "ASSERTED");
+    assert!(admitted.contains(IDENTITY), "{admitted}");
+    for (from, to, code) in [
+        (ISSUER, "https://other.example", "IDENTITY"),
+        (IDENTITY, "somebody@else.example", "IDENTITY"),
+    ] {
+        case.node.edit("policy.yml", from, to);
+        let answer = case.node.verify_files("out/node-bios.img");
+        assert_eq!((answer.code, answer.codes()), (1, vec![code]), "{}", answer.json);
+        case.node.edit("policy.yml", to, from);
+    }
+    case.node
+        .write("trusted.json", &VirtualSigstore::new().trusted_root().to_string());
+    let answer = case.node.verify_files("out/node-bios.img");
+    assert_eq!(
+        (answer.code, answer.codes()),
+        (1, vec!["NOT_LOGGED"]),
+        "{}",
+        answer.json
+    );
+}
+
+const ON_TRIAL: &str = "\
+version: 1
+roots: {}
+signers:
+  vendor: {key: vendor.pub}
+  ci: {identityRegExp: 'https://forge.example/acme/.*', issuer: https://forge.example}
+rules:
+  - match: r.example/apps/*
+    signed: vendor
+    attested: {type: slsaprovenance1, by: ci, condition: predicate.level >= 3}
+  - match: r.example/tools/*
+    signed: vendor
+    maxAge: 90d
+    minVersion: v2
+  - match: r.example/plain/*
+    signed: vendor
+";
+
+const CASES: &str = "\
+version: 1
+policy: policy.yml
+cases:
+  - name: signed and attested
+    component: r.example/apps/a:v1
+    signed: [vendor]
+    attested: [{by: ci, type: slsaprovenance1, predicate: {level: 3}}]
+    expect: admitted
+  - name: attested at too low a level
+    component: r.example/apps/a:v1
+    signed: [vendor]
+    attested: [{by: ci, type: slsaprovenance1, predicate: {level: 2}}]
+    expect: CONDITION
+  - name: attested by another than has to
+    component: r.example/apps/a:v1
+    signed: [vendor]
+    attested: [{by: vendor, type: slsaprovenance1, predicate: {level: 3}}]
+    expect: WRONG_KEY
+  - name: not attested
+    component: r.example/apps/a:v1
+    signed: [vendor]
+    expect: UNSIGNED
+  - name: not signed
+    component: r.example/apps/a:v1
+    attested: [{by: ci, type: slsaprovenance1, predicate: {level: 3}}]
+    expect: UNSIGNED
+  - name: another image was signed
+    component: r.example/plain/a:v1
+    signed: [vendor]
+    fault: otherImage
+    expect: DIGEST_MISMATCH
+";
+
+#[test]
+fn policies_of_keys_and_identities_are_tested_and_proved() {
+    let node = Node::new();
+    node.write("policy.yml", ON_TRIAL);
+    node.write("cases.yml", CASES);
+    let outcomes = node.good(&["policy", "test", "cases.yml"]);
+    assert_eq!(outcomes["files"][0]["outcomes"].as_array().unwrap().len(), 6);
+    let proof = node.good(&["policy", "prove", "policy.yml"]);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&proof["proofs"]).unwrap());
+}
