@@ -535,6 +535,36 @@ fn images_are_signed_and_attested_by_an_identity() {
         assert_eq!(desk.verify(&digest, ME), 0);
         assert_eq!(desk.verify(&Digest::sha256(b"another image").to_string(), ME), 1);
     }
+    let by = |place: &str, identity: &str, more: &[&str]| {
+        let who = ["--certificate-identity", identity, "--certificate-oidc-issuer", ISSUER];
+        let (code, json) = desk.run(&[&["verify", place, "--trusted-root", "root.json"], &who[..], more].concat());
+        (
+            code,
+            json["refusals"][0]["code"].as_str().unwrap_or("none").to_owned(),
+            json,
+        )
+    };
+    let layout = format!("oci:{}:r.example/app:v1", desk.path("layout").display());
+    assert_eq!(desk.run(&["copy", &name, &layout]).0, 0);
+    for place in [&name, &layout] {
+        let (code, _, json) = by(place, ME, &[]);
+        assert_eq!(code, 0, "{place}: {json}");
+        let result = &json["result"];
+        assert_eq!(result["signatures"][0]["certificate"]["identity"], ME, "{json}");
+        assert_eq!(result["trustedRootFrom"]["kind"], "file");
+        for kind in ["custom", "tree"] {
+            assert_eq!(by(place, ME, &["--type", kind]).0, 0, "{place} {kind}");
+        }
+        assert_eq!(by(place, ME, &["--min-logs", "2"]).1, "THRESHOLD", "{place}");
+        assert_eq!(by(place, "other@example.com", &[]).1, "IDENTITY", "{place}");
+        assert_eq!(by(place, ME, &["--type", "vsa"]).1, "UNSIGNED", "{place}");
+    }
+    // An image that a key signed is not signed by anybody's name, nor the other way round.
+    let (private, public) = person.key("k");
+    let (keyed, _) = person.push(&registry, "a/keyed:v1", "y");
+    person.good(&["sign", &keyed, "--no-tree", "--key", &private]);
+    assert_eq!(by(&keyed, ME, &[]).0, 1);
+    assert_eq!(person.refused(&["verify", &name, "--key", &public]), "WRONG_KEY");
     // Only cosign 2 looks for identities under `.sig`; nothing is put there.
     assert_eq!(run(&["sign", &name, "--form", "both"]).0, 2);
     // What does not verify is not put beside the image.

@@ -149,6 +149,8 @@ pub enum By<'a> {
         signer: &'a Signer,
         /// The authorities and logs that count.
         root: &'a TrustedRoot,
+        /// How many logs and witnesses of the time there have to be.
+        demand: Demand,
         /// The present: nothing may have been signed later.
         now: Time,
     },
@@ -374,7 +376,15 @@ fn read(
             let envelope = attachment.envelope(bytes).map_err(bad)?;
             read_envelope(&envelope, image, keys, wanted)
         }
-        (By::Identity { signer, root, now }, Form::Bundle) => {
+        (
+            By::Identity {
+                signer,
+                root,
+                demand,
+                now,
+            },
+            Form::Bundle,
+        ) => {
             let bundle = Bundle::parse(bytes).map_err(bad)?;
             let envelope = bundle.envelope();
             let envelope = envelope.ok_or_else(|| bad("it signs the bytes of a file, not a statement"))?;
@@ -385,7 +395,7 @@ fn read(
             if !statement.is_about(image) {
                 return Err(other_image(&statement));
             }
-            let proved = bundle.verify_with_certificate(Artifact::Digest(image), root, signer, Demand::default(), now);
+            let proved = bundle.verify_with_certificate(Artifact::Digest(image), root, signer, demand, now);
             let evidence = proved.map_err(No::NotVerified)?;
             Ok((Author::Identity(Box::new(evidence)), Content::Statement(statement)))
         }

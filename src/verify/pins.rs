@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::key::PublicKey;
 use crate::policy::SigstoreSigner;
 use crate::sigstore::attachment::By;
-use crate::sigstore::certificate::TrustedRoot;
+use crate::sigstore::certificate::{Demand, TrustedRoot};
 use crate::time::Time;
 
 /// The files that a policy names.
@@ -35,7 +35,13 @@ impl Pins {
             SigstoreSigner::Key(_) => Err(absent()),
             SigstoreSigner::Identity { signer, trusted_root } => {
                 let root = self.trusted_roots.get(trusted_root).ok_or_else(absent)?;
-                Ok(By::Identity { signer, root, now })
+                let demand = Demand::default();
+                Ok(By::Identity {
+                    signer,
+                    root,
+                    demand,
+                    now,
+                })
             }
         }
     }

@@ -1,29 +1,10 @@
 //! Keys as sigstore's commands name them.
 
-use clap::Args;
-
 use crate::cli::Context;
 use crate::cli::passphrase::PassphraseOptions;
 use crate::failure::Failure;
 use crate::key::{KeySpec, PublicKey};
 use crate::store::key_store::NewKey;
-
-/// The keys that count.
-#[derive(Clone, Debug, Args)]
-pub(super) struct KeyOptions {
-    /// A key whose signatures count: a public key's file, or one that `sign` takes; repeat for several
-    #[arg(long, value_name = "KEY", required = true)]
-    key: Vec<KeySpec>,
-    #[command(flatten)]
-    passphrase: PassphraseOptions,
-}
-
-impl KeyOptions {
-    /// Reads the public keys.
-    pub(super) fn public(&self, context: &Context) -> Result<Vec<PublicKey>, Failure> {
-        public_keys(&self.key, &self.passphrase, context)
-    }
-}
 
 /// Reads public keys.
 pub(super) fn public_keys(

@@ -50,7 +50,7 @@ enum Action {
     SignBundle(Lazy<sign_blob::SignBundle>),
     /// List what is attached to an image: signatures, attestations and the rest
     Tree(Lazy<tree::Tree>),
-    /// Verify an image's signatures, or its attestations of a type, with public keys
+    /// Verify an image's signatures, or its attestations of a type, by key or by an identity
     Verify(Lazy<verify::Verify>),
     /// Verify a file's signature, by key or by an identity
     VerifyBlob(Lazy<verify_blob::VerifyBlob>),

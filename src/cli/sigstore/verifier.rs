@@ -13,6 +13,7 @@ use crate::cli::passphrase::PassphraseOptions;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::{KeySpec, PublicKey};
+use crate::sigstore::attachment::By;
 use crate::sigstore::bundle::{Artifact, Bundle, KeyEvidence};
 use crate::sigstore::certificate::{CertificateEvidence, Demand, IdentityError, Matcher, Signer};
 use crate::sigstore::signature::fingerprint;
@@ -100,6 +101,27 @@ impl VerifierOptions {
 }
 
 impl Verifier {
+    /// Says who has to have signed something beside an image.
+    pub(super) fn by(&self, now: Time) -> By<'_> {
+        match self {
+            Self::Keys(keys) => By::Keys(keys),
+            Self::Identity(trusted, signer, demand) => By::Identity {
+                signer,
+                root: trusted.root(),
+                demand: *demand,
+                now,
+            },
+        }
+    }
+
+    /// Returns the trusted root, where an identity is asked for.
+    pub(super) fn trusted(&self) -> Option<&Trusted> {
+        match self {
+            Self::Keys(_) => None,
+            Self::Identity(trusted, ..) => Some(trusted),
+        }
+    }
+
     /// Judges a bundle over `artifact`, which people know as `subject`.
     pub(super) fn judge(
         &self,

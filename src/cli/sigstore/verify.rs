@@ -1,16 +1,17 @@
-//! `imgkit sigstore verify`: an image's signatures and attestations, by key.
+//! `imgkit sigstore verify`: an image's signatures and attestations, by key or by an identity.
 
 use std::fmt::Write as _;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::keys::KeyOptions;
 use super::place::Place;
+use super::trusted::Trusted;
+use super::verifier::VerifierOptions;
 use crate::attest::PredicateType;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::sigstore::attachment::{By, Evidence, Wanted, judge};
+use crate::sigstore::attachment::{Evidence, Wanted, judge};
 
 /// Verifies an image; exit 0 where one good signature, or attestation, is found.
 #[derive(Debug, Args)]
@@ -21,19 +22,19 @@ pub(super) struct Verify {
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<PredicateType>,
     #[command(flatten)]
-    keys: KeyOptions,
+    verifier: VerifierOptions,
 }
 
 impl Verify {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
-        let keys = self.keys.public(context)?;
+        let verifier = self.verifier.read(context)?;
         let wanted = match &self.kind {
             Some(kind) => Wanted::Attestation(kind.uri()),
             None => Wanted::Signature,
         };
         let image = self.image.locate(context)?;
         let pieces = image.pieces(wanted)?;
-        let judged = judge(&pieces, &image.document.digest, By::Keys(&keys), wanted);
+        let judged = judge(&pieces, &image.document.digest, verifier.by(context.now()?), wanted);
         let rejected: Vec<Value> = judged
             .rejected
             .iter()
@@ -47,12 +48,17 @@ impl Verify {
         for evidence in &good {
             describe(&mut text, evidence);
         }
+        let trusted = verifier.trusted();
+        if let Some(trusted) = trusted {
+            let _ = writeln!(text, "  trusted    {}", trusted.describe());
+        }
         if !rejected.is_empty() {
             let _ = writeln!(text, "  {} more beside it did not count", rejected.len());
         }
         let json = json!({
             "reference": image.reference, "digest": digest, "type": self.kind.as_ref().map(PredicateType::uri),
             "signatures": good.iter().map(Evidence::to_json).collect::<Vec<_>>(), "rejected": rejected,
+            "trustedRoot": trusted.map(|trusted| trusted.root().digest()), "trustedRootFrom": trusted.map(Trusted::to_value),
         });
         Ok(Report::new(text, json))
     }

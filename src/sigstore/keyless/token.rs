@@ -1,7 +1,7 @@
 //! An OpenID Connect identity token (RFC 7519), as somebody who presents it reads it.
 //!
 //! Who it is for is not proved here: the certificate authority checks the token. It is a secret until it expires: it is never shown, and
-//! its memory is cleared.
+//! the copies of it that are made here are cleared.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
