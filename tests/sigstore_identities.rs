@@ -559,6 +559,35 @@ fn images_are_signed_and_attested_by_an_identity() {
         assert_eq!(by(place, "other@example.com", &[]).1, "IDENTITY", "{place}");
         assert_eq!(by(place, ME, &["--type", "vsa"]).1, "UNSIGNED", "{place}");
     }
+    let who = [
+        "--certificate-identity",
+        ME,
+        "--certificate-oidc-issuer",
+        ISSUER,
+        "--trusted-root",
+        "root.json",
+    ];
+    let tree = desk.run(&[&["tree", &layout], &who[..]].concat());
+    let attached = tree.1["result"]["documents"][0]["attached"].as_array().unwrap().clone();
+    assert_eq!(attached.len(), 3);
+    assert!(
+        attached.iter().all(|piece| piece["certificate"]["identity"] == ME),
+        "{attached:?}"
+    );
+    let other = [
+        &["tree", &layout],
+        &["--certificate-identity", "other@example.com"],
+        &who[2..],
+    ]
+    .concat();
+    let others = desk.run(&other).1["result"]["documents"][0]["attached"]
+        .as_array()
+        .unwrap()
+        .clone();
+    assert!(others.len() == 3 && others.iter().all(|piece| piece["certificate"].is_null()));
+    // Half an identity is nobody's.
+    assert_eq!(desk.run(&["verify", &layout, "--certificate-identity", ME]).0, 2);
+    assert_eq!(desk.run(&["verify", &layout]).0, 2);
     // An image that a key signed is not signed by anybody's name, nor the other way round.
     let (private, public) = person.key("k");
     let (keyed, _) = person.push(&registry, "a/keyed:v1", "y");

@@ -173,6 +173,42 @@ fn older_metadata_are_refused_and_what_was_trusted_stays() {
 }
 
 #[test]
+fn a_root_that_was_replaced_by_its_owner_is_followed() {
+    let (sigstore, operator) = (VirtualSigstore::new(), Operator::new());
+    publish_root(&operator, &VirtualSigstore::new());
+    let desk = Desk::with_bundle_of(&sigstore);
+    let first = desk.initialize(&operator).1;
+    operator.trust(&["rotate", "root"]);
+    publish_root(&operator, &sigstore);
+    // Whether the first root is named again or not; somebody who begins now begins with it, too.
+    let late = Desk::with_bundle_of(&sigstore);
+    for (desk, arguments) in [
+        (&desk, vec!["initialize".to_owned()]),
+        (
+            &desk,
+            vec!["initialize".to_owned(), "--root".to_owned(), operator.root()],
+        ),
+        (
+            &late,
+            vec![
+                "initialize".to_owned(),
+                "--mirror".to_owned(),
+                operator.url(),
+                "--root".to_owned(),
+                operator.root(),
+            ],
+        ),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (code, json) = desk.run(&arguments);
+        assert_eq!(code, 0, "{arguments:?}: {json}");
+        let root = |json: &Value| json["result"]["metadata"][0]["version"].as_u64().unwrap();
+        assert!(root(&json) > root(&first), "{json}");
+        assert_eq!(desk.verify().0, 0);
+    }
+}
+
+#[test]
 fn a_wrong_root_is_refused_and_leaves_nothing() {
     let (sigstore, operator, other) = (VirtualSigstore::new(), Operator::new(), Operator::new());
     publish_root(&operator, &sigstore);

@@ -32,7 +32,8 @@ impl Operator {
         operator
     }
 
-    fn trust(&self, arguments: &[&str]) {
+    /// Runs `imgkit trust ARGS`.
+    pub fn trust(&self, arguments: &[&str]) {
         let mut command = imgkit(self.home.path());
         command.env("IMGKIT_PASSPHRASE", "correct horse");
         command.env("IMGKIT_TRUST_DIR", self.home.path().join("trust"));

@@ -5,35 +5,36 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::keys::public_keys;
 use super::place::{Located, Place};
+use super::verifier::{Verifier, VerifierOptions};
 use crate::attest::PredicateType;
-use crate::cli::passphrase::PassphraseOptions;
 use crate::cli::{Context, Report};
 use crate::digest::Digest;
 use crate::failure::Failure;
-use crate::key::{KeySpec, PublicKey};
 use crate::oci::Document;
 use crate::sigstore::attachment::{Attachment, Author, By, Claim, Wanted, judge};
 use crate::sigstore::manifest::CREATED;
 use crate::sigstore::signature::fingerprint;
 use crate::store::attached::{Attached, attached, attachments};
 
-/// Lists what is attached to an image, and to the manifests that it lists; judges only by the keys that are given.
+/// Lists what is attached to an image, and to the manifests that it lists; judges only by the keys or the identity that are given.
 #[derive(Debug, Args)]
 pub(super) struct Tree {
     /// The image: HOST/REPOSITORY:TAG, …@DIGEST, oci:DIR[:NAME] or oci-archive:FILE[:NAME]
     image: Place,
-    /// A public key to look for among the signers; repeat for several
-    #[arg(long, value_name = "KEY")]
-    key: Vec<KeySpec>,
     #[command(flatten)]
-    passphrase: PassphraseOptions,
+    verifier: VerifierOptions,
 }
 
 impl Tree {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
-        let keys = public_keys(&self.key, &self.passphrase, context)?;
+        let verifier = self.verifier.read_if_any(context)?;
+        let now = context.now()?;
+        let nobody = verifier.as_ref().map(|verifier| match verifier {
+            Verifier::Keys(_) => "none of the given keys",
+            Verifier::Identity(..) => "nobody of that identity",
+        });
+        let by = verifier.as_ref().map_or(By::Keys(&[]), |verifier| verifier.by(now));
         let image = self.image.locate(context)?;
         let mut documents = vec![(image.document.digest, None)];
         if let Document::Index(index) = Document::parse(&self.image.to_string(), &image.bytes, None)? {
@@ -43,12 +44,12 @@ impl Tree {
         let mut text = format!("{} {}\n", self.image, image.document.digest);
         let mut all = Vec::new();
         for (digest, platform) in &documents {
-            let pieces = list(&image, digest, &keys)?;
+            let pieces = list(&image, digest, by)?;
             if *digest != image.document.digest {
                 let _ = writeln!(text, "  {} {digest}", platform.as_deref().unwrap_or("manifest"));
             }
             for piece in &pieces {
-                piece.describe(&mut text, !self.key.is_empty());
+                piece.describe(&mut text, nobody);
             }
             let pieces: Vec<Value> = pieces.iter().map(Piece::to_json).collect();
             all.push(json!({ "digest": digest, "platform": platform, "attached": pieces }));
@@ -66,21 +67,18 @@ struct Piece {
     layer: Digest,
     media_type: String,
     time: Option<String>,
-    signer: Option<Digest>,
+    author: Option<Author>,
     problem: Option<String>,
 }
 
-fn list(image: &Located, digest: &Digest, keys: &[PublicKey]) -> Result<Vec<Piece>, Failure> {
+fn list(image: &Located, digest: &Digest, by: By<'_>) -> Result<Vec<Piece>, Failure> {
     let repository = image.reference.repository();
     let found = attached(&*image.source, repository, digest)?;
     let pieces = attachments(&*image.source, repository, &found);
-    Ok(pieces
-        .iter()
-        .map(|piece| describe(piece, &found, digest, keys))
-        .collect())
+    Ok(pieces.iter().map(|piece| describe(piece, &found, digest, by)).collect())
 }
 
-fn describe(piece: &Attachment, found: &[Attached], image: &Digest, keys: &[PublicKey]) -> Piece {
+fn describe(piece: &Attachment, found: &[Attached], image: &Digest, by: By<'_>) -> Piece {
     let claim = piece.claim();
     let manifest = found
         .iter()
@@ -91,8 +89,7 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, keys: &[Publ
         Claim::Attestation(kind) => Wanted::Attestation(kind),
         _ => Wanted::Signature,
     };
-    let judged = judge(std::slice::from_ref(piece), image, By::Keys(keys), wanted);
-    let good = judged.good.first();
+    let judged = judge(std::slice::from_ref(piece), image, by, wanted);
     let problem = match &piece.bytes {
         Err(failure) => Some(failure.to_string()),
         Ok(_) => None,
@@ -104,10 +101,7 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, keys: &[Publ
         layer: piece.layer.descriptor.digest,
         media_type: piece.layer.descriptor.media_type.clone(),
         time: piece.time().map(|time| time.to_string()).or(created),
-        signer: good.and_then(|evidence| match &evidence.author {
-            Author::Key(key) => Some(fingerprint(key)),
-            Author::Identity(_) => None,
-        }),
+        author: judged.good.into_iter().next().map(|evidence| evidence.author),
         problem,
         claim: match claim {
             Claim::Other if is_sbom => Claim::Sbom,
@@ -117,7 +111,7 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, keys: &[Publ
 }
 
 impl Piece {
-    fn describe(&self, text: &mut String, with_keys: bool) {
+    fn describe(&self, text: &mut String, nobody: Option<&str>) {
         let (kind, more) = self.claim.words();
         let what = match more {
             Some(uri) => PredicateType::short(uri).to_owned(),
@@ -125,11 +119,10 @@ impl Piece {
             None => String::new(),
         };
         let time = self.time.as_deref().unwrap_or("-");
-        let signer = match (&self.signer, with_keys) {
-            (Some(key), _) => format!("  by {}", key.short()),
-            (None, true) if !matches!(self.claim, Claim::Other | Claim::Sbom) => {
-                "  by none of the given keys".to_owned()
-            }
+        let signer = match (&self.author, nobody) {
+            (Some(Author::Key(key)), _) => format!("  by {}", fingerprint(key).short()),
+            (Some(identity), _) => format!("  by {identity}"),
+            (None, Some(nobody)) if !matches!(self.claim, Claim::Other | Claim::Sbom) => format!("  by {nobody}"),
             _ => String::new(),
         };
         let _ = writeln!(
@@ -145,9 +138,14 @@ impl Piece {
 
     fn to_json(&self) -> Value {
         let (kind, predicate_type) = self.claim.words();
+        let (signer, certificate) = match &self.author {
+            Some(Author::Key(key)) => (Some(fingerprint(key)), None),
+            Some(Author::Identity(evidence)) => (None, Some(evidence.to_json())),
+            None => (None, None),
+        };
         json!({
             "kind": kind, "form": self.form, "predicateType": predicate_type, "manifest": self.manifest, "layer": self.layer,
-            "mediaType": self.media_type, "time": self.time, "signer": self.signer, "problem": self.problem,
+            "mediaType": self.media_type, "time": self.time, "signer": signer, "certificate": certificate, "problem": self.problem,
         })
     }
 }

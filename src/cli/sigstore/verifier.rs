@@ -51,13 +51,13 @@ pub(super) enum Verifier {
 #[derive(Debug, Args)]
 struct SignerOptions {
     /// The signer's identity: an address or a URI
-    #[arg(long, value_name = "IDENTITY", required_unless_present_any = ["key", "certificate_identity_regexp"], conflicts_with = "key")]
+    #[arg(long, value_name = "IDENTITY", conflicts_with = "key")]
     certificate_identity: Option<String>,
     /// An expression that has to match all of the identity
     #[arg(long, value_name = "REGEXP", conflicts_with_all = ["certificate_identity", "key"])]
     certificate_identity_regexp: Option<String>,
     /// Who vouches for the identity: an OpenID Connect issuer's URL
-    #[arg(long, value_name = "URL", required_unless_present_any = ["key", "certificate_oidc_issuer_regexp"], conflicts_with = "key")]
+    #[arg(long, value_name = "URL", conflicts_with = "key")]
     certificate_oidc_issuer: Option<String>,
     /// An expression that has to match all of the issuer
     #[arg(long, value_name = "REGEXP", conflicts_with_all = ["certificate_oidc_issuer", "key"])]
@@ -72,7 +72,15 @@ impl SignerOptions {
         let bad = |error: IdentityError| Failure::malformed("--certificate-identity-regexp", error);
         match (identity.map_err(bad)?, issuer.map_err(bad)?) {
             (Some(identity), Some(issuer)) => Ok(Some(Signer::new(identity, issuer))),
-            _ => Ok(None),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(Failure::malformed(
+                "--certificate-oidc-issuer",
+                "say who has to vouch for the identity: anybody can, for any name",
+            )),
+            (None, Some(_)) => Err(Failure::malformed(
+                "--certificate-identity",
+                "say which identity it has to be: the issuer vouches for everybody who has an account there",
+            )),
         }
     }
 }
@@ -88,15 +96,23 @@ fn matcher(exact: &Option<String>, pattern: &Option<String>) -> Result<Option<Ma
 impl VerifierOptions {
     /// Reads the keys, or the trusted root.
     pub(super) fn read(&self, context: &Context) -> Result<Verifier, Failure> {
+        let problem = "name a key, or --certificate-identity and --certificate-oidc-issuer";
+        let given = self.read_if_any(context)?;
+        given.ok_or_else(|| Failure::malformed("--key", problem))
+    }
+
+    /// Reads them, if any are named.
+    pub(super) fn read_if_any(&self, context: &Context) -> Result<Option<Verifier>, Failure> {
         let Some(signer) = self.signer.signer()? else {
-            return public_keys(&self.key, &self.passphrase, context).map(Verifier::Keys);
+            let keys = public_keys(&self.key, &self.passphrase, context)?;
+            return Ok(Some(keys).filter(|keys| !keys.is_empty()).map(Verifier::Keys));
         };
         let demand = Demand {
             logs: self.min_logs,
             times: self.min_times,
         };
         let trusted = Box::new(self.trusted.read(context)?);
-        Ok(Verifier::Identity(trusted, signer, demand))
+        Ok(Some(Verifier::Identity(trusted, signer, demand)))
     }
 }
 
