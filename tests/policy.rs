@@ -634,7 +634,7 @@ fn another_tools_policy_is_read_and_checked_as_one_of_ours() {
     let node = Node::new();
     let theirs = r#"{"default": [{"type": "reject"}], "transports": {"docker": {
         "local.test/svc": [{"type": "insecureAcceptAnything"}],
-        "local.test/svc/signed": [{"type": "sigstoreSigned", "keyPath": "/k.pub"}]}}}"#;
+        "local.test/svc/signed": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k.gpg"}]}}}"#;
     node.write("policy.json", theirs);
     let imported = node.good(&["policy", "import", "containers", "policy.json", "--out", "imported.yml"]);
     assert_eq!(imported["notCarriedOver"].as_array().unwrap().len(), 1, "{imported:#}");

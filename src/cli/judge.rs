@@ -34,7 +34,7 @@ pub(super) fn pins(path: &Path, policy: &Policy) -> Result<Pins, Failure> {
     for (_, by) in policy.everybody() {
         let Signer::Sigstore(by) = by else { continue };
         match &by {
-            SigstoreSigner::Key(file) => {
+            SigstoreSigner::Key { file, .. } => {
                 let path = base.join(file);
                 let pem = read_limited(&path, limit::KEY_FILE_BYTES)?;
                 let key = std::str::from_utf8(&pem).ok().map(PublicKey::from_pem);

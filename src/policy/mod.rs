@@ -29,11 +29,11 @@ pub use findings::{Finding, FindingKind};
 pub use image::{FORMATS, ImageRequirement, SpecRequirement};
 pub use parse::age;
 pub use parse::files::Environment;
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Pattern, PatternError, Plain};
 pub use requirement::{Demand, Requirement};
 pub use rule::{Decision, Forbidden, Rule};
 pub use schema::schema;
-pub use signer::{Signer, Signers, SigstoreSigner};
+pub use signer::{Binding, Signer, Signers, SigstoreSigner};
 pub use version::{Version, VersionError};
 
 use std::collections::BTreeMap;

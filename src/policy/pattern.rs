@@ -27,6 +27,17 @@ const FILLINGS: [(&str, &str); 5] = [
     ("some.name", "4.5"),
 ];
 
+/// What a pattern without wildcards inside names is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plain<'a> {
+    /// Everything below a name: a host, or a part of a path.
+    Below(String),
+    /// One repository.
+    Repository(String),
+    /// One tag of a repository.
+    Tag(String, &'a str),
+}
+
 impl Pattern {
     /// Reads a pattern.
     ///
@@ -125,6 +136,42 @@ impl Pattern {
         };
         let parts = self.parts.iter().zip(&other.parts).all(|(own, other)| glob(own, other));
         self.host == other.host && tags && enough && parts
+    }
+
+    /// Tells whether one name may match both this pattern and `other`; where that is hard to say, it says yes.
+    pub fn may_meet(&self, other: &Self) -> bool {
+        let meet = |one: &str, two: &str| match (one.contains('*'), two.contains('*')) {
+            (true, true) => true,
+            (true, false) => glob(one, two),
+            (false, _) => glob(two, one),
+        };
+        let tags = match (&self.tag, &other.tag) {
+            (Some(one), Some(two)) => meet(one, two),
+            _ => true,
+        };
+        let reaches = |one: &Self, two: &Self| two.rest || two.parts.len() > one.parts.len();
+        let enough = match (self.rest, other.rest) {
+            (true, _) => reaches(self, other),
+            (_, true) => reaches(other, self),
+            (false, false) => self.parts.len() == other.parts.len(),
+        };
+        let parts = self.parts.iter().zip(&other.parts).all(|(one, two)| meet(one, two));
+        self.host == other.host && tags && enough && parts
+    }
+
+    /// Returns the one name that it is about, with all below it where it ends in `**`; none where it has other wildcards.
+    pub fn plain(&self) -> Option<Plain<'_>> {
+        let name = match self.parts.as_slice() {
+            [] => self.host.clone(),
+            parts => format!("{}/{}", self.host, parts.join("/")),
+        };
+        match (&self.tag, self.rest) {
+            _ if name.contains('*') => None,
+            (None, true) => Some(Plain::Below(name)),
+            (None, false) => Some(Plain::Repository(name)),
+            (Some(tag), false) if !tag.contains('*') => Some(Plain::Tag(name, tag)),
+            (Some(_), _) => None,
+        }
     }
 
     /// Tells whether it matches every name of its host.
@@ -237,6 +284,33 @@ mod tests {
         assert!(matches("r.example/team/**", "r.example/team/a/b:v1"));
         assert!(!matches("r.example/team/**", "r.example/team:v1"));
         assert!(!matches("r.example/team/**", "r.example/teamx/a:v1"));
+    }
+
+    #[test]
+    fn two_patterns_meet_where_one_name_matches_both() {
+        let meet = |one: &str, two: &str| {
+            let [one, two] = [one, two].map(|text| Pattern::parse(text).unwrap());
+            assert_eq!(one.may_meet(&two), two.may_meet(&one), "{one} {two}");
+            one.may_meet(&two)
+        };
+        for (one, two) in [
+            ("r.example/**", "r.example/a/b:v1"),
+            ("r.example/*/b", "r.example/a/*"),
+            ("r.example/a:v*", "r.example/a"),
+            ("r.example/a/**", "r.example/**"),
+            ("r.example/a*/x", "r.example/ab/**"),
+        ] {
+            assert!(meet(one, two), "{one} {two}");
+        }
+        for (one, two) in [
+            ("r.example/**", "s.example/**"),
+            ("r.example/a/**", "r.example/a"),
+            ("r.example/a", "r.example/*/b"),
+            ("r.example/a:v*", "r.example/a:w1"),
+            ("r.example/a/**", "r.example/b/**"),
+        ] {
+            assert!(!meet(one, two), "{one} {two}");
+        }
     }
 
     #[test]

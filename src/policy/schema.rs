@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::FORMATS;
+use super::{FORMATS, signer::Binding};
 
 /// Returns the schema of policy files.
 pub fn schema() -> Value {
@@ -227,7 +227,14 @@ const OBJECTS: &[Object] = &[
     Object {
         name: "key",
         about: "a key, whose signatures are sigstore's",
-        keys: &[("key", "word", "the file of a public key in PEM, relative to this file")],
+        keys: &[
+            ("key", "word", "the file of a public key in PEM, relative to this file"),
+            (
+                "names",
+                "binding",
+                "what its signatures have to name beside the digest; any name counts when absent",
+            ),
+        ],
         required: &["key"],
         one_of: &[],
     },
@@ -343,6 +350,7 @@ fn scalars() -> Map<String, Value> {
             json!({ "type": "string", "pattern": "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$" }),
         ),
         ("digests", list("digest")),
+        ("binding", json!({ "enum": Binding::WORDS.map(|(word, _)| word) })),
         ("format", json!({ "enum": FORMATS })),
         (
             "name",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::reference::Reference;
 use crate::sigstore::certificate;
 
 /// Who has to sign.
@@ -53,14 +54,67 @@ pub enum SigstoreSigner {
         /// The file of the authorities and logs that count; the public instance's where there is none.
         trusted_root: Option<String>,
     },
-    /// The public key in a file.
-    Key(String),
+    /// A public key.
+    Key {
+        /// Its file.
+        file: String,
+        /// Which name its signatures have to give the image.
+        names: Binding,
+    },
+}
+
+/// Which name a signature has to give the image, beside its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Binding {
+    /// Any, or none.
+    Any,
+    /// The image's repository, whatever its tag.
+    Repository,
+    /// The image's repository and tag; the repository of one that is named by a digest alone.
+    Tag,
+}
+
+impl Binding {
+    /// What the policy calls them.
+    pub(super) const WORDS: [(&str, Self); 2] = [("repository", Self::Repository), ("tag", Self::Tag)];
+
+    /// Tells whether a signature that gives the image this name counts for the image that is asked for as `reference`.
+    pub fn takes(self, name: Option<&str>, reference: &Reference) -> bool {
+        if self == Self::Any {
+            return true;
+        }
+        let Some(name) = name else { return false };
+        let same = name
+            .parse::<Reference>()
+            .is_ok_and(|named| named.repository() == reference.repository());
+        same && match reference.tag() {
+            // Written out: a name without a tag is not one with `latest`.
+            Some(tag) if self == Self::Tag => name.strip_suffix(tag).is_some_and(|rest| rest.ends_with(':')),
+            _ => true,
+        }
+    }
+
+    /// Says which name is wanted of a signature of `reference`.
+    pub fn wanted(self, reference: &Reference) -> String {
+        match (self, reference.tag()) {
+            (Self::Any, _) => "any name".to_owned(),
+            (Self::Tag, Some(tag)) => format!("{}:{tag}", reference.repository()),
+            (Self::Tag | Self::Repository, _) => reference.repository().to_string(),
+        }
+    }
 }
 
 impl fmt::Display for SigstoreSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key(file) => write!(f, "the key {file}"),
+            Self::Key { file, names } => {
+                write!(f, "the key {file}")?;
+                match names {
+                    Binding::Any => Ok(()),
+                    Binding::Repository => f.write_str(", which names the repository"),
+                    Binding::Tag => f.write_str(", which names repository and tag"),
+                }
+            }
             Self::Identity {
                 signer,
                 trusted_root: None,
@@ -70,5 +124,35 @@ impl fmt::Display for SigstoreSigner {
                 trusted_root: Some(file),
             } => write!(f, "{signer}, by {file}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_signature_counts_for_the_name_that_it_gives() {
+        let takes = |binding: Binding, name: &str, image: &str| binding.takes(Some(name), &image.parse().unwrap());
+        for (name, repository, tag) in [
+            ("r.example:5000/a", true, false),
+            ("r.example:5000/a:v1", true, true),
+            ("r.example:5000/a:v2", true, false),
+            ("r.example:5000/a/v1", false, false),
+            ("r.example:5000/b:v1", false, false),
+            ("r.example/a:v1", false, false),
+            ("no name", false, false),
+        ] {
+            let image = "r.example:5000/a:v1";
+            assert!(takes(Binding::Any, name, image));
+            assert_eq!(takes(Binding::Repository, name, image), repository, "{name}");
+            assert_eq!(takes(Binding::Tag, name, image), tag, "{name}");
+        }
+        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert!(takes(Binding::Tag, "r.example/a", &format!("r.example/a@{digest}")));
+        assert!(!takes(Binding::Tag, "r.example/a", "r.example/a:latest"));
+        assert!(!Binding::Repository.takes(None, &"r.example/a:v1".parse().unwrap()));
+        assert!(takes(Binding::Repository, "alpine", "docker.io/library/alpine:3"));
     }
 }

@@ -492,7 +492,13 @@ impl Judged {
                 format!("attest it with `imgkit sigstore attest --type {kind}`"),
             ),
         };
-        const FIRST: [Code; 4] = [Code::DigestMismatch, Code::WrongKey, Code::Identity, Code::Malformed];
+        const FIRST: [Code; 5] = [
+            Code::Name,
+            Code::DigestMismatch,
+            Code::WrongKey,
+            Code::Identity,
+            Code::Malformed,
+        ];
         let codes: Vec<Code> = self.rejected.iter().map(|rejected| rejected.code).collect();
         let first = FIRST.into_iter().find(|code| codes.contains(code));
         let code = first.or(codes.first().copied());

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::image::MadeUp;
-use super::{Fault, Given, Trial};
+use super::{Fault, Given, Trial, target_name};
 use crate::attest::{Statement, Subject};
 use crate::digest::Digest;
 use crate::failure::Failure;
@@ -24,14 +24,24 @@ use crate::tree::described;
 
 impl Trial<'_> {
     /// Signs and attests an image as it is given.
-    pub(super) fn attached(&self, made: &MadeUp, given: &Given) -> Result<Vec<Attachment>, Failure> {
+    pub(super) fn attached(
+        &self,
+        reference: &Reference,
+        made: &MadeUp,
+        given: &Given,
+    ) -> Result<Vec<Attachment>, Failure> {
+        let name = target_name(reference, made);
         let document = made.signed_digest(given.fault);
         let mut all = Vec::new();
         for by in &given.attached {
-            all.extend(self.key_of(by, given).map(|key| signed(made, &document, key)));
+            all.extend(self.key_of(by, given).map(|key| signed(&name, made, &document, key)));
         }
         for (by, kind, predicate) in &given.attested {
-            let statement = Statement::new(Subject::of(None, &document), kind.uri(), Some(predicate.clone()));
+            let statement = Statement::new(
+                Subject::of(Some(name.clone()), &document),
+                kind.uri(),
+                Some(predicate.clone()),
+            );
             all.extend(self.key_of(by, given).map(|key| attested(&statement, key)));
         }
         let all = all.into_iter().collect::<Result<_, KeyError>>();
@@ -47,10 +57,10 @@ impl Trial<'_> {
     }
 }
 
-fn signed(made: &MadeUp, document: &Digest, key: &SigningKey) -> Result<Attachment, KeyError> {
+fn signed(name: &str, made: &MadeUp, document: &Digest, key: &SigningKey) -> Result<Attachment, KeyError> {
     let trees = described::to_value(&[made.platform_target(document)]);
     let optional = Map::from_iter([(described::MEMBER.to_owned(), trees)]);
-    let payload = Payload::new("a made-up image", document, optional);
+    let payload = Payload::new(name, document, optional);
     let signature = signature::sign(key, payload.bytes())?;
     let annotation = (payload::SIGNATURE.to_owned(), STANDARD.encode(signature));
     Ok(attachment(

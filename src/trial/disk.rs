@@ -82,7 +82,7 @@ impl<'t> Finished<'t> {
         made.put(&store.writer()?, reference)?;
         let source = WithAttached {
             store: &store,
-            attached: trial.attached(&made, &given)?,
+            attached: trial.attached(reference, &made, &given)?,
         };
         let derived = Derived::new(dir.path().join("derived"), dir.path());
         let parsed = Spec::parse(SPEC_NAME, spec.as_bytes())?;

@@ -112,7 +112,7 @@ impl<'p> Trial<'p> {
             at: self.at,
             platform: &self.platform,
         };
-        let attached = self.attached(&made, given)?;
+        let attached = self.attached(reference, &made, given)?;
         let supply = made.supply(reference, &self.platform, attached)?;
         Ok(gate.explain(reference, &supply)?.verdict)
     }

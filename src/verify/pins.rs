@@ -32,7 +32,7 @@ impl Pins {
             return Ok(By::Keys(std::slice::from_ref(key)));
         }
         match signer {
-            SigstoreSigner::Key(_) => Err(absent()),
+            SigstoreSigner::Key { .. } => Err(absent()),
             SigstoreSigner::Identity { signer, trusted_root } => {
                 let root = self.trusted_roots.get(trusted_root).ok_or_else(absent)?;
                 let demand = Demand::default();

@@ -1,16 +1,16 @@
 //! `imgkit policy import`: another tool's policy as one of ours.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::super::{Context, Report};
+use super::export::write;
 use crate::failure::Failure;
 use crate::limit;
 use crate::policy::foreign::{containers, notation};
-use crate::store::file::{NewFile, read_limited};
+use crate::store::file::read_limited;
 
 /// Imports a policy.
 #[derive(Debug, Args)]
@@ -50,15 +50,25 @@ impl Import {
         }
         match &self.out {
             Some(path) => {
-                let mut file = NewFile::beside(path)?;
-                let written = file.write_all(imported.yaml.as_bytes());
-                written.map_err(|error| Failure::unavailable(path.display(), error))?;
-                file.finish(path)?;
+                // The keys first: a policy never names one that is not there.
+                for (name, pem) in &imported.keys {
+                    write(&path.with_file_name(name), pem.as_bytes(), 0o644)?;
+                }
+                write(path, imported.yaml.as_bytes(), 0o644)?;
                 text.push_str(&format!("{}\n", path.display()));
             }
-            None => text.push_str(&imported.yaml),
+            None => {
+                for name in imported.keys.keys() {
+                    context.say(&format!(
+                        "{name}: a key of the policy's; with --out it is written beside the policy"
+                    ));
+                }
+                text.push_str(&imported.yaml);
+            }
         }
-        let json = json!({ "policy": imported.yaml, "notCarriedOver": imported.notes, "path": self.out });
+        let json = json!({
+            "policy": imported.yaml, "keys": imported.keys, "notCarriedOver": imported.notes, "path": self.out,
+        });
         Ok(Report::new(text, json))
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod export;
 mod import;
 mod prove;
 mod schema;
@@ -30,6 +31,8 @@ enum Action {
     Check(check::Check),
     /// Say which rule decides about an image or a finished disk, what was found of each requirement, and what would satisfy it
     Explain(Box<explain::Explain>),
+    /// Write a policy for tools that pull images; what they cannot demand is rejected, and said
+    Export(export::Export),
     /// Read another tool's policy as one of ours; what cannot be carried over is denied, and said
     Import(import::Import),
     /// Show with throw-away keys that the policy refuses images that are unsigned, wrongly signed, expired or rolled back
@@ -45,6 +48,7 @@ impl PolicyCommand {
         match &self.action {
             Action::Check(command) => command.run(),
             Action::Explain(command) => command.run(context),
+            Action::Export(command) => command.run(context),
             Action::Import(command) => command.run(context),
             Action::Prove(command) => command.run(context),
             Action::Schema => Ok(schema::run()),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Imported, Rules, Verdict, parse};
+use super::{Imported, Rules, Verdict, parse, sigstore};
 use crate::failure::Failure;
 use crate::policy::Pattern;
 
@@ -29,8 +29,17 @@ pub fn containers(source: &str, bytes: &[u8]) -> Result<Imported, Failure> {
     let default = policy
         .get("default")
         .ok_or_else(|| bad("it has no `default`".to_owned()))?;
-    if verdict(default).map_err(&bad)? == Verdict::Accept {
-        rules.note("default: it accepts what nothing is said about; here that is refused (NO_RULE)".to_owned());
+    match wanted(default).map_err(&bad)?.verdict {
+        Verdict::Accept => {
+            rules.note("default: it accepts what nothing is said about; here that is refused (NO_RULE)".to_owned());
+        }
+        Verdict::Signed(_) => {
+            rules.note(
+                "default: it accepts what is signed; a host has no wildcards here, so that is refused (NO_RULE)"
+                    .to_owned(),
+            );
+        }
+        Verdict::Deny(_) => {}
     }
     let none = Map::new();
     let transports = policy.get("transports").map_or(Some(&none), Value::as_object);
@@ -45,15 +54,15 @@ pub fn containers(source: &str, bytes: &[u8]) -> Result<Imported, Failure> {
             continue;
         }
         for (scope, requirements) in scopes {
-            let verdict = verdict(requirements).map_err(|problem| bad(format!("scope `{scope}`: {problem}")))?;
-            add(&mut rules, scope, verdict);
+            let wanted = wanted(requirements).map_err(|problem| bad(format!("scope `{scope}`: {problem}")))?;
+            add(&mut rules, scope, wanted);
         }
     }
     rules.finish(source)
 }
 
 /// Adds the rules for one scope: a name, a namespace, a host, or `*.domain`.
-fn add(rules: &mut Rules, scope: &str, verdict: Verdict) {
+fn add(rules: &mut Rules, scope: &str, wanted: Wanted) {
     let (name, digest) = match scope.split_once('@') {
         Some((name, _)) => (name, true),
         None => (scope, false),
@@ -64,39 +73,57 @@ fn add(rules: &mut Rules, scope: &str, verdict: Verdict) {
         } else {
             scope
         };
-        if verdict == Verdict::Accept {
+        if !matches!(wanted.verdict, Verdict::Deny(_)) {
             rules.note(format!(
                 "{what}: a host has no wildcards here, so nothing is said about it, and it is refused (NO_RULE)"
             ));
         }
         return;
     }
-    let verdict = match verdict {
-        Verdict::Deny(reason) => {
+    let has_tag = name.rfind(':') > name.rfind('/') && name.contains('/');
+    let repository = match name.rsplit_once(':') {
+        Some((repository, _)) if has_tag => repository,
+        _ => name,
+    };
+    let verdict = match (wanted.verdict, &wanted.only) {
+        (Verdict::Deny(reason), _) => {
             if reason != REJECT {
                 rules.note(format!("{scope}: {reason}; it is denied"));
             }
             Verdict::Deny(reason)
         }
-        Verdict::Accept if digest => {
+        (_, _) if digest => {
             rules.note(format!(
                 "{scope}: patterns name no digests; the whole repository is denied"
             ));
             Verdict::Deny("policy.json speaks of one digest of it; list that under `digestIn:`".to_owned())
         }
-        accept => accept,
+        (_, Some(only)) if only != repository => {
+            let reason = format!("policy.json wants a signature that names {only}, which is another repository");
+            rules.note(format!("{scope}: {reason}; it is denied"));
+            Verdict::Deny(reason)
+        }
+        (verdict, _) => verdict,
     };
-    let has_tag = name.rfind(':') > name.rfind('/') && name.contains('/');
-    let mut patterns = Vec::new();
+    // Each pattern of the scope, and what is decided about it.
+    let mut decided = Vec::new();
     if name.contains('/') {
-        patterns.push(name.to_owned());
+        decided.push((name.to_owned(), verdict.clone()));
     }
     if !has_tag && !digest {
-        patterns.push(format!("{name}/**"));
+        let below = match (&verdict, &wanted.only) {
+            (Verdict::Signed(_), Some(only)) => {
+                Verdict::Deny(format!("policy.json wants a signature that names {only}"))
+            }
+            _ => verdict,
+        };
+        decided.push((format!("{name}/**"), below));
     }
-    let good = |pattern: &String| Pattern::parse(pattern).is_ok() && !name.contains('*');
-    match patterns.iter().all(good) {
-        true => rules.add(&patterns, verdict),
+    let good = |(pattern, _): &(String, Verdict)| Pattern::parse(pattern).is_ok() && !name.contains('*');
+    match decided.iter().all(good) {
+        true => decided
+            .into_iter()
+            .for_each(|(pattern, verdict)| rules.add(&[pattern], verdict)),
         false => rules.note(format!(
             "{scope}: is no name that a rule can match; nothing is said about it, and it is refused (NO_RULE)"
         )),
@@ -106,30 +133,53 @@ fn add(rules: &mut Rules, scope: &str, verdict: Verdict) {
 /// Why something is denied that policy.json rejects.
 const REJECT: &str = "policy.json rejects it";
 
+/// What a scope's requirements come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// For the repository or image that the scope names, and all below it.
+    verdict: Verdict,
+    /// Whether they hold only for images that were signed as ones of this repository.
+    only: Option<String>,
+}
+
 /// Says what a list of requirements, which must all hold, comes to here.
-fn verdict(requirements: &Value) -> Result<Verdict, String> {
+fn wanted(requirements: &Value) -> Result<Wanted, String> {
     let requirements = requirements.as_array().ok_or("expected a list of requirements")?;
     if requirements.is_empty() {
         return Err("a list of requirements has at least one".to_owned());
     }
-    let mut accepted = Verdict::Accept;
+    let (mut signed, mut only, mut denied) = (Vec::new(), None, None);
     for requirement in requirements {
         let kind = requirement
             .get("type")
             .and_then(Value::as_str)
             .ok_or("a requirement has no `type`")?;
-        let denied = match kind {
-            "insecureAcceptAnything" => continue,
-            "reject" => return Ok(Verdict::Deny(REJECT.to_owned())),
-            "signedBy" => "policy.json wants a signature by a GPG key, which imgkit does not check",
-            "sigstoreSigned" => "policy.json wants a sigstore signature, which policies cannot demand yet",
+        match kind {
+            "insecureAcceptAnything" => {}
+            "reject" => {
+                denied = Some(REJECT.to_owned());
+                break;
+            }
+            "signedBy" => {
+                let why = "policy.json wants a signature by a GPG key, which imgkit does not check";
+                denied = denied.or_else(|| Some(why.to_owned()));
+            }
+            "sigstoreSigned" => match sigstore::read(requirement)? {
+                Ok(by) => {
+                    only = only.or(by.repository);
+                    signed.push(by.keys);
+                }
+                Err(why) => denied = denied.or(Some(format!("policy.json wants a sigstore signature {why}"))),
+            },
             other => return Err(format!("unknown requirement `{other}`")),
-        };
-        if accepted == Verdict::Accept {
-            accepted = Verdict::Deny(denied.to_owned());
         }
     }
-    Ok(accepted)
+    let verdict = match denied {
+        Some(reason) => Verdict::Deny(reason),
+        None if signed.is_empty() => Verdict::Accept,
+        None => Verdict::Signed(signed),
+    };
+    Ok(Wanted { verdict, only })
 }
 
 #[cfg(test)]
@@ -157,7 +207,7 @@ mod tests {
 
     fn admits(policy: &Policy, name: &str) -> bool {
         let rule = policy.rule_for(&name.parse().unwrap());
-        rule.is_some_and(|rule| !matches!(rule.decision, Decision::Denied { .. }))
+        rule.is_some_and(|rule| rule.decision == Decision::Unsigned)
     }
 
     #[test]
@@ -181,6 +231,91 @@ mod tests {
             assert_eq!(admits(&policy, name), admitted, "{name}\n{}", imported.yaml);
         }
         insta::assert_snapshot!(format!("{}\n{}", imported.yaml, imported.notes.join("\n")));
+    }
+
+    fn one(requirements: &str) -> Imported {
+        let text = format!(
+            r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{"r.example/a": {requirements}, "r.example/a/b:v1": {requirements}}}}}}}"#
+        );
+        containers("policy.json", text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn signatures_come_over_where_here_the_same_is_asked() {
+        let (a, b) = ("/etc/a.pub", "/etc/b.pub");
+        let named = |kind: &str| format!(r#""signedIdentity": {{"type": "{kind}"}}"#);
+        let repository = named("matchRepository");
+        let all = [
+            format!(r#"[{{"type": "sigstoreSigned", "keyPath": "{a}"}}]"#),
+            format!(r#"[{{"type": "sigstoreSigned", "keyPath": "{a}", {repository}}}]"#),
+            format!(r#"[{{"type": "sigstoreSigned", "keyPaths": ["{a}", "{b}"], {repository}}}]"#),
+            format!(
+                r#"[{{"type": "sigstoreSigned", "keyPath": "{a}", {repository}}}, {{"type": "sigstoreSigned", "keyPath": "{b}"}}]"#
+            ),
+            format!(
+                r#"[{{"type": "sigstoreSigned", "keyPath": "{a}", "signedIdentity": {{"type": "exactRepository", "dockerRepository": "r.example/a"}}}}]"#
+            ),
+        ];
+        let imported: Vec<String> = all
+            .iter()
+            .map(|requirements| one(requirements))
+            .map(|one| one.yaml + &one.notes.join("\n"))
+            .collect();
+        insta::assert_snapshot!(imported.join("\n"));
+    }
+
+    #[test]
+    fn signatures_of_which_more_is_asked_are_denied() {
+        for (members, why) in [
+            (r#""keyPath": "k.pub""#, "whole path"),
+            (
+                r#""keyPath": "/k.pub", "rekorPublicKeyPath": "/r.pub""#,
+                "that a log has",
+            ),
+            (
+                r#""keyPath": "/k.pub", "signedIdentity": {"type": "matchExact"}"#,
+                "matchExact",
+            ),
+            (
+                r#""keyPath": "/k.pub", "signedIdentity": {"type": "remapIdentity", "prefix": "a", "signedPrefix": "b"}"#,
+                "remapIdentity",
+            ),
+            (
+                r#""keyPath": "/k.pub", "signedIdentity": {"type": "exactRepository", "dockerRepository": "s.example/x"}"#,
+                "another repository",
+            ),
+            (r#""keyData": "LS0tLS0=""#, "does not read"),
+            (
+                r#""fulcio": {"caPath": "/ca", "oidcIssuer": "https://i", "subjectEmail": "a@b"}, "rekorPublicKeyPath": "/r""#,
+                "by a certificate",
+            ),
+        ] {
+            let imported = one(&format!(r#"[{{"type": "sigstoreSigned", {members}}}]"#));
+            let policy = Policy::parse("p.yml", imported.yaml.as_bytes()).unwrap();
+            for rule in policy.rules() {
+                assert!(matches!(rule.decision, Decision::Denied { .. }), "{members}: {rule}");
+            }
+            assert!(
+                imported.notes.iter().all(|note| note.contains(why)),
+                "{members}: {:?}",
+                imported.notes
+            );
+            assert_eq!(imported.notes.len(), 2);
+        }
+        for bad in [
+            r#""keyPath": "/k", "keyData": "YQ==""#,
+            r#""keyPath": ["/k"]"#,
+            r#""keyPaths": "/k""#,
+            r#""keyPaths": []"#,
+            r#""keyPaths": [1]"#,
+            r#""keyData": "!""#,
+            r#""keyPath": "/k", "signedIdentity": {"type": "any"}"#,
+            r#""keyPath": "/k", "more": 1"#,
+            r#""signedIdentity": {"type": "matchExact"}"#,
+        ] {
+            let text = format!(r#"{{"default": [{{"type": "sigstoreSigned", {bad}}}]}}"#);
+            assert!(containers("p", text.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,19 +1,25 @@
-//! Policies of other tools, read as policies of ours: nothing that they demand is lost silently, and nothing is widened.
+//! Policies of other tools, read as policies of ours, and ours written as theirs: nothing that they demand is lost silently, and
+//! nothing is widened.
 //!
 //! - What can be said in this grammar is carried over; what cannot becomes `deny:`, and the report says so.
 //! - Where no rule matches, the answer is no, whatever the other tool's default was.
 
 mod containers;
+mod export;
 mod notation;
+mod sigstore;
 
 pub use containers::containers;
+pub use export::{Exported, Loss, export};
 pub use notation::notation;
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::Policy;
+use super::{Binding, Policy};
+use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::json::{Limits, Numbers};
 use crate::limit;
@@ -23,6 +29,8 @@ use crate::limit;
 pub struct Imported {
     /// The policy file.
     pub yaml: String,
+    /// The keys that were in it, in PEM, by the names of the files beside the policy that it looks for them in.
+    pub keys: BTreeMap<String, String>,
     /// What could not be carried over, and what became of it.
     pub notes: Vec<String>,
 }
@@ -32,6 +40,26 @@ pub struct Imported {
 enum Verdict {
     Accept,
     Deny(String),
+    /// A signature for each, by one of its keys.
+    Signed(Vec<Vec<Key>>),
+}
+
+/// A key that another tool's policy names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    file: String,
+    /// What is in the file, where the policy says it itself.
+    pem: Option<String>,
+    names: Binding,
+}
+
+impl Key {
+    /// Returns what the policy calls it.
+    fn name(&self) -> String {
+        let binding = Binding::WORDS.iter().find(|(_, binding)| *binding == self.names);
+        let hash = Digest::sha256(self.file.as_bytes());
+        format!("key-{}-{}", hash.short(), binding.map_or("any", |(word, _)| word))
+    }
 }
 
 /// Rules as they are gathered, each with how specific its scope is.
@@ -63,9 +91,26 @@ impl Rules {
         let key = |(patterns, _): &(Vec<String>, Verdict)| Reverse(patterns.first().map(depth));
         self.rules.sort_by_key(key);
         let quoted = |text: &str| Value::from(text).to_string();
+        let signed = self.rules.iter().filter_map(|(_, verdict)| match verdict {
+            Verdict::Signed(all) => Some(all.iter().flatten()),
+            Verdict::Accept | Verdict::Deny(_) => None,
+        });
+        let signers: BTreeSet<&Key> = signed.flatten().collect();
         let mut yaml = format!(
-            "# Read from {source} by `imgkit policy import`; where no rule matches, the answer is no.\nversion: 1\n\nroots: {{}}\n\nrules:"
+            "# Read from {source} by `imgkit policy import`; where no rule matches, the answer is no.\nversion: 1\n\nroots: {{}}\n"
         );
+        if !signers.is_empty() {
+            yaml.push_str("\nsigners:\n");
+        }
+        let mut keys = BTreeMap::new();
+        for key in signers {
+            let names = Binding::WORDS.iter().find(|(_, binding)| *binding == key.names);
+            let names = names.map(|(word, _)| format!(", names: {word}"));
+            let (name, file) = (key.name(), quoted(&key.file));
+            yaml.push_str(&format!("  {name}: {{key: {file}{}}}\n", names.unwrap_or_default()));
+            keys.extend(key.pem.clone().map(|pem| (key.file.clone(), pem)));
+        }
+        yaml.push_str("\nrules:");
         for (pattern, verdict) in self
             .rules
             .iter()
@@ -75,6 +120,22 @@ impl Rules {
             match verdict {
                 Verdict::Accept => yaml.push_str("    unsigned: accept"),
                 Verdict::Deny(reason) => yaml.push_str(&format!("    deny: {}", quoted(reason))),
+                Verdict::Signed(all) => {
+                    let one = |keys: &Vec<Key>| {
+                        let names: Vec<String> = keys.iter().map(Key::name).collect();
+                        match names.as_slice() {
+                            [name] => format!("signed: {name}"),
+                            names => format!("signed: {{by: [{}], threshold: 1}}", names.join(", ")),
+                        }
+                    };
+                    match all.as_slice() {
+                        [only] => yaml.push_str(&format!("    {}", one(only))),
+                        all => {
+                            let all: Vec<String> = all.iter().map(|keys| format!("{{{}}}", one(keys))).collect();
+                            yaml.push_str(&format!("    allOf: [{}]", all.join(", ")));
+                        }
+                    }
+                }
             }
         }
         if self.rules.is_empty() {
@@ -85,6 +146,7 @@ impl Rules {
         Policy::parse(source, yaml.as_bytes())?;
         Ok(Imported {
             yaml,
+            keys,
             notes: self.notes,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Named, Signer, SigstoreSigner};
+use super::super::{Binding, Named, Signer, SigstoreSigner};
 use super::files::PolicyFile;
 use super::{member, requirement, twice};
 use crate::failure::Place;
@@ -67,9 +67,19 @@ fn signer(item: Item<'_>, names: &Names, file: &PolicyFile) -> Result<Signer, Ya
     let has = |key: &str| Ok::<_, YamlError>(member(item, key)?.is_some());
     if has("key")? {
         let key = item.fields("a key", |fields| {
-            fields.required("key")?.word().map(|path| file.beside(path))
+            let path = fields.required("key")?.word()?;
+            let names = fields.maybe("names", |item| {
+                let word = item.word()?;
+                let found = Binding::WORDS.iter().find(|(known, _)| *known == word);
+                let expected = "expected what its signatures have to name: repository, or tag for both";
+                found.map(|(_, names)| *names).ok_or_else(|| item.invalid(expected))
+            })?;
+            Ok(SigstoreSigner::Key {
+                file: file.beside(path),
+                names: names.unwrap_or(Binding::Any),
+            })
         })?;
-        return Ok(Signer::Sigstore(SigstoreSigner::Key(key)));
+        return Ok(Signer::Sigstore(key));
     }
     let identity = [
         has("identity")?,

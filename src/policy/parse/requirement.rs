@@ -153,7 +153,7 @@ pub(super) fn one_signer(item: Item<'_>, names: &Names, role: &str) -> Result<Si
         true => collection(item, names, role),
         false => match names.signer(&item)? {
             (_, Signer::Role(by)) => Ok(by),
-            (name, Signer::Sigstore(SigstoreSigner::Key(_) | SigstoreSigner::Identity { .. })) => {
+            (name, Signer::Sigstore(SigstoreSigner::Key { .. } | SigstoreSigner::Identity { .. })) => {
                 Err(item.invalid(format!(
                     "`{name}` is a key or an identity; whose word expires and can be revoked is asked for here: a role of a root"
                 )))

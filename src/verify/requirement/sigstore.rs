@@ -1,6 +1,7 @@
 //! Requirements of keys and identities: what lies beside an image, and what it says of the image's trees.
 //!
-//! - What a key or an identity signed is about a digest, never about a name, and never expires; a policy that needs more asks a role.
+//! - What a key or an identity signed is about a digest, and never expires; a policy that needs more asks a role. About a name it is
+//!   only where the policy wants that of a key (`names:`).
 //! - A tree digest counts only where the same signer signed it: in the payload of its signature, or in an attestation of its own.
 
 use std::cell::RefCell;
@@ -13,8 +14,8 @@ use crate::attest::PredicateType;
 use crate::attest::predicate::TREE;
 use crate::digest::Digest;
 use crate::failure::{Code, Failure};
-use crate::policy::{self, Condition, Requirement, SigstoreSigner};
-use crate::sigstore::attachment::{Attachment, Author, Content, Evidence, Wanted, judge};
+use crate::policy::{self, Binding, Condition, Requirement, SigstoreSigner};
+use crate::sigstore::attachment::{Attachment, Author, Content, Evidence, Rejected, Wanted, judge};
 use crate::sigstore::payload;
 use crate::sigstore::signature::fingerprint;
 use crate::tree::described;
@@ -212,9 +213,26 @@ impl Facts<'_> {
         let Some(image) = self.image else {
             return Err(Failure::unavailable(subject, "the image is not at hand"));
         };
+        let binding = match by {
+            SigstoreSigner::Key { names, .. } => *names,
+            SigstoreSigner::Identity { .. } => Binding::Any,
+        };
         let by = self.gate.anchors.pins().by(by, self.gate.at)?;
         let good = |pieces: &[Attachment]| {
-            let judged = judge(pieces, image.digest(), by, wanted);
+            let mut judged = judge(pieces, image.digest(), by, wanted);
+            let is_other = |evidence: &mut Evidence| !binding.takes(evidence.identity(), self.reference);
+            let other_names: Vec<Evidence> = judged.good.extract_if(.., is_other).collect();
+            let other_names = other_names.iter().map(|evidence| Rejected {
+                code: Code::Name,
+                form: evidence.form,
+                layer: evidence.layer,
+                reason: format!(
+                    "it names {}, not {}",
+                    evidence.identity().unwrap_or("nothing"),
+                    binding.wanted(self.reference)
+                ),
+            });
+            judged.rejected.extend(other_names);
             let good: Vec<Piece> = judged
                 .good
                 .iter()
