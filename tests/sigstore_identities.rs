@@ -595,7 +595,13 @@ fn images_are_signed_and_attested_by_an_identity() {
     assert_eq!(by(&keyed, ME, &[]).0, 1);
     assert_eq!(person.refused(&["verify", &name, "--key", &public]), "WRONG_KEY");
     // Only cosign 2 looks for identities under `.sig`; nothing is put there.
-    assert_eq!(run(&["sign", &name, "--form", "both"]).0, 2);
+    for more in [
+        ["--form", "both"],
+        ["--identity", "r.example/a"],
+        ["--platform", "linux/amd64"],
+    ] {
+        assert_eq!(run(&["sign", &name, more[0], more[1]]).0, 2, "{more:?}");
+    }
     // What does not verify is not put beside the image.
     desk.services.set(Faults {
         no_sct: true,

@@ -315,3 +315,21 @@ fn the_public_root_is_the_one_of_the_crate() {
     let theirs = fs::read(manifest.with_file_name("repository/tuf_root.json")).unwrap();
     assert_eq!(imgkit::store::sigstore_dir::PUBLIC_ROOT, theirs);
 }
+
+#[test]
+fn what_is_kept_can_be_read_where_nothing_can_be_written() {
+    let (sigstore, operator) = (VirtualSigstore::new(), Operator::new());
+    publish_root(&operator, &sigstore);
+    let desk = Desk::with_bundle_of(&sigstore);
+    assert_eq!(desk.initialize(&operator).0, 0);
+    let state = desk.path(".local/state");
+    let script = r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@""#;
+    let command = desk.command(&VERIFY);
+    let mut mounted = common::in_mounts_of_its_own(&desk.path(""));
+    mounted.args(["sh", "-c", script, "sh"]).arg(&state);
+    mounted.arg(command.get_program()).args(command.get_args());
+    mounted.current_dir(desk.path(""));
+    let (code, json) = answer(&mounted.output().unwrap());
+    assert_eq!(code, 0, "{json}");
+    assert_eq!(json["result"]["trustedRootFrom"]["kind"], "initialized");
+}

@@ -44,7 +44,7 @@ impl TufDir {
     /// [`Failure::Unavailable`] when it is missing, or cannot be locked.
     pub fn open_to_read(dir: impl Into<PathBuf>) -> Result<Self, Failure> {
         let dir = dir.into();
-        let lock = Lock::shared(&dir.join(LOCK))?;
+        let lock = Lock::shared_to_read(&dir.join(LOCK))?;
         Ok(Self { dir, _lock: lock })
     }
 }

@@ -93,6 +93,11 @@ pub(super) struct TreeOptions {
 }
 
 impl TreeOptions {
+    /// Tells whether platforms are named.
+    fn is_asked_for(&self) -> bool {
+        !self.platform.is_empty()
+    }
+
     /// Reads the image and describes its trees; none where they are not signed.
     pub(super) fn describe(
         &self,
@@ -120,6 +125,10 @@ impl Sign {
             Author::Key(signer) => signer,
             Author::Identity(identity) => {
                 Forms::check_bundle(self.form)?;
+                if self.identity.is_some() || self.trees.is_asked_for() {
+                    let problem = "a bundle by an identity signs the digest alone, without a name or trees; `attest --tree` signs the trees";
+                    return Err(Failure::malformed("--identity and --platform", problem));
+                }
                 let signed = ByIdentity::new(context, &self.image, &identity)?;
                 let statement = Statement::new(Subject::of(None, &signed.document.digest), COSIGN_SIGN, None);
                 return signed.put(&statement);

@@ -33,6 +33,16 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
+    /// As [`Lock::shared`], at a file that is there already and need not be writable: for what is read on a read-only file system.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the file is missing or cannot be locked.
+    pub fn shared_to_read(path: &Path) -> Result<Self, Failure> {
+        let file = File::open(path).map_err(|error| cannot("open", path, &error))?;
+        file.lock_shared().map_err(|error| cannot("lock", path, &error))?;
+        Ok(Self { _file: file })
+    }
+
     /// Takes the lock at `path` alone, or says `None` when another holds it now.
     ///
     /// # Errors
@@ -65,7 +75,11 @@ mod tests {
         let one = Lock::shared(&path).unwrap();
         let two = Lock::shared(&path).unwrap();
         assert!(Lock::try_exclusive(&path).unwrap().is_none());
+        let three = Lock::shared_to_read(&path).unwrap();
         drop((one, two));
+        assert!(Lock::try_exclusive(&path).unwrap().is_none());
+        drop(three);
+        assert!(Lock::shared_to_read(&dir.path().join("missing")).is_err());
         assert!(Lock::try_exclusive(&path).unwrap().is_some());
     }
 }
