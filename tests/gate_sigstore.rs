@@ -129,6 +129,30 @@ fn a_component_that_a_key_signed_with_its_tree_is_proved_offline() {
     let (state, admitted) = service(&answer);
     assert_eq!(state, "PROVED");
     assert!(admitted.contains("\"by\":\"attached\""), "{admitted}");
+    // A summary names what it rests on: the seal, and what the seal keeps of the vendor's.
+    node.good(&[
+        "verify",
+        "--policy",
+        "policy.yml",
+        "--vsa",
+        "vsa.json",
+        "out/node-bios.img",
+    ]);
+    let summary: Value = serde_json::from_slice(&fs::read(node.path("vsa.json")).unwrap()).unwrap();
+    let rests_on = summary["predicate"]["inputAttestations"].as_array().unwrap();
+    let names: Vec<_> = rests_on.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names[0], "seal");
+    assert!(
+        names.len() > 1 && names[1..].iter().all(|name| *name == "component"),
+        "{names:?}"
+    );
+    let types = rests_on.iter().map(|one| one["mediaType"].as_str().unwrap());
+    assert!(
+        types
+            .clone()
+            .any(|kind| kind == "application/vnd.dev.cosign.simplesigning.v1+json"),
+        "{rests_on:?}"
+    );
     // Whoever pins another key does not take the disk.
     node.edit("policy.yml", "signed: vendor", "signed: other");
     let answer = node.verify_files("out/node-bios.img");

@@ -239,6 +239,9 @@ fn a_key_can_be_bound_to_the_names_that_it_signed() {
             );
         }
     }
+    // Throw-away keys show the same.
+    let (code, json) = owner.policy(&["prove", "policy.yml"]);
+    assert_eq!(code, 0, "{json}");
     // Signed under the tag as well, or under another.
     let (image, _) = owner.push("tag:v2", &[]);
     let key = owner.person.path("a.pem");

@@ -38,10 +38,21 @@ pub struct Summary<'a> {
     pub policy: &'a str,
     /// The digest of that policy.
     pub policy_digest: Digest,
-    /// SHA-256 of the seal's DSSE envelope, if the artifacts have one that could be read.
-    pub seal: Option<Digest>,
+    /// What it rests on: the seal, and what the seal keeps of others.
+    pub attestations: &'a [Attestation],
     /// How it ended.
     pub verdict: Verdict,
+}
+
+/// A signed document that a verification rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its media type.
+    pub media_type: String,
+    /// The digest of its bytes.
+    pub digest: Digest,
 }
 
 /// How a verification ended.
@@ -97,10 +108,15 @@ impl Summary<'_> {
             "policy",
             json!({ "uri": self.policy, "digest": digests(&self.policy_digest) }),
         );
-        if let Some(seal) = &self.seal {
-            let media_type = "application/vnd.dsse.envelope.v1+json";
-            let seal = json!({ "name": "seal", "mediaType": media_type, "digest": digests(seal) });
-            put("inputAttestations", json!([seal]));
+        if !self.attestations.is_empty() {
+            let one = |Attestation {
+                           name,
+                           media_type,
+                           digest,
+                       }: &Attestation| {
+                json!({ "name": name, "mediaType": media_type, "digest": digests(digest) })
+            };
+            put("inputAttestations", self.attestations.iter().map(one).collect());
         }
         put("verificationResult", json!(self.verdict.result()));
         put("verifiedLevels", json!(self.verdict.levels()));
@@ -133,14 +149,23 @@ mod tests {
             resource: "pkg:generic/node@3?arch=amd64",
             policy: "urn:imgkit:policy:policy.yml",
             policy_digest: Digest::sha256(b"policy"),
-            seal: Some(Digest::sha256(b"seal")),
+            attestations: &[],
             verdict,
         }
     }
 
     fn statement(verdict: Verdict) -> Statement {
         let subject = Subject::of(Some("node.qcow2".to_owned()), &Digest::sha256(b"image"));
-        summary(verdict).about(vec![subject])
+        let seal = Attestation {
+            name: "seal",
+            media_type: "application/vnd.dsse.envelope.v1+json".to_owned(),
+            digest: Digest::sha256(b"seal"),
+        };
+        let summary = Summary {
+            attestations: &[seal],
+            ..summary(verdict)
+        };
+        summary.about(vec![subject])
     }
 
     #[test]
@@ -192,11 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_that_could_not_be_read_is_no_attestation() {
-        let without = Summary {
-            seal: None,
-            ..summary(Verdict::Failed)
-        };
+    fn where_nothing_could_be_read_no_attestation_is_named() {
+        let without = summary(Verdict::Failed);
         assert_eq!(without.predicate().get("inputAttestations"), None);
     }
 }

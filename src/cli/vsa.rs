@@ -16,18 +16,19 @@ use super::seal_key::SealKey;
 use super::verify::Basis;
 use super::{Context, Report};
 use crate::attest::image::purl;
-use crate::attest::vsa::{LOCAL_VERIFIER, Summary, Verdict, policy_uri};
+use crate::attest::vsa::{Attestation, LOCAL_VERIFIER, Summary, Verdict, policy_uri};
 use crate::attest::{Subject, Uri};
 use crate::digest::Digest;
 use crate::disk::{ReadAt, Stream};
 use crate::failure::Failure;
 use crate::key::Signer;
-use crate::seal::Sealed;
-use crate::sigstore::envelope::Envelope;
+use crate::seal::{Evidence, Sealed};
+use crate::sigstore::envelope::{self, Envelope};
 use crate::sigstore::signature::fingerprint;
 use crate::store::file::{FileAt, NewFile, private_copy};
 use crate::tree::contents::hash_to;
 use crate::verify::disk::read_seal;
+use crate::verify::image::attached;
 use crate::verify::{Disk, DiskReport, Verified};
 
 /// The summary that is written beside the answer.
@@ -105,7 +106,7 @@ impl VsaOptions {
                 resource: self.vsa_resource.as_ref().map_or(&resource, Uri::as_str),
                 policy: &policy.unwrap_or_else(|| policy_uri(&basis.policy_name, basis.policy.environment())),
                 policy_digest: basis.policy.digest(),
-                seal: about.seal,
+                attestations: &about.attestations,
                 verdict,
             };
             self.write(path, &summary, subjects, signer.as_deref())
@@ -176,8 +177,8 @@ struct About {
     disk: Option<Subject>,
     /// The files of a set, with the seal.
     files: Vec<Subject>,
-    /// SHA-256 of the seal's envelope.
-    seal: Option<Digest>,
+    /// The seal, and what it keeps of others.
+    attestations: Vec<Attestation>,
 }
 
 impl Held {
@@ -193,14 +194,17 @@ impl Held {
         let about = About {
             disk: Some(named(&file_name(&disk.path), &file)?),
             files: Vec::new(),
-            seal: None,
+            attestations: Vec::new(),
         };
         let opened = guest(&subject, format, FileAt::of(copy).map_err(cannot)?);
         let seal = opened.as_ref().ok().map(|guest| read_seal(&subject, guest));
-        let seal = seal.and_then(Result::ok).map(|(_, sealed)| envelope_digest(&sealed));
+        let attestations = match seal {
+            Some(Ok((_, sealed))) => attestations(&sealed),
+            Some(Err(_)) | None => Vec::new(),
+        };
         Ok(Self {
             opened: opened.map(Opened::Disk),
-            about: About { seal, ..about },
+            about: About { attestations, ..about },
         })
     }
 
@@ -208,9 +212,9 @@ impl Held {
         let seal = FileAt::open(&disk.path)?;
         let mut files = vec![named(&file_name(&disk.path), &seal)?];
         let opened = disk.open();
-        let mut seal = None;
+        let mut all = Vec::new();
         if let Ok(Opened::Files(sealed, members)) = &opened {
-            seal = Some(envelope_digest(sealed));
+            all = attestations(sealed);
             for (name, file) in members {
                 files.push(named(name, file)?);
             }
@@ -218,7 +222,7 @@ impl Held {
         let about = About {
             disk: None,
             files,
-            seal,
+            attestations: all,
         };
         Ok(Self { opened, about })
     }
@@ -236,8 +240,20 @@ fn subjects(report: &DiskReport, disk: Option<Subject>) -> Vec<Subject> {
     sealed.chain(disk).collect()
 }
 
-fn envelope_digest(sealed: &Sealed) -> Digest {
-    Digest::sha256(&sealed.envelope.encode())
+/// Lists what a verdict rests on: the seal's envelope, and the signatures and attestations of components in its evidence.
+fn attestations(sealed: &Sealed) -> Vec<Attestation> {
+    let seal = Attestation {
+        name: "seal",
+        media_type: envelope::MEDIA_TYPE.to_owned(),
+        digest: Digest::sha256(&sealed.envelope.encode()),
+    };
+    let evidence = Evidence::decode(&sealed.evidence);
+    let kept = evidence.iter().flat_map(attached).map(|piece| Attestation {
+        name: "component",
+        media_type: piece.layer.descriptor.media_type,
+        digest: piece.layer.descriptor.digest,
+    });
+    std::iter::once(seal).chain(kept).collect()
 }
 
 /// Hashes a file.

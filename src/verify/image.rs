@@ -481,9 +481,19 @@ pub fn document_name(digest: &Digest) -> String {
     format!("oci/{digest}")
 }
 
+/// The prefix of the names of what lay beside components in the evidence.
+const ATTACHED: &str = "attached/";
+
+/// Returns all that the evidence keeps of what lay beside components: signatures and attestations, which admitted them. What cannot
+/// be read is left out: it admits nothing.
+pub fn attached(evidence: &Evidence) -> Vec<Attachment> {
+    let kept = evidence.iter().filter(|(name, _)| name.starts_with(ATTACHED));
+    kept.filter_map(|(_, bytes)| kept::read(bytes).ok()).flatten().collect()
+}
+
 /// Name of what lies beside an image in the evidence.
 pub fn attached_name(document: &Digest) -> String {
-    format!("attached/{document}")
+    format!("{ATTACHED}{document}")
 }
 
 /// Name of a tree list in the evidence.
