@@ -44,7 +44,7 @@ fn encode(kept: &[Kept]) -> Vec<u8> {
     serde_json::to_vec(kept).unwrap_or_default()
 }
 
-/// Reads what [`write`] writes, and nothing else.
+/// Reads what [`write()`] writes, and nothing else.
 ///
 /// # Errors
 /// What is not as it should be.
