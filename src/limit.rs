@@ -417,6 +417,9 @@ pub const SIGNING_SERVICES: usize = 8;
 /// Largest record of where a kept trusted root came from, in bytes: a URL, a digest, a time.
 pub const INSTANCE_RECORD_BYTES: usize = 64 << 10;
 
+/// Largest file of kept verdicts, in bytes: ten thousand images.
+pub const VERDICTS_BYTES: usize = 16 << 20;
+
 /// Longest condition over a predicate, in bytes: a screenful.
 pub const CONDITION_BYTES: usize = 4096;
 

@@ -260,6 +260,19 @@ pub enum Admission {
     },
 }
 
+impl Admission {
+    /// Returns when the first of the metadata expires that it rests on; what lies beside images does not.
+    pub fn expires(&self) -> Option<Time> {
+        match self {
+            Self::Rule { expires, also, .. } => {
+                let others = also.iter().map(|signed| signed.expires);
+                others.chain([*expires]).min()
+            }
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,6 +7,7 @@
 //! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there; [`tuf_dir`]: what a generic client keeps;
 //!   [`sigstore_dir`]: whom a sigstore instance says to trust, kept; [`sigstore_services`]: signing
 //!   by an identity there.
+//! - [`verdicts`]: what a policy admitted, as long as that holds.
 //! - [`parcel`]: a collection with images in one file; [`archive`]: a layout in one; [`shelf`]: copying images with what is attached.
 //! - [`mod@file`]: files that are whole or absent, bounded reads, locks; [`spool`]: contents on their way through a build.
 //! - Nothing read here is trusted: what has a digest is hashed on every read (law of the gate 10).
@@ -42,6 +43,7 @@ pub mod trust_oci;
 pub mod trust_place;
 mod trusted;
 pub mod tuf_dir;
+pub mod verdicts;
 
 pub use docker_trust::DockerTrust;
 pub use kept::Kept;

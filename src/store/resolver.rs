@@ -70,6 +70,21 @@ impl Resolver {
         [&self.store].into_iter().chain(beside)
     }
 
+    /// Returns the digest of the document that a reference stands for: in the store, else in its registry.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when neither has it.
+    pub fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
+        for layout in self.layouts() {
+            if let Some((document, _)) = layout.document(reference)? {
+                return Ok(document.digest);
+            }
+        }
+        let registry = self.registry.as_ref();
+        let registry = registry.ok_or_else(|| Failure::unavailable(reference, "it is not in the store"))?;
+        Ok(registry.document(reference)?.0.digest)
+    }
+
     fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         let Some(registry) = &self.registry else {
             let problem = format!(

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use super::image::collect;
 use super::pins::Pins;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::failure::{Code, Failure, Refusal};
+use crate::limit;
 use crate::policy::Signers;
 use crate::reference::Reference;
 use crate::store::TrustPlace;
 use crate::time::Time;
-use crate::trust::{Bundle, Client, Evidence, Known, RoleKeys, Source, Target, TrustError, check_target_name};
+use crate::trust::{
+    Bundle, Chain, Client, Evidence, Known, RoleKeys, Source, Target, TrustError, check_target_name, file_name,
+};
 
 /// What the names of signed inputs begin with; the input's own name follows.
 const SPEC: &str = "spec/";
@@ -145,6 +148,40 @@ impl Anchors {
             return Err(Refusal::new(Code::DigestMismatch, name, expected, digest, advice).into());
         }
         Ok(target)
+    }
+
+    /// Returns a digest of all that look-ups rest on now: pins, keys, authorities, the newest metadata of each collection, and what was
+    /// trusted before.
+    ///
+    /// # Errors
+    /// [`Failure`] when a collection's metadata cannot be read.
+    pub fn standing(&self) -> Result<Digest, Failure> {
+        let mut hasher = Hasher::sha256();
+        let mut add = |part: &[u8]| {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        };
+        for (name, anchor) in &self.roots {
+            add(name.as_bytes());
+            add(&anchor.pin);
+            anchor.known.roots.iter().for_each(|root| add(root));
+            for part in [&anchor.known.timestamp, &anchor.known.snapshot] {
+                add(part.as_deref().unwrap_or_default());
+            }
+            let mut source = &anchor.metadata;
+            let timestamp = source.file("timestamp.json", limit::TIMESTAMP_BYTES)?;
+            add(&timestamp.unwrap_or_default());
+            let pinned = Chain::pinned(&anchor.pin, Time::EPOCH).map_err(|error| error.about(name))?;
+            let first = pinned.version() + 1;
+            for version in first..first + limit::ROOT_ROTATIONS {
+                match source.file(&file_name("root", Some(version)), limit::ROOT_BYTES)? {
+                    Some(root) => add(&root),
+                    None => break,
+                }
+            }
+        }
+        self.pins.identify(&mut add);
+        Ok(hasher.finish())
     }
 
     /// Returns the metadata that say whose signatures count under `demand`, for the evidence of an image.

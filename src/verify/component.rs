@@ -9,7 +9,7 @@ use crate::config::spec::{Container, ImageName};
 use crate::digest::Digest;
 use crate::failure::{Code, Demanded, Failure, Place, Refusal};
 use crate::oci::{Image, Platform};
-use crate::policy::{Decision, Policy, Requirement, Rule};
+use crate::policy::{Decision, Demand, Policy, Requirement, Rule};
 use crate::reference::Reference;
 use crate::seal::statement::{Admission, AttachedBy, SignedBy};
 use crate::sigstore::attachment::{Attachment, Wanted};
@@ -127,6 +127,19 @@ pub struct Explanation {
     pub answer: Option<Answer>,
     /// The verdict.
     pub verdict: Result<(), Failure>,
+    /// What the verdict rests on, where it is yes.
+    pub standing: Option<Standing>,
+}
+
+/// What admits an image, and how long.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The document that was judged.
+    pub document: Digest,
+    /// What admitted it.
+    pub admitted: Admission,
+    /// From when on it may no longer be admitted; `None` where nothing in it expires.
+    pub until: Option<Time>,
 }
 
 /// What components are judged by.
@@ -140,6 +153,30 @@ pub struct Gate<'a> {
     pub at: Time,
     /// The image's platform.
     pub platform: &'a Platform,
+}
+
+impl Standing {
+    fn of(component: Component) -> Self {
+        let Component {
+            image, admission, rule, ..
+        } = component;
+        let created = image.config().created;
+        let requirement = rule.as_ref().and_then(|rule| match &rule.decision {
+            Decision::Required(requirement) => Some(requirement),
+            Decision::Denied { .. } | Decision::Unsigned => None,
+        });
+        let leaves = requirement.into_iter().flat_map(Requirement::leaves);
+        // An alternative that did not have to hold counts as well: then it is judged anew earlier than it would have to be.
+        let ages = leaves.filter_map(|leaf| match leaf.demand {
+            Demand::MaxAge(most) => created.map(|created| created.plus(most)),
+            _ => None,
+        });
+        Self {
+            document: *image.digest(),
+            until: ages.chain(admission.expires()).min(),
+            admitted: admission,
+        }
+    }
 }
 
 impl Gate<'_> {
@@ -218,22 +255,29 @@ impl Gate<'_> {
     /// # Errors
     /// [`Failure::Malformed`] where something of the user's is not what it should be; refusals are in the explanation.
     pub fn explain(&self, reference: &Reference, supply: &dyn Supply) -> Result<Explanation, Failure> {
-        let subject = reference.to_string();
-        let verdict = match self.judge(reference, supply) {
+        let mut explanation = self.verdict(reference, supply)?;
+        if let Some(Decision::Required(requirement)) = explanation.rule.as_ref().map(|rule| &rule.decision) {
+            explanation.answer = Some(self.answer(&explanation.subject, reference, requirement, supply)?);
+        }
+        Ok(explanation)
+    }
+
+    /// Gives the verdict about a reference alone.
+    ///
+    /// # Errors
+    /// As [`Gate::explain`].
+    pub fn verdict(&self, reference: &Reference, supply: &dyn Supply) -> Result<Explanation, Failure> {
+        let (verdict, component) = match self.judge(reference, supply) {
             Err(failure @ Failure::Malformed { .. }) => return Err(failure),
-            other => other.map(drop),
+            Err(failure) => (Err(failure), None),
+            Ok(component) => (Ok(()), Some(component)),
         };
-        let rule = self.rule(reference).ok();
-        let requirement = rule.and_then(|rule| match &rule.decision {
-            Decision::Required(requirement) => Some(requirement),
-            Decision::Denied { .. } | Decision::Unsigned => None,
-        });
-        let answer = requirement.map(|requirement| self.answer(&subject, reference, requirement, supply));
         Ok(Explanation {
-            subject,
-            rule: rule.cloned(),
-            answer: answer.transpose()?,
+            subject: reference.to_string(),
+            rule: self.rule(reference).ok().cloned(),
+            answer: None,
             verdict,
+            standing: component.map(Standing::of),
         })
     }
 

@@ -217,6 +217,7 @@ pub fn explain_seal(question: &Question<'_>, sealed: &Sealed) -> Result<Vec<Expl
         rule: None,
         answer: None,
         verdict: judge(question, sealed).map(drop),
+        standing: None,
     }];
     for component in &predicate.components {
         explanations.push(gate.explain(&component.reference, &supply).map_err(nonsense)?);

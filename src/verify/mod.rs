@@ -19,7 +19,7 @@ mod seal;
 
 pub use anchors::{Anchor, Anchors, Metadata};
 pub use attested::{attested_name, documents};
-pub use component::{Component, Explanation, Gate, Supply, tree_mismatch, unsafe_accept_unsigned};
+pub use component::{Component, Explanation, Gate, Standing, Supply, tree_mismatch, unsafe_accept_unsigned};
 pub use disk::Disk;
 pub use image::{Memory, Question, explain_seal};
 pub use input::{InputState, InputVerdict, admit_inputs, unjudged_inputs};

@@ -22,6 +22,18 @@ pub struct Pins {
 }
 
 impl Pins {
+    /// Hands out what tells these keys and authorities from others.
+    pub(super) fn identify(&self, add: &mut dyn FnMut(&[u8])) {
+        for (by, key) in &self.keys {
+            add(by.to_string().as_bytes());
+            add(key.fingerprint().as_bytes());
+        }
+        for (file, root) in &self.trusted_roots {
+            add(file.as_deref().unwrap_or_default().as_bytes());
+            add(root.digest().as_bytes());
+        }
+    }
+
     /// Returns whose signatures count as a signer's.
     ///
     /// # Errors

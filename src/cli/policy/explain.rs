@@ -1,26 +1,20 @@
 //! `imgkit policy explain REF|DISK`: which rule decides, what was found of each requirement, what would satisfy it.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::build::resolver;
 use super::super::disk::{DiskArg, Opened};
-use super::super::judge::{EnvironmentOption, TrustDirOption};
-use super::super::report::{Check, State};
-use super::super::store::{StoreOptions, host_platform};
 use super::super::{Context, Report};
-use crate::build::FromStore;
+use super::gate::GateOptions;
+use super::verify::explanation_checks;
 use crate::failure::{Failure, Refusal};
-use crate::oci::Platform;
 use crate::policy::Rule;
 use crate::reference::Reference;
-use crate::store::derived::Derived;
-use crate::time::Time;
 use crate::verify::disk::read_seal;
-use crate::verify::{Answer, Explanation, Gate, Outcome, Question, explain_seal};
+use crate::verify::{Answer, Explanation, Outcome, Question, explain_seal};
 
 /// Explains a decision.
 #[derive(Debug, Args)]
@@ -28,29 +22,8 @@ pub(super) struct Explain {
     /// The image's name; or a finished disk (.img, .raw, .qcow2), or the .seal of a set of files
     #[arg(value_name = "REF|DISK")]
     subject: String,
-    /// The policy
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "IMGKIT_POLICY",
-        default_value = "policy/release.yml"
-    )]
-    policy: PathBuf,
     #[command(flatten)]
-    environment: EnvironmentOption,
-    /// The time at which an image is judged [default: now]
-    #[arg(long, value_name = "TIME")]
-    at: Option<Time>,
-    /// The image's architecture, as OCI names it [default: this machine's]
-    #[arg(long)]
-    arch: Option<String>,
-    /// Ask no registry
-    #[arg(long)]
-    offline: bool,
-    #[command(flatten)]
-    trust: TrustDirOption,
-    #[command(flatten)]
-    store: StoreOptions,
+    gate: GateOptions,
 }
 
 impl Explain {
@@ -66,28 +39,12 @@ impl Explain {
             let problem = format!("{error}; a disk is named by its file, ending in .img, .raw, .qcow2 or .seal");
             Failure::malformed(&self.subject, problem)
         })?;
-        let (policy, pins) = self.environment.read(&self.policy)?;
-        let at = self.at.map_or_else(|| context.now(), Ok)?;
-        let anchors = self.trust.anchors(context, &pins)?;
-        let platform = match &self.arch {
-            Some(arch) => Platform::new("linux", &**arch),
-            None => host_platform(),
-        };
-        let gate = Gate {
-            policy: &policy,
-            anchors: &anchors,
-            at,
-            platform: &platform,
-        };
-        let layout = self.store.open(context)?;
-        let derived = Derived::new(layout.dir().join("derived"), context.scratch_dir());
-        let source = resolver(context, &self.store, self.offline)?;
-        let supply = FromStore::new(&source, &derived, None);
-        Ok(report(&[gate.explain(&reference, &supply)?]))
+        let ready = self.gate.ready(context)?;
+        Ok(report(&[ready.gate().explain(&reference, &ready.supply())?]))
     }
 
     fn disk(&self, context: &Context, disk: &DiskArg) -> Result<Report, Failure> {
-        let (policy, pins) = self.environment.read(&self.policy)?;
+        let (policy, pins) = self.gate.policy()?;
         let subject = disk.subject();
         let sealed = match disk.open()? {
             Opened::Disk(guest) => read_seal(&subject, &guest)?.1,
@@ -126,24 +83,8 @@ fn report(explanations: &[Explanation]) -> Report {
         (false, false) => Report::new(text, json),
     };
     Report {
-        checks: explanations.iter().flat_map(checks).collect(),
+        checks: explanations.iter().flat_map(explanation_checks).collect(),
         ..report
-    }
-}
-
-fn checks(explanation: &Explanation) -> Vec<Check> {
-    let place = explanation.rule.as_ref().map(|rule| rule.place.clone());
-    match &explanation.verdict {
-        Ok(()) => vec![Check::good(&explanation.subject, place)],
-        Err(Failure::Refused(refusals)) => refusals.iter().map(Check::refused).collect(),
-        Err(failure) => vec![Check {
-            name: explanation.subject.clone(),
-            place,
-            state: State::Unknown {
-                code: "UNAVAILABLE",
-                text: failure.to_string(),
-            },
-        }],
     }
 }
 

@@ -3,10 +3,12 @@
 mod check;
 mod explain;
 mod export;
+mod gate;
 mod import;
 mod prove;
 mod schema;
 mod test;
+mod verify;
 
 use std::path::Path;
 
@@ -41,6 +43,8 @@ enum Action {
     Schema,
     /// Judge made-up images, and compare with what is expected
     Test(test::Test),
+    /// Say whether the policy admits images; a verdict is kept as long as what it rests on, and no longer than a day
+    Verify(Box<verify::Verify>),
 }
 
 impl PolicyCommand {
@@ -53,6 +57,7 @@ impl PolicyCommand {
             Action::Prove(command) => command.run(context),
             Action::Schema => Ok(schema::run()),
             Action::Test(command) => command.run(context),
+            Action::Verify(command) => command.run(context),
         }
     }
 }
