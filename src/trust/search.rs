@@ -1,5 +1,6 @@
 //! Looking up a name: the pre-order walk over delegated roles (specification, step 5.6.7).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -231,8 +232,8 @@ impl Chain<AtTargets> {
     }
 
     /// Returns the same, each by the role as which it signs: a bin signs as the role that it is a part of.
-    pub fn signing_roles(&self) -> impl Iterator<Item = (&str, &Signed<Targets>)> {
-        let top = std::iter::once(("targets", self.targets()));
+    pub fn signing_roles(&self) -> impl Iterator<Item = (Cow<'_, str>, &Signed<Targets>)> {
+        let top = std::iter::once((Cow::Borrowed("targets"), self.targets()));
         let delegated = self.state.delegated.iter();
         top.chain(delegated.map(|delegated| {
             let path = self.path_to(delegated);
@@ -378,17 +379,30 @@ impl Chain<AtTargets> {
     ///
     /// A role that is given names by their hash alone, with the keys and the threshold of the role that delegates, is a part of
     /// that role: what it signs, these keys signed, as if it stood in the role's own metadata.
-    fn signs_as<'a>(&self, path: &[&'a Delegated]) -> (&'a str, RoleKeys) {
-        let mut role = "targets";
-        let mut keys = self.top_level_keys(role);
+    fn signs_as<'a>(&self, path: &[&'a Delegated]) -> (Cow<'a, str>, RoleKeys) {
+        let mut role = Cow::Borrowed("targets");
+        let mut keys = self.top_level_keys("targets");
         for (depth, delegated) in path.iter().enumerate() {
             let by = self.last_of(path.get(..depth).unwrap_or_default()).body();
             if !(delegates_by_hash(by, &delegated.role) && delegated.keys.same_as(&keys)) {
-                role = &delegated.role;
+                role = self.called(delegated);
                 keys = delegated.keys.clone();
             }
         }
         (role, keys)
+    }
+
+    /// Returns the name under which a delegated role counts: a name that the top level gives is that of the keys it gives it, and any
+    /// other role that somebody below calls so is another one.
+    fn called<'a>(&self, delegated: &'a Delegated) -> Cow<'a, str> {
+        let top = self.state.targets.body();
+        let given = top.delegation(&delegated.role);
+        match given.is_none_or(|given| delegated_keys(top, &given).same_as(&delegated.keys))
+            || delegated.by == "targets"
+        {
+            true => Cow::Borrowed(&delegated.role),
+            false => Cow::Owned(format!("{}, as {} calls it", delegated.role, delegated.by)),
+        }
     }
 
     fn last_of<'a>(&'a self, path: &[&'a Delegated]) -> &'a Signed<Targets> {
@@ -417,7 +431,7 @@ impl Chain<AtTargets> {
         };
         Evidence {
             root_keys: self.top_level_keys("root").keyids().to_vec(),
-            role: self.signs_as(path).0.to_owned(),
+            role: self.signs_as(path).0.into_owned(),
             threshold: signed.threshold(),
             keys: signed.signers().to_vec(),
             public_keys: signed.public_keys().clone(),

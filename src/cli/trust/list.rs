@@ -27,7 +27,7 @@ impl Ls {
         let mut text = String::new();
         let mut all = Vec::new();
         for (role, signed) in client.chain().signing_roles() {
-            if self.role.as_ref().is_some_and(|only| only != role) {
+            if self.role.as_ref().is_some_and(|only| *only != role) {
                 continue;
             }
             for (name, file) in &signed.body().targets {

@@ -97,6 +97,33 @@ fn a_name_that_nobody_signs_is_unsigned() {
 }
 
 #[test]
+fn a_role_that_another_calls_by_a_top_level_name_does_not_count_under_it() {
+    let with = |bobs: u8| {
+        let mut repository = Repository::new();
+        repository.forge_linked("targets", |signed| {
+            let id = key(bobs).id();
+            signed["delegations"]["keys"][id.as_str()] = key(bobs).tuf_key().to_json().clone();
+            let bob = json!({
+                "name": "bob", "keyids": [id], "threshold": 1, "terminating": false, "paths": ["team/*"],
+            });
+            signed["delegations"]["roles"].as_array_mut().unwrap().push(bob);
+        });
+        // `team` gives its own key to a role that it calls `bob`, before `targets` asks its own.
+        delegate(&mut repository, "team", "bob", &["team/*"], false);
+        add_role(&mut repository, "bob", &["team/b", "team/x"]);
+        repository
+    };
+    // The same keys are the same role, whoever leads to it.
+    assert_eq!(with(TEAM).find("team/x").unwrap().evidence().role, "bob");
+    let forged = with(16);
+    assert_eq!(forged.find("team/x").unwrap().evidence().role, "bob, as team calls it");
+    let mut client = forged.client();
+    let prevailing = client.target("team/b").unwrap();
+    assert_eq!(prevailing.evidence().role, "team");
+    assert!(client.cosigned(&prevailing, "bob").is_err());
+}
+
+#[test]
 fn a_role_signs_only_the_names_that_it_is_trusted_with() {
     let mut repository = Repository::new();
     repository.forge_linked("team", |signed| {
