@@ -160,6 +160,34 @@ fn a_component_that_a_key_signed_with_its_tree_is_proved_offline() {
 }
 
 #[test]
+fn who_asks_no_registry_is_not_told_that_nobody_signed() {
+    let case = Case::new("signed: vendor");
+    let offline = || {
+        let fixed = [
+            "build",
+            "--policy",
+            "policy.yml",
+            "--at",
+            NOW,
+            "--out",
+            "offline",
+            "--offline",
+        ];
+        case.node.run(&[&fixed[..], &["--format", "tar", "node.yml"]].concat())
+    };
+    // The image is in the store from here on.
+    assert_eq!(case.refused(), ["UNSIGNED"]);
+    assert_eq!(offline().code, 3);
+    case.sign("vendor", &["--no-tree"]);
+    let answer = offline();
+    assert_eq!(answer.code, 3, "{}", answer.json);
+    case.built("out");
+    let to = format!("oci:{}:{}", case.node.path("store").display(), case.name);
+    case.node.good(&["sigstore", "copy", &case.name, &to]);
+    assert_eq!(offline().code, 0, "{}", offline().json);
+}
+
+#[test]
 fn what_nobody_or_somebody_else_signed_is_refused_and_told_apart() {
     let case = Case::new("signed: vendor");
     assert_eq!(case.refused(), ["UNSIGNED"]);

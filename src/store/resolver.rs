@@ -10,6 +10,7 @@ use super::file::cannot;
 use super::layout::Layout;
 use super::registry::{Platforms, Registry};
 use super::{Progress, Source};
+use crate::attest::predicate::TREE;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::oci::{Descriptor, Image, Platform};
@@ -143,6 +144,12 @@ impl Source for Resolver {
         let here = self.store.attached(reference, document, wanted, enough)?;
         match &self.registry {
             Some(registry) if !enough(&here) => pieces(registry, reference.repository(), document, wanted),
+            // Who is not asked has not said that there is nothing. A tree is looked for beside a signature that was found here.
+            None if wanted != Wanted::Attestation(TREE) && !enough(&here) => {
+                let problem = "the local store has nothing beside it that is enough, and no registry is asked; build once without \
+                               `--offline`, or copy what is beside it into the store (`imgkit sigstore copy`)";
+                Err(Failure::unavailable(reference, problem))
+            }
             _ => Ok(here),
         }
     }
