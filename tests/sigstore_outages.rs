@@ -294,6 +294,24 @@ fn one_that_is_silent_drips_or_resets_is_never_taken_for_one_that_has_nothing() 
 }
 
 #[test]
+fn nothing_is_fetched_by_plain_http_off_the_loopback() {
+    let to = |location: &'static str| {
+        serve(move |_, request| {
+            let is_list = request.path.contains("/referrers/");
+            is_list.then(|| Answer::status(307).with("Location", location))
+        })
+    };
+    let (code, json) = verify(&to("/v2/a/nothing"));
+    assert_eq!((code, &json["refusals"][0]["code"]), (1, &json!("UNSIGNED")));
+    let (code, json) = verify(&to("http://192.0.2.1/v2/a/referrers"));
+    assert_eq!(code, 3, "{json}");
+    assert!(
+        json["error"]["problem"].as_str().unwrap().contains("off the loopback"),
+        "{json}"
+    );
+}
+
+#[test]
 fn a_registry_that_has_nothing_beside_the_image_is_believed() {
     let (code, json) = verify(&serve(|_, _| None));
     assert_eq!(code, 1, "{json}");

@@ -334,12 +334,16 @@ pub(in crate::store) fn is_loopback(host: &str) -> bool {
 /// Tells whether a challenge names a token server (RFC 6750, `realm`) that is reached over plain HTTP and not on the loopback.
 fn has_plain_realm(challenge: &str) -> bool {
     let challenge = challenge.to_ascii_lowercase();
-    let mut realms = challenge.split("http://").skip(1);
+    // One header may have several challenges.
+    let Some((_, bearer)) = challenge.split_once("bearer") else {
+        return false;
+    };
+    let mut realms = bearer.split("http://").skip(1);
     let host = |rest: &str| rest.split(['/', '"', '?', ' ', ',']).next().is_some_and(is_loopback);
-    challenge.starts_with("bearer") && realms.any(|rest| !host(rest))
+    realms.any(|rest| !host(rest))
 }
 
-/// Follows a few redirections, and none from HTTPS to HTTP.
+/// Follows a few redirections, and none from HTTPS to HTTP, or by HTTP off the loopback.
 fn redirects() -> Policy {
     Policy::custom(|attempt| {
         let secure = attempt.previous().iter().any(|url| url.scheme() == "https");
@@ -347,6 +351,8 @@ fn redirects() -> Policy {
             attempt.error("too many redirections")
         } else if secure && attempt.url().scheme() != "https" {
             attempt.error("a redirection from HTTPS to plain HTTP")
+        } else if attempt.url().scheme() != "https" && !attempt.url().host_str().is_some_and(is_loopback) {
+            attempt.error("a redirection to plain HTTP off the loopback")
         } else {
             attempt.follow()
         }
@@ -386,6 +392,9 @@ mod tests {
         ));
         assert!(has_plain_realm(r#"bearer service="x", realm="HTTP://auth.example""#));
         assert!(has_plain_realm(r#"Bearer realm="http://127.0.0.1@auth.example/token""#));
+        assert!(has_plain_realm(
+            r#"Basic realm="r", Bearer realm="http://auth.example/token""#
+        ));
         for good in [
             r#"Bearer realm="https://auth.example/token""#,
             r#"Bearer realm="http://127.0.0.1:5000/token""#,
