@@ -16,7 +16,7 @@ fn copy_of_the_package() -> tempfile::TempDir {
     for name in ["Cargo.toml", "Cargo.lock", "build.rs"] {
         fs::copy(from.join(name), to.path().join(name)).unwrap();
     }
-    let mut folders = ["src", "examples", "benches"].map(PathBuf::from).to_vec();
+    let mut folders = ["src", "examples", "benches", "keys"].map(PathBuf::from).to_vec();
     while let Some(folder) = folders.pop() {
         fs::create_dir_all(to.path().join(&folder)).unwrap();
         for entry in fs::read_dir(from.join(&folder)).unwrap() {

@@ -42,6 +42,13 @@ fn kept(node: &Node, more: &[&str]) -> Vec<bool> {
     images.iter().map(|image| !image["judgedBefore"].is_null()).collect()
 }
 
+/// The codes of all refusals, image by image.
+fn codes(json: &Value) -> Vec<&str> {
+    let images = json["result"]["images"].as_array().unwrap();
+    let refusals = images.iter().flat_map(|image| image["refusals"].as_array().unwrap());
+    refusals.map(|refusal| refusal["code"].as_str().unwrap()).collect()
+}
+
 #[test]
 fn a_verdict_is_kept_until_something_changes_that_it_rests_on() {
     let node = node();
@@ -59,7 +66,7 @@ fn a_verdict_is_kept_until_something_changes_that_it_rests_on() {
     node.component("svc", &[("bin/app", b"another")]);
     let (code, json) = verify(&node, &[]);
     assert_eq!(code, 1);
-    assert_eq!(json["refusals"][0]["code"], "DIGEST_MISMATCH", "{json}");
+    assert_eq!(codes(&json), ["DIGEST_MISMATCH"], "{json}");
 }
 
 #[test]
@@ -81,7 +88,7 @@ fn a_collection_that_goes_back_is_noticed_though_a_verdict_was_kept() {
     copy("before", "trust/clock");
     let (code, json) = verify(&node, &[]);
     assert_eq!(code, 1, "{json}");
-    assert_eq!(json["refusals"][0]["code"], "ROLLBACK", "{json}");
+    assert_eq!(codes(&json), ["ROLLBACK", "ROLLBACK"], "{json}");
 }
 
 #[test]
