@@ -8,7 +8,8 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::oci::{Image, Platform};
 use crate::reference::Reference;
-use crate::sigstore::attachment::{Attachment, Wanted};
+use crate::sigstore::attachment::Attachment;
+use crate::store::attached::Ask;
 use crate::store::derived::Derived;
 use crate::store::spool::Spool;
 use crate::store::{Source, image_tree};
@@ -50,14 +51,8 @@ impl Supply for FromStore<'_> {
         }
     }
 
-    fn attached(
-        &self,
-        reference: &Reference,
-        document: &Digest,
-        wanted: Wanted<'_>,
-        enough: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure> {
-        self.source.attached(reference, document, wanted, enough)
+    fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
+        self.source.attached(ask)
     }
 
     fn tree(&self, subject: &str, image: &Image, signed: Option<&Digest>) -> Result<Tree, Failure> {

@@ -83,6 +83,11 @@ impl Condition {
         Ok(condition)
     }
 
+    /// Returns it as it is written: two that are alike but for spaces in a text are two.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Tells whether it holds.
     ///
     /// # Errors

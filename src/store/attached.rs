@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
 use crate::oci::{Annotated, Artifact, Descriptor, MANIFEST, malformed};
-use crate::reference::Repository;
+use crate::reference::{Reference, Repository};
 use crate::sigstore::attachment::{Attachment, Form, Wanted};
 use crate::store::registry::tag_beside;
 
@@ -39,6 +39,19 @@ pub trait Beside {
     /// # Errors
     /// As [`Beside::document_bytes`].
     fn small_blob(&self, repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>, Failure>;
+}
+
+/// What is looked for beside an image.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The image's name.
+    pub reference: &'a Reference,
+    /// The document that it stands for.
+    pub document: &'a Digest,
+    /// What kind of piece.
+    pub wanted: Wanted<'a>,
+    /// Tells whether pieces of one place suffice, so that the next one need not be asked.
+    pub enough: &'a dyn Fn(&[Attachment]) -> bool,
 }
 
 /// A manifest that is attached to an image.

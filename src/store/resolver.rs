@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::attached::pieces;
+use super::attached::{Ask, pieces};
 use super::file::cannot;
 use super::layout::Layout;
 use super::registry::{Platforms, Registry};
@@ -134,14 +134,14 @@ impl Source for Resolver {
         }
     }
 
-    fn attached(
-        &self,
-        reference: &Reference,
-        document: &Digest,
-        wanted: Wanted<'_>,
-        enough: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure> {
-        let here = self.store.attached(reference, document, wanted, enough)?;
+    fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
+        let Ask {
+            reference,
+            document,
+            wanted,
+            enough,
+        } = *ask;
+        let here = self.store.attached(ask)?;
         match &self.registry {
             Some(registry) if !enough(&here) => pieces(registry, reference.repository(), document, wanted),
             // Who is not asked has not said that there is nothing. A tree is looked for beside a signature that was found here.

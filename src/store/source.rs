@@ -2,14 +2,13 @@
 
 use std::io::Read;
 
-use super::attached::pieces;
+use super::attached::{Ask, pieces};
 use super::layout::Layout;
-use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
 use crate::oci::{Descriptor, Image, Platform, walk};
 use crate::reference::Reference;
-use crate::sigstore::attachment::{Attachment, Wanted};
+use crate::sigstore::attachment::Attachment;
 
 /// Gives images and the blobs that they name, all of them hashed as they are read.
 pub trait Source: Sync {
@@ -29,13 +28,7 @@ pub trait Source: Sync {
     ///
     /// # Errors
     /// [`Failure::Unavailable`] when it could not be found out; a refusal when what lists it is malformed.
-    fn attached(
-        &self,
-        reference: &Reference,
-        document: &Digest,
-        wanted: Wanted<'_>,
-        enough: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure>;
+    fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure>;
 }
 
 impl Source for Layout {
@@ -52,13 +45,7 @@ impl Source for Layout {
         Ok(Box::new(self.blob_reader(descriptor)?))
     }
 
-    fn attached(
-        &self,
-        reference: &Reference,
-        document: &Digest,
-        wanted: Wanted<'_>,
-        _: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure> {
-        pieces(self, reference.repository(), document, wanted)
+    fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
+        pieces(self, ask.reference.repository(), ask.document, ask.wanted)
     }
 }

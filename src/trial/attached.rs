@@ -14,11 +14,12 @@ use crate::failure::Failure;
 use crate::key::{KeyError, SigningKey};
 use crate::oci::{Annotated, Annotations, Descriptor, Image, Platform};
 use crate::reference::Reference;
-use crate::sigstore::attachment::{Attachment, Form, Wanted};
+use crate::sigstore::attachment::{Attachment, Form};
 use crate::sigstore::envelope::{self, Envelope};
 use crate::sigstore::payload::{self, Payload};
 use crate::sigstore::signature;
 use crate::store::Source;
+use crate::store::attached::Ask;
 use crate::store::layout::Layout;
 use crate::tree::described;
 
@@ -104,13 +105,7 @@ impl Source for WithAttached<'_> {
         Source::blob(self.store, descriptor)
     }
 
-    fn attached(
-        &self,
-        _: &Reference,
-        _: &Digest,
-        _: Wanted<'_>,
-        _: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure> {
+    fn attached(&self, _: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
         Ok(self.attached.clone())
     }
 }

@@ -10,7 +10,8 @@ use crate::failure::Failure;
 use crate::format::tar::write_tar;
 use crate::oci::{Descriptor, Image, Platform, walk};
 use crate::reference::Reference;
-use crate::sigstore::attachment::{Attachment, Wanted};
+use crate::sigstore::attachment::Attachment;
+use crate::store::attached::Ask;
 use crate::store::layout::Writer;
 use crate::time::Time;
 use crate::tree::contents::Memory;
@@ -148,13 +149,7 @@ impl Supply for OfOne {
         Ok(self.tree.clone())
     }
 
-    fn attached(
-        &self,
-        _: &Reference,
-        _: &Digest,
-        _: Wanted<'_>,
-        _: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure> {
+    fn attached(&self, _: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
         Ok(self.attached.clone())
     }
 }

@@ -150,12 +150,29 @@ impl Anchors {
         Ok(target)
     }
 
-    /// Returns a digest of all that look-ups rest on now: pins, keys, authorities, the newest metadata of each collection, and what was
-    /// trusted before.
+    /// Returns a digest of what was trusted before of each collection, which look-ups rest on as well.
+    pub fn trusted_before(&self) -> Digest {
+        let mut hasher = Hasher::sha256();
+        let mut add = |part: &[u8]| {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        };
+        for (name, Anchor { known, .. }) in &self.roots {
+            add(name.as_bytes());
+            add(&(known.roots.len() as u64).to_le_bytes());
+            known.roots.iter().for_each(|root| add(root));
+            for part in [&known.timestamp, &known.snapshot] {
+                add(part.as_deref().unwrap_or_default());
+            }
+        }
+        hasher.finish()
+    }
+
+    /// Returns a digest of all else that look-ups rest on now: pins, keys, authorities, and the newest metadata of each collection.
     ///
     /// # Errors
     /// [`Failure`] when a collection's metadata cannot be read.
-    pub fn standing(&self) -> Result<Digest, Failure> {
+    pub fn today(&self) -> Result<Digest, Failure> {
         let mut hasher = Hasher::sha256();
         let mut add = |part: &[u8]| {
             hasher.update(&(part.len() as u64).to_le_bytes());
@@ -164,10 +181,6 @@ impl Anchors {
         for (name, anchor) in &self.roots {
             add(name.as_bytes());
             add(&anchor.pin);
-            anchor.known.roots.iter().for_each(|root| add(root));
-            for part in [&anchor.known.timestamp, &anchor.known.snapshot] {
-                add(part.as_deref().unwrap_or_default());
-            }
             let mut source = &anchor.metadata;
             let timestamp = source.file("timestamp.json", limit::TIMESTAMP_BYTES)?;
             add(&timestamp.unwrap_or_default());
@@ -389,5 +402,50 @@ mod tests {
                 .input("node.yml", &demand("targets"), &digest, now)
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn what_look_ups_rest_on_is_told_apart_by_every_part_of_it() {
+        let key = SigningKey::from_seed(&[7; 32]).unwrap();
+        let now: Time = "2026-11-23T00:00:00Z".parse().unwrap();
+        let own = RoleSpec {
+            keys: vec![key.tuf_key()],
+            threshold: 1,
+        };
+        let collection = Collection::new(&own, &own, &own, &own, now).unwrap();
+        let first = collection.sign(&[&key], now).unwrap().files().clone();
+        let pin = first.get("1.root.json").unwrap().to_vec();
+        let mut next = Collection::load(&pin, &first).unwrap();
+        next.renew("targets").unwrap();
+        let second = next.sign(&[&key], now).unwrap().files().clone();
+        let anchors = |metadata: &Bundle, timestamp: Option<Vec<u8>>, pins: &Pins| {
+            let known = Known {
+                timestamp,
+                ..Known::default()
+            };
+            let metadata = Metadata::Bundle(metadata.clone());
+            let pin = pin.clone();
+            Anchors::new(
+                BTreeMap::from([("c".to_owned(), Anchor { pin, metadata, known })]),
+                pins,
+            )
+        };
+        let none = Pins::default();
+        let signer = crate::policy::SigstoreSigner::Key {
+            file: "k.pub".to_owned(),
+            names: crate::policy::Binding::Any,
+        };
+        let keys = Pins {
+            keys: vec![(signer, key.public().clone())],
+            ..Pins::default()
+        };
+        let one = anchors(&first, None, &none);
+        let seen = anchors(&first, Some(b"t".to_vec()), &none);
+        assert_eq!(one.today().unwrap(), seen.today().unwrap());
+        assert_ne!(one.trusted_before(), seen.trusted_before());
+        for other in [anchors(&second, None, &none), anchors(&first, None, &keys)] {
+            assert_ne!(one.today().unwrap(), other.today().unwrap());
+            assert_eq!(one.trusted_before(), other.trusted_before());
+        }
     }
 }

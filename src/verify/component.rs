@@ -12,7 +12,8 @@ use crate::oci::{Image, Platform};
 use crate::policy::{Decision, Demand, Policy, Requirement, Rule};
 use crate::reference::Reference;
 use crate::seal::statement::{Admission, AttachedBy, SignedBy};
-use crate::sigstore::attachment::{Attachment, Wanted};
+use crate::sigstore::attachment::Attachment;
+use crate::store::attached::Ask;
 use crate::time::Time;
 use crate::tree::{Entry, Tree, TreePath, list};
 use crate::trust::Bundle;
@@ -107,13 +108,7 @@ pub trait Supply: Sync {
     ///
     /// # Errors
     /// [`Failure`] when it could not be found out.
-    fn attached(
-        &self,
-        reference: &Reference,
-        document: &Digest,
-        wanted: Wanted<'_>,
-        enough: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure>;
+    fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure>;
 }
 
 /// Why the gate decides as it does.

@@ -22,8 +22,9 @@ use crate::policy::Policy;
 use crate::reference::Reference;
 use crate::seal::statement::{Layout, Predicate, Statement};
 use crate::seal::{Evidence, Sealed};
-use crate::sigstore::attachment::{Attachment, Wanted};
+use crate::sigstore::attachment::Attachment;
 use crate::sigstore::kept;
+use crate::store::attached::Ask;
 use crate::time::Time;
 use crate::tree::{Tree, list};
 use crate::trust::Lineage;
@@ -431,15 +432,9 @@ impl Offline<'_> {
 }
 
 impl Supply for Offline<'_> {
-    fn attached(
-        &self,
-        reference: &Reference,
-        document: &Digest,
-        _: Wanted<'_>,
-        _: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure> {
-        match self.1.document(&attached_name(document)) {
-            Some(bytes) => kept::read(bytes).map_err(|error| super::seal::malformed(&reference.to_string(), error)),
+    fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
+        match self.1.document(&attached_name(ask.document)) {
+            Some(bytes) => kept::read(bytes).map_err(|error| super::seal::malformed(&ask.reference.to_string(), error)),
             None => Ok(Vec::new()),
         }
     }

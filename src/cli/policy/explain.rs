@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::super::disk::{DiskArg, Opened};
 use super::super::{Context, Report};
 use super::gate::GateOptions;
-use super::verify::explanation_checks;
-use crate::failure::{Failure, Refusal};
+use super::verify::{describe_refusal, explanation_checks};
+use crate::failure::Failure;
 use crate::policy::Rule;
 use crate::reference::Reference;
 use crate::verify::disk::read_seal;
@@ -109,19 +109,7 @@ fn describe(text: &mut String, explanation: &Explanation) {
     match &explanation.verdict {
         Ok(()) => {}
         Err(Failure::Refused(refusals)) => {
-            for Refusal {
-                code,
-                expected,
-                found,
-                advice,
-                ..
-            } in refusals
-            {
-                let _ = writeln!(
-                    text,
-                    "  {code}\n    expected: {expected}\n    found:    {found}\n    to do:    {advice}"
-                );
-            }
+            let _ = refusals.iter().try_for_each(|refusal| describe_refusal(text, refusal));
         }
         Err(failure) => {
             let _ = writeln!(text, "  {failure}");

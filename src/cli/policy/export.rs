@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::judge::EnvironmentOption;
 use super::super::{Context, Report};
+use super::gate::PolicyOption;
 use crate::failure::Failure;
 use crate::policy::SigstoreSigner;
 use crate::policy::foreign::{Exported, export};
@@ -19,16 +19,8 @@ use crate::store::file::{NewFile, make_dir};
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("where").required(true).multiple(true))]
 pub(super) struct Export {
-    /// The policy
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "IMGKIT_POLICY",
-        default_value = "policy/release.yml"
-    )]
-    policy: PathBuf,
     #[command(flatten)]
-    environment: EnvironmentOption,
+    policy: PolicyOption,
     /// Write policy.json and registries.d/imgkit.yaml here: podman, skopeo, buildah, CRI-O. What they cannot demand is rejected, and
     /// said
     #[arg(long, value_name = "DIR", group = "where")]
@@ -40,7 +32,7 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
-        let (policy, pins) = self.environment.read(&self.policy)?;
+        let (policy, pins) = self.policy.read()?;
         let mut text = String::new();
         let mut json = json!({ "policy": policy.digest() });
         let mut tell = |name: &str, value: Value| {
@@ -79,7 +71,7 @@ impl Export {
     fn write_containerd(&self, context: &Context, dir: &Path, environment: Option<&str>) -> Result<(), Failure> {
         let absolute = |path: &Path| {
             let path = path.canonicalize();
-            path.map_err(|error| Failure::unavailable(self.policy.display(), error))
+            path.map_err(|error| Failure::unavailable(self.policy.path().display(), error))
         };
         let bin = dir.join("bin");
         make_dir(&bin)?;
@@ -87,7 +79,7 @@ impl Export {
         let environment = environment.map(|name| format!(" --environment {}", quoted(name)));
         let script = VERIFIER
             .replace("@IMGKIT@", &quoted(text(&imgkit)?))
-            .replace("@POLICY@", &quoted(text(&absolute(&self.policy)?)?))
+            .replace("@POLICY@", &quoted(text(&absolute(self.policy.path())?)?))
             .replace("@ENVIRONMENT@", &environment.unwrap_or_default());
         write(&bin.join("imgkit-verifier"), script.as_bytes(), 0o755)?;
         let config = CONFIG.replace("@BIN@", &Value::from(text(&absolute(&bin)?)?).to_string());

@@ -1,6 +1,6 @@
 //! The options of the commands that ask the gate about images, and what it takes to answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -17,9 +17,9 @@ use crate::store::derived::Derived;
 use crate::time::Time;
 use crate::verify::{Anchors, Gate, Pins};
 
-/// By what images are judged, and where they are.
+/// Which policy, and which overlay of it.
 #[derive(Debug, Args)]
-pub(super) struct GateOptions {
+pub(super) struct PolicyOption {
     /// The policy
     #[arg(
         long,
@@ -30,6 +30,25 @@ pub(super) struct GateOptions {
     policy: PathBuf,
     #[command(flatten)]
     environment: EnvironmentOption,
+}
+
+impl PolicyOption {
+    /// Returns the policy's file.
+    pub(super) fn path(&self) -> &Path {
+        &self.policy
+    }
+
+    /// Reads the policy and the files that it names.
+    pub(super) fn read(&self) -> Result<(Policy, Pins), Failure> {
+        self.environment.read(&self.policy)
+    }
+}
+
+/// By what images are judged, and where they are.
+#[derive(Debug, Args)]
+pub(super) struct GateOptions {
+    #[command(flatten)]
+    policy: PolicyOption,
     /// The time at which an image is judged [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Time>,
@@ -59,7 +78,7 @@ pub(super) struct Ready {
 impl GateOptions {
     /// Reads the policy and the files that it names.
     pub(super) fn policy(&self) -> Result<(Policy, Pins), Failure> {
-        self.environment.read(&self.policy)
+        self.policy.read()
     }
 
     /// Tells whether the time is one that was chosen.

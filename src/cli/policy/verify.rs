@@ -41,16 +41,17 @@ impl Verify {
         let ready = self.gate.ready(context)?;
         // A verdict of another time is nobody's but whoever asks for it.
         let is_kept = !self.no_cache && !self.gate.is_of_another_time();
+        let today = ready.anchors.today()?;
         let kept = match is_kept {
-            true => self.verdicts(context, &ready)?.load(),
+            true => verdicts(context, &ready, &today, &ready.anchors.trusted_before())?.load(),
             false => BTreeMap::new(),
         };
         let supply = ready.supply();
         let gate = ready.gate();
         let judge = |image: &Reference| -> Result<(Reference, Found), Failure> {
-            let name = image.to_string();
-            if let Some(kept) = kept.get(&name)
-                && kept.holds(&ready.source.digest(image)?, ready.at)
+            if let Some(kept) = kept.get(&image.to_string())
+                && let Ok(document) = ready.source.digest(image)
+                && kept.holds(&document, ready.at)
             {
                 return Ok((image.clone(), Found::Kept(Box::new(kept.clone()))));
             }
@@ -59,26 +60,20 @@ impl Verify {
         };
         let found: Vec<(Reference, Found)> = self.images.par_iter().map(judge).collect::<Result<_, _>>()?;
         self.gate.trust.remember(context, &ready.anchors, ready.at)?;
-        if is_kept && let Err(failure) = self.keep(context, &ready, &found) {
+        if is_kept && let Err(failure) = self.keep(context, &ready, &today, &found) {
             context.warn(&format!("the verdicts are not kept: {failure}"));
         }
         Ok(report(&found))
     }
 
-    /// Names the verdicts that rest on the same: policy, what it pins, today's metadata, what was trusted last, platform, release.
-    fn verdicts(&self, context: &Context, ready: &Ready) -> Result<Verdicts, Failure> {
-        let basis = format!(
-            "imgkit {} policy {} {} platform {}",
-            env!("CARGO_PKG_VERSION"),
-            ready.policy.digest(),
-            self.gate.trust.anchors(context, &ready.pins)?.standing()?,
-            ready.platform,
-        );
-        let dir = context.xdg_dir("STATE", ".local/state")?.join("verdicts");
-        Ok(Verdicts::at(dir, Digest::sha256(basis.as_bytes())))
-    }
-
-    fn keep(&self, context: &Context, ready: &Ready, found: &[(Reference, Found)]) -> Result<(), Failure> {
+    /// Keeps what was admitted, unless somebody published meanwhile: then it may rest on what is no longer so.
+    fn keep(
+        &self,
+        context: &Context,
+        ready: &Ready,
+        today: &Digest,
+        found: &[(Reference, Found)],
+    ) -> Result<(), Failure> {
         let admitted = found.iter().filter_map(|(image, found)| {
             let Found::Judged(explanation) = found else { return None };
             let standing = explanation.standing.as_ref()?;
@@ -93,11 +88,28 @@ impl Verify {
             Some((image.to_string(), kept))
         });
         let admitted: BTreeMap<String, Kept> = admitted.collect();
-        match admitted.is_empty() {
-            true => Ok(()),
-            false => self.verdicts(context, ready)?.keep(admitted, ready.at),
+        if admitted.is_empty() {
+            return Ok(());
+        }
+        // What was just trusted is what will have been trusted before.
+        let anchors = self.gate.trust.anchors(context, &ready.pins)?;
+        match anchors.today()? == *today {
+            true => verdicts(context, ready, today, &anchors.trusted_before())?.keep(admitted, ready.at),
+            false => Ok(()),
         }
     }
+}
+
+/// Names the verdicts that rest on the same: policy, what it pins, today's metadata, what was trusted before, platform, release.
+fn verdicts(context: &Context, ready: &Ready, today: &Digest, trusted_before: &Digest) -> Result<Verdicts, Failure> {
+    let basis = format!(
+        "imgkit {} policy {} today {today} before {trusted_before} platform {}",
+        env!("CARGO_PKG_VERSION"),
+        ready.policy.digest(),
+        ready.platform,
+    );
+    let dir = context.xdg_dir("STATE", ".local/state")?.join("verdicts");
+    Ok(Verdicts::at(dir, Digest::sha256(basis.as_bytes())))
 }
 
 fn report(found: &[(Reference, Found)]) -> Report {
@@ -125,8 +137,11 @@ fn report(found: &[(Reference, Found)]) -> Report {
                 (Ok(()), None) => writeln!(text, "{image}  ADMITTED"),
                 (Err(Failure::Refused(refusals)), _) => {
                     refused = true;
-                    writeln!(text, "{image}  REFUSED")
-                        .and_then(|()| refusals.iter().try_for_each(|refusal| describe(&mut text, refusal)))
+                    writeln!(text, "{image}  REFUSED").and_then(|()| {
+                        refusals
+                            .iter()
+                            .try_for_each(|refusal| describe_refusal(&mut text, refusal))
+                    })
                 }
                 (Err(failure), _) => {
                     unknown = true;
@@ -150,7 +165,8 @@ fn report(found: &[(Reference, Found)]) -> Report {
     }
 }
 
-fn describe(text: &mut String, refusal: &Refusal) -> std::fmt::Result {
+/// Describes a refusal below the image's line.
+pub(super) fn describe_refusal(text: &mut String, refusal: &Refusal) -> std::fmt::Result {
     let Refusal {
         code,
         expected,

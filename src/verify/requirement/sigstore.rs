@@ -18,6 +18,7 @@ use crate::policy::{self, Binding, Condition, Requirement, SigstoreSigner};
 use crate::sigstore::attachment::{Attachment, Author, Content, Evidence, Rejected, Wanted, judge};
 use crate::sigstore::payload;
 use crate::sigstore::signature::fingerprint;
+use crate::store::attached::Ask;
 use crate::tree::described;
 use crate::verify::component::tree_mismatch;
 
@@ -197,7 +198,7 @@ impl Facts<'_> {
                 Wanted::Attestation(kind) => Some(kind.to_owned()),
                 Wanted::Signature => None,
             },
-            condition: condition.map(ToString::to_string),
+            condition: condition.map(|condition| condition.text().to_owned()),
         };
         let known = self.attached.borrow().get(&asked).cloned();
         if let Some(known) = known {
@@ -254,9 +255,12 @@ impl Facts<'_> {
             }
             is
         };
-        let last = self
-            .supply
-            .attached(self.reference, image.digest(), wanted, &is_enough)?;
+        let last = self.supply.attached(&Ask {
+            reference: self.reference,
+            document: image.digest(),
+            wanted,
+            enough: &is_enough,
+        })?;
         if let Some(good) = enough.take() {
             return Ok(good.into());
         }

@@ -7,6 +7,7 @@ use crate::key::{KeyError, PublicKey, Scheme, Signer, SigningKey, TufKey};
 use crate::oci::Platform;
 use crate::policy::Policy;
 use crate::sigstore::attachment::Attachment;
+use crate::store::attached::Ask;
 use crate::time::Time;
 use crate::trust::edit::{Collection, RoleSpec};
 use crate::trust::{ImageTarget, Known};
@@ -111,14 +112,8 @@ impl Supply for Nothing {
         Err(Failure::unavailable(subject, "is nowhere"))
     }
 
-    fn attached(
-        &self,
-        reference: &Reference,
-        _: &Digest,
-        _: Wanted<'_>,
-        _: &dyn Fn(&[Attachment]) -> bool,
-    ) -> Result<Vec<Attachment>, Failure> {
-        Err(Failure::unavailable(reference, "is nowhere"))
+    fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
+        Err(Failure::unavailable(ask.reference, "is nowhere"))
     }
 }
 
