@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::images::{self, noise, reference};
 use common::line::{Fault, Line};
+use common::notary::{PASSWORD, USER};
 use common::registry::{DockerRegistry, free_port, skopeo};
 use common::server::{Answer, Server};
 use common::{imgkit, run, store_in, succeed};
@@ -361,9 +362,77 @@ fn logs_in_for_a_token_and_again_when_it_has_run_out() {
     assert!(store.check().unwrap().is_good());
 }
 
-fn docker_config(home: &Path, host: &str, password: &str) {
+#[test]
+fn pushes_and_pulls_with_tokens_of_a_real_registrys() {
+    let docker = DockerRegistry::with_tokens();
+    let home = tempfile::tempdir().unwrap();
+    let name = format!("{}/team/a:1", docker.host());
+    let store = Layout::open_or_create(store_in(home.path())).unwrap();
+    let made = images::put(&store, &name, &[("bin/x", &noise(1, 100_000))]);
+    let (code, text) = run(imgkit(home.path()).args(["cache", "push", &name]));
+    assert!(code == 3 && text.contains("docker login"), "{text}");
+    let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    docker_config(home.path(), docker.host(), &auth);
+    succeed(imgkit(home.path()).args(["cache", "push", &name]));
+    succeed(imgkit(home.path()).args(["cache", "rm", &name]));
+    let text = succeed(imgkit(home.path()).args(["cache", "pull", &name]));
+    assert!(text.contains(&made.digest.to_string()));
+}
+
+#[test]
+fn pushes_log_in_again_when_a_token_has_run_out() {
+    let tokens = AtomicUsize::new(0);
+    let puts = AtomicUsize::new(0);
+    let server = Server::start(move |host, request| {
+        if request.path.starts_with("/token") {
+            let n = tokens.fetch_add(1, Ordering::SeqCst) + 1;
+            return Answer::ok(json!({ "token": format!("token-{n}") }).to_string());
+        }
+        // Each token is good for two documents, and the fourth is good for none.
+        let shown = request
+            .header("authorization")
+            .and_then(|text| text.strip_prefix("Bearer token-"));
+        let number = shown.and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+        if number == 0 || number == 4 || puts.load(Ordering::SeqCst) >= 2 * number {
+            let challenge = format!("Bearer realm=\"http://{host}/token\"");
+            return Answer::status(401).with("WWW-Authenticate", challenge);
+        }
+        puts.fetch_add(1, Ordering::SeqCst);
+        Answer::status(201).with("Location", request.path.clone())
+    });
+    let registry = Registry::new(Credentials::in_files(Vec::new())).unwrap();
+    let name = reference(&format!("{}/a:1", server.host()));
+    let put = |n: u8| registry.put_document(name.repository(), None, imgkit::oci::MANIFEST, &[n]);
+    for n in 0..6 {
+        put(n).unwrap();
+    }
+    let error = put(6).unwrap_err().to_string();
+    assert!(error.contains("docker login"), "{error}");
+}
+
+#[test]
+fn a_token_server_can_neither_flood_nor_listen_in() {
+    let name = |server: &Server| reference(&format!("{}/a:1", server.host()));
+    let registry = || Registry::new(Credentials::in_files(Vec::new())).unwrap();
+    let flood = Server::start(|host, request| match request.path.starts_with("/token") {
+        true => Answer::ok(json!({ "token": "t".repeat(300 << 10) }).to_string()),
+        false => {
+            let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"test\"");
+            Answer::status(401).with("WWW-Authenticate", challenge)
+        }
+    });
+    let error = registry().document(&name(&flood)).unwrap_err().to_string();
+    assert!(error.contains("longer than 262144 bytes"), "{error}");
+    let plain = Server::start(|_, _| {
+        Answer::status(401).with("WWW-Authenticate", "Bearer realm=\"http://tokens.example/token\"")
+    });
+    let error = registry().document(&name(&plain)).unwrap_err().to_string();
+    assert!(error.contains("plain HTTP"), "{error}");
+}
+
+fn docker_config(home: &Path, host: &str, auth: &str) {
     fs::create_dir_all(home.join(".docker")).unwrap();
-    let auths = json!({ "auths": { host: { "auth": STANDARD.encode(format!("ali:{password}")) } } });
+    let auths = json!({ "auths": { host: { "auth": auth } } });
     fs::write(home.join(".docker/config.json"), auths.to_string()).unwrap();
 }
 
@@ -384,12 +453,16 @@ fn a_password_comes_from_dockers_file_and_its_absence_is_not_a_verdict() {
         "{text}"
     );
 
-    docker_config(home.path(), docker.host(), "wrong");
+    let log_in = |password: &str| {
+        let auth = STANDARD.encode(format!("ali:{password}"));
+        docker_config(home.path(), docker.host(), &auth);
+    };
+    log_in("wrong");
     let (code, text) = push();
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("not accepted"), "{text}");
 
-    docker_config(home.path(), docker.host(), "open sesame");
+    log_in("open sesame");
     let (code, text) = push();
     assert_eq!(code, 0, "{text}");
     succeed(imgkit(home.path()).args(["cache", "rm", &name]));

@@ -15,6 +15,7 @@
 
 pub mod archive;
 pub mod attached;
+mod challenge;
 pub mod derived;
 pub mod docker_trust;
 pub mod file;

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::notary::certificate_for;
+use super::notary::{certificate, certificate_for, token_server};
+use super::server::Server;
 
 /// A registry that ends with the test.
 pub struct DockerRegistry {
     child: Child,
     dir: TempDir,
     host: String,
+    tokens: Option<Server>,
 }
 
 impl DockerRegistry {
@@ -43,6 +45,22 @@ impl DockerRegistry {
         Self::in_dir(dir, &auth)
     }
 
+    /// Starts one that lets in those alone who have a token; [`super::notary::USER`] gets one for everything, anybody else for
+    /// nothing.
+    pub fn with_tokens() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (cert, key) = certificate(dir.path(), "token");
+        let tokens = token_server(&cert, &key);
+        let auth = format!(
+            "auth: {{token: {{realm: 'http://{}/token', service: notary.test, issuer: tests, rootcertbundle: {}}}}}\n",
+            tokens.host(),
+            cert.display()
+        );
+        let mut registry = Self::in_dir(dir, &auth);
+        registry.tokens = Some(tokens);
+        registry
+    }
+
     /// Starts one that speaks TLS as `registry.test`, with a certificate of its own in `registry.crt` below the returned directory.
     pub fn with_tls() -> (Self, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -67,7 +85,12 @@ impl DockerRegistry {
             .stderr(Stdio::null())
             .spawn();
         let child = child.expect("docker-registry does not start; apt-get install docker-registry");
-        let registry = Self { child, dir, host };
+        let registry = Self {
+            child,
+            dir,
+            host,
+            tokens: None,
+        };
         let end = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(&registry.host).is_err() {
             assert!(

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use oci_client::RegistryOperation;
 use oci_client::errors::OciDistributionError;
 use reqwest::header::HeaderValue;
 
@@ -50,9 +49,8 @@ impl Registry {
         let digest = blob.digest.to_string();
         let subject = format!("{repository}, blob {digest}");
         self.runtime.block_on(patiently(&subject, async || {
-            place.logged_in(RegistryOperation::Push).await?;
             let reference = place.name(&digest);
-            let pushed = place.client.push_blob(&reference, bytes.to_vec(), &digest);
+            let pushed = place.pusher().await?.push_blob(&reference, bytes.to_vec(), &digest);
             pushed.await.map(drop).map_err(|error| place.explain(&error))
         }))?;
         Ok(blob)
@@ -75,10 +73,10 @@ impl Registry {
         let subject = format!("{repository}, {name}");
         let content_type = HeaderValue::from_str(media_type).map_err(|error| Failure::malformed(&subject, error))?;
         self.runtime.block_on(patiently(&subject, async || {
-            place.logged_in(RegistryOperation::Push).await?;
             let reference = place.name(&name);
             let pushed = place
-                .client
+                .pusher()
+                .await?
                 .push_manifest_raw(&reference, bytes.to_vec(), content_type.clone());
             pushed.await.map(drop).map_err(|error| match &error {
                 // What was put a moment ago, or is being put by another as well, is not everywhere yet.
@@ -101,7 +99,6 @@ impl Registry {
         let subject = reference.to_string();
         let tag = reference.tag().unwrap_or("latest");
         let put = self.runtime.block_on(patiently(&subject, async || {
-            place.logged_in(RegistryOperation::Push).await?;
             place.put_new(tag, media_type, bytes).await
         }))?;
         match put {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RANGE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::limit;
 use crate::oci::{INDEX, Kind};
 use crate::reference::Repository;
+use crate::store::challenge::Challenge;
 use crate::store::http::copy;
 
 pub(in crate::store) const USER_AGENT: &str = concat!("imgkit/", env!("CARGO_PKG_VERSION"));
@@ -26,7 +27,7 @@ pub(in crate::store) const USER_AGENT: &str = concat!("imgkit/", env!("CARGO_PKG
 /// A repository of a registry, with what is needed to talk to it.
 pub(super) struct Place {
     pub(super) repository: Repository,
-    pub(super) client: Client,
+    client: Client,
     /// The same registry for requests whose answers are read within bounds; `oci-client` reads them whole.
     http: reqwest::Client,
     /// Where requests for this repository begin.
@@ -36,6 +37,17 @@ pub(super) struct Place {
     auth: RegistryAuth,
     looked: String,
     tokens: Mutex<BTreeMap<&'static str, Option<String>>>,
+    /// How the client that pushes is logged in, if it is.
+    pushing: Mutex<Option<Login>>,
+}
+
+/// How old a login is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Login {
+    /// What was refused with it is refused for good.
+    New,
+    /// Its token may have run out.
+    Used,
 }
 
 /// What became of a document that was put where none should be.
@@ -87,7 +99,8 @@ impl Place {
             ping: format!("{scheme}://{host}/v2/"),
             auth,
             looked,
-            tokens: Mutex::new(BTreeMap::new()),
+            tokens: Mutex::default(),
+            pushing: Mutex::default(),
         })
     }
 
@@ -101,49 +114,51 @@ impl Place {
     }
 
     /// Logs in, and remembers the token for this repository.
-    pub(super) async fn log_in(&self, operation: RegistryOperation) -> Result<Option<String>, Trouble> {
-        self.check_realm().await?;
-        let token = self.client.auth(&self.name("latest"), &self.auth, operation).await;
-        let token = token.map_err(|error| self.explain(&error))?;
+    async fn log_in(&self, operation: RegistryOperation) -> Result<Option<String>, Trouble> {
+        let token = self.token(operation).await?;
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.insert(operation_key(operation), token.clone());
         Ok(token)
     }
 
-    /// Logs in, unless that was done before.
-    pub(super) async fn logged_in(&self, operation: RegistryOperation) -> Result<(), Trouble> {
-        let there = {
-            let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            tokens.contains_key(operation_key(operation))
-        };
-        match there {
-            true => Ok(()),
-            false => self.log_in(operation).await.map(drop),
+    /// Returns the client that pushes, logged in: by itself it would read whatever a token server sends.
+    pub(super) async fn pusher(&self) -> Result<&Client, Trouble> {
+        if let Some(login) = &mut *self.pushing() {
+            *login = Login::Used;
+            return Ok(&self.client);
         }
+        let operation = RegistryOperation::Push;
+        let token = self.log_in(operation).await?;
+        let auth = token.map_or_else(|| self.auth.clone(), RegistryAuth::Bearer);
+        let known = self.client.auth(&self.name("latest"), &auth, operation).await;
+        known.map_err(|error| self.explain(&error))?;
+        *self.pushing() = Some(Login::New);
+        Ok(&self.client)
     }
 
-    /// Refuses to send credentials in the clear to a token server that the registry names.
-    async fn check_realm(&self) -> Result<(), Trouble> {
-        if self.auth == RegistryAuth::Anonymous {
-            return Ok(());
+    fn pushing(&self) -> MutexGuard<'_, Option<Login>> {
+        self.pushing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gets a token, where the registry wants one.
+    async fn token(&self, operation: RegistryOperation) -> Result<Option<String>, Trouble> {
+        if let RegistryAuth::Bearer(token) = &self.auth {
+            return Ok(Some(token.clone()));
         }
-        let response = self
-            .http
-            .get(&self.ping)
-            .send()
-            .await
-            .map_err(|error| self.no_answer(&error))?;
-        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
-        match challenges
-            .filter_map(|challenge| challenge.to_str().ok())
-            .any(has_plain_realm)
-        {
-            true => {
-                let problem = "the registry wants the credentials sent to a token server over plain HTTP";
-                Err(Failure::unavailable(&self.repository, problem).into())
-            }
-            false => Ok(()),
-        }
+        let response = self.http.get(&self.ping).send().await;
+        let response = response.map_err(|error| self.no_answer(&error))?;
+        let Some(Challenge::Bearer(bearer)) = Challenge::of(response.headers()) else {
+            return Ok(None);
+        };
+        let actions = match operation {
+            RegistryOperation::Pull => "pull",
+            RegistryOperation::Push => "pull,push",
+        };
+        let scope = format!("repository:{}:{actions}", self.repository.path());
+        let token = bearer.token(&self.http, &scope, &self.auth).await?;
+        token
+            .map(Some)
+            .ok_or_else(|| self.unauthorised("the login failed").into())
     }
 
     /// Asks for `manifests/…` or `blobs/…` from a byte on; answers with success, or with 416 when there is nothing from there on.
@@ -257,16 +272,11 @@ impl Place {
             _ if status.is_success() => Ok(response),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.unauthorised(&status.to_string()).into()),
             _ => {
-                let later = retry_after(&response);
                 let text = excerpt(&mut response).await;
                 let problem = format!("the registry answers {status}: {text}");
-                match (
-                    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
-                    later,
-                ) {
-                    (true, Some(later)) => Err(Trouble::Later(problem, later)),
-                    (true, None) => Err(Trouble::Passing(problem)),
-                    (false, _) => Err(Failure::unavailable(self.subject(what), problem).into()),
+                match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                    true => Err(later(problem, &response)),
+                    false => Err(Failure::unavailable(self.subject(what), problem).into()),
                 }
             }
         }
@@ -278,12 +288,19 @@ impl Place {
 
     /// Says what an error of `oci-client` means.
     pub(super) fn explain(&self, error: &OciDistributionError) -> Trouble {
+        let is_refused = match error {
+            OciDistributionError::RequestError(error) => error.status() == Some(StatusCode::UNAUTHORIZED),
+            OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => true,
+            OciDistributionError::ServerError { code, .. } => *code == 401,
+            _ => false,
+        };
+        if is_refused && self.pushing().take() == Some(Login::Used) {
+            return Trouble::Passing("the login has run out".to_owned());
+        }
         match error {
+            _ if is_refused => self.unauthorised("the login failed").into(),
             OciDistributionError::RequestError(error) => self.no_answer(error),
-            OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
-                self.unauthorised("the login failed").into()
-            }
-            OciDistributionError::ServerError { code: 401 | 403, .. } => self.unauthorised("the login failed").into(),
+            OciDistributionError::ServerError { code: 403, .. } => self.unauthorised("the login failed").into(),
             OciDistributionError::ServerError { code: 429 | 500.., .. } => Trouble::Passing(chain(error)),
             _ => Failure::unavailable(&self.repository, chain(error)).into(),
         }
@@ -331,18 +348,6 @@ pub(in crate::store) fn is_loopback(host: &str) -> bool {
     name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Tells whether a challenge names a token server (RFC 6750, `realm`) that is reached over plain HTTP and not on the loopback.
-fn has_plain_realm(challenge: &str) -> bool {
-    let challenge = challenge.to_ascii_lowercase();
-    // One header may have several challenges.
-    let Some((_, bearer)) = challenge.split_once("bearer") else {
-        return false;
-    };
-    let mut realms = bearer.split("http://").skip(1);
-    let host = |rest: &str| rest.split(['/', '"', '?', ' ', ',']).next().is_some_and(is_loopback);
-    realms.any(|rest| !host(rest))
-}
-
 /// Follows a few redirections, and none from HTTPS to HTTP, or by HTTP off the loopback.
 fn redirects() -> Policy {
     Policy::custom(|attempt| {
@@ -359,10 +364,16 @@ fn redirects() -> Policy {
     })
 }
 
-/// Reads how long a server asks to wait (RFC 9110, 10.2.3), where it says so in seconds.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
+/// Makes trouble that may pass, and no sooner than the server asks for (RFC 9110, 10.2.3), where it says so in seconds.
+pub(in crate::store) fn later(problem: String, response: &Response) -> Trouble {
+    let seconds = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|header| header.to_str().ok());
+    match seconds.and_then(|text| text.trim().parse().ok()) {
+        Some(seconds) => Trouble::Later(problem, Duration::from_secs(seconds)),
+        None => Trouble::Passing(problem),
+    }
 }
 
 /// Reads the beginning of an error's text, for people.
@@ -383,26 +394,7 @@ fn operation_key(operation: RegistryOperation) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_plain_realm, is_loopback};
-
-    #[test]
-    fn a_token_server_over_plain_http_is_noticed() {
-        assert!(has_plain_realm(
-            r#"Bearer realm="http://auth.example/token",service="x""#
-        ));
-        assert!(has_plain_realm(r#"bearer service="x", realm="HTTP://auth.example""#));
-        assert!(has_plain_realm(r#"Bearer realm="http://127.0.0.1@auth.example/token""#));
-        assert!(has_plain_realm(
-            r#"Basic realm="r", Bearer realm="http://auth.example/token""#
-        ));
-        for good in [
-            r#"Bearer realm="https://auth.example/token""#,
-            r#"Bearer realm="http://127.0.0.1:5000/token""#,
-            r#"Basic realm="http://shown.to.people""#,
-        ] {
-            assert!(!has_plain_realm(good), "{good}");
-        }
-    }
+    use super::is_loopback;
 
     #[test]
     fn plain_http_is_for_the_loopback_alone() {

@@ -17,7 +17,7 @@ mod referrers;
 
 pub use attach::NewBundle;
 pub use credentials::Credentials;
-pub(super) use host::{USER_AGENT, excerpt, is_loopback};
+pub(super) use host::{USER_AGENT, excerpt, is_loopback, later};
 pub(super) use patience::{Trouble, chain, patiently};
 pub use pull::Platforms;
 use referrers::in_repository;

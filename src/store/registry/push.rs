@@ -2,7 +2,6 @@
 
 use std::io::Read;
 
-use oci_client::RegistryOperation;
 use oci_client::errors::OciDistributionError;
 use reqwest::header::HeaderValue;
 
@@ -39,9 +38,9 @@ impl Registry {
             return Err(Failure::unavailable(local, problem));
         };
         let place = self.place(remote.repository())?;
-        self.runtime.block_on(patiently(&subject, async || {
-            place.log_in(RegistryOperation::Push).await.map(drop)
-        }))?;
+        // Who may not push is told so before anything is read.
+        self.runtime
+            .block_on(patiently(&subject, async || place.pusher().await.map(drop)))?;
         if let Document::Index(index) = Document::parse(&subject, &bytes, Some(&root.media_type))? {
             for manifest in index.manifests() {
                 let bytes = layout
@@ -92,7 +91,8 @@ impl Registry {
         self.runtime.block_on(patiently(&subject, async || {
             let reference = place.name(name);
             let pushed = place
-                .client
+                .pusher()
+                .await?
                 .push_manifest_raw(&reference, bytes.clone(), content_type.clone());
             pushed.await.map(drop).map_err(|error| place.explain(&error))
         }))
@@ -103,13 +103,14 @@ impl Registry {
         let reference = place.name(&digest);
         let subject = format!("{}, blob {digest}", place.repository);
         self.runtime.block_on(patiently(&subject, async || {
-            let there = place.client.blob_exists(&reference, &digest).await;
+            let there = place.pusher().await?.blob_exists(&reference, &digest).await;
             if there.map_err(|error| place.explain(&error))? {
                 return Ok(());
             }
             let content = stream(layout.blob_reader(blob)?);
             let pushed = place
-                .client
+                .pusher()
+                .await?
                 .push_blob_stream(&reference, content, &digest, Some(blob.size))
                 .await;
             match pushed {
