@@ -80,6 +80,12 @@ impl Case {
         self.node.run(&args)
     }
 
+    /// Tells whether a build took the image into its store.
+    fn is_pulled(&self) -> bool {
+        let store = Layout::open(self.node.path("store")).unwrap();
+        store.document(&reference(&self.name)).unwrap().is_some()
+    }
+
     fn built(&self, out: &str) {
         let answer = self.build(out);
         assert_eq!(answer.code, 0, "{}", answer.json);
@@ -191,10 +197,12 @@ fn who_asks_no_registry_is_not_told_that_nobody_signed() {
 fn what_nobody_or_somebody_else_signed_is_refused_and_told_apart() {
     let case = Case::new("signed: vendor");
     assert_eq!(case.refused(), ["UNSIGNED"]);
+    assert!(!case.is_pulled(), "what is refused is not fetched");
     case.sign("other", &[]);
     assert_eq!(case.refused(), ["WRONG_KEY"]);
     case.sign("vendor", &[]);
     case.built("out");
+    assert!(case.is_pulled());
     // Two signers are two keys.
     case.node.edit(
         "policy.yml",

@@ -1,5 +1,6 @@
 //! Components for the gate, out of the store or a registry.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -37,6 +38,14 @@ impl<'a> FromStore<'a> {
         }
     }
 
+    /// Returns the reference with the digest that the lock has for it, where there is a lock.
+    fn pinned<'r>(&self, reference: &'r Reference) -> Result<Cow<'r, Reference>, Failure> {
+        match self.lock {
+            Some(lock) => lock.pin(reference).map(Cow::Owned),
+            None => Ok(Cow::Borrowed(reference)),
+        }
+    }
+
     /// Returns the unpacked contents by the image's manifest, of images whose layers had to be read.
     pub fn into_spools(self) -> BTreeMap<Digest, Spool> {
         self.spools.into_inner().unwrap_or_default()
@@ -44,11 +53,12 @@ impl<'a> FromStore<'a> {
 }
 
 impl Supply for FromStore<'_> {
+    fn document(&self, reference: &Reference) -> Result<Digest, Failure> {
+        self.source.digest(&*self.pinned(reference)?)
+    }
+
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
-        match self.lock {
-            Some(lock) => self.source.image(&lock.pin(reference)?, platform),
-            None => self.source.image(reference, platform),
-        }
+        self.source.image(&*self.pinned(reference)?, platform)
     }
 
     fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {

@@ -71,29 +71,19 @@ impl Resolver {
         [&self.store].into_iter().chain(beside)
     }
 
-    /// Returns the digest of the document that a reference stands for: in the store, else in its registry.
-    ///
-    /// # Errors
-    /// [`Failure::Unavailable`] when neither has it.
-    pub fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
-        for layout in self.layouts() {
-            if let Some((document, _)) = layout.document(reference)? {
-                return Ok(document.digest);
-            }
-        }
-        let registry = self.registry.as_ref();
-        let registry = registry.ok_or_else(|| Failure::unavailable(reference, "it is not in the store"))?;
-        Ok(registry.document(reference)?.0.digest)
-    }
-
-    fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
-        let Some(registry) = &self.registry else {
+    /// Returns whom to ask about what is not in the store.
+    fn registry(&self, reference: &Reference) -> Result<&Registry, Failure> {
+        self.registry.as_ref().ok_or_else(|| {
             let problem = format!(
                 "it is not whole in the store {}, and no registry may be asked; pull it first",
                 self.store.dir().display()
             );
-            return Err(Failure::unavailable(reference, problem));
-        };
+            Failure::unavailable(reference, problem)
+        })
+    }
+
+    fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
+        let registry = self.registry(reference)?;
         let target = self.beside.as_ref().map_or(&self.store, |(_, layout)| layout);
         let platforms = Platforms::One(platform.clone());
         registry.pull(reference, &platforms, &target.writer()?, &*self.progress)?;
@@ -102,6 +92,15 @@ impl Resolver {
 }
 
 impl Source for Resolver {
+    fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
+        for layout in self.layouts() {
+            if let Some((document, _)) = layout.document(reference)? {
+                return Ok(document.digest);
+            }
+        }
+        Ok(self.registry(reference)?.document(reference)?.0.digest)
+    }
+
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         for layout in self.layouts() {
             let Some((document, _)) = layout.document(reference)? else {

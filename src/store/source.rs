@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::attached::{Ask, pieces};
 use super::layout::Layout;
+use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
 use crate::oci::{Descriptor, Image, Platform, walk};
@@ -12,6 +13,12 @@ use crate::sigstore::attachment::Attachment;
 
 /// Gives images and the blobs that they name, all of them hashed as they are read.
 pub trait Source: Sync {
+    /// Returns the digest of the document that a reference stands for.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when it cannot be found out.
+    fn digest(&self, reference: &Reference) -> Result<Digest, Failure>;
+
     /// Finds the image that a reference names, for one platform.
     ///
     /// # Errors
@@ -32,11 +39,15 @@ pub trait Source: Sync {
 }
 
 impl Source for Layout {
+    fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
+        let document = self.document(reference)?;
+        let (descriptor, _) = document.ok_or_else(|| not_here(self, reference))?;
+        Ok(descriptor.digest)
+    }
+
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
-        let Some((descriptor, bytes)) = self.document(reference)? else {
-            let problem = format!("it is not in the store {}; pull it first", self.dir().display());
-            return Err(Failure::unavailable(reference, problem));
-        };
+        let document = self.document(reference)?;
+        let (descriptor, bytes) = document.ok_or_else(|| not_here(self, reference))?;
         let mut fetch = |child: &Descriptor| self.blob_bytes(child, limit::DOCUMENT_BYTES);
         walk(&reference.to_string(), bytes, &descriptor.digest, platform, &mut fetch)
     }
@@ -48,4 +59,9 @@ impl Source for Layout {
     fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
         pieces(self, ask.reference.repository(), ask.document, ask.wanted)
     }
+}
+
+fn not_here(layout: &Layout, reference: &Reference) -> Failure {
+    let problem = format!("it is not in the store {}; pull it first", layout.dir().display());
+    Failure::unavailable(reference, problem)
 }

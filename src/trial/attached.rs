@@ -97,6 +97,10 @@ pub(super) struct WithAttached<'a> {
 }
 
 impl Source for WithAttached<'_> {
+    fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
+        self.store.digest(reference)
+    }
+
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         self.store.image(reference, platform)
     }

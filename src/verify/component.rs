@@ -16,7 +16,7 @@ use crate::sigstore::attachment::Attachment;
 use crate::store::attached::Ask;
 use crate::time::Time;
 use crate::tree::{Entry, Tree, TreePath, list};
-use crate::trust::Bundle;
+use crate::trust::{Bundle, ImageTarget};
 
 /// The directory whose bundles a node's init runs.
 const CONTAINERS: &str = "containers";
@@ -92,6 +92,12 @@ impl Component {
 ///
 /// Nothing that it gives is trusted; everything is hashed and compared here. Components are asked for by several threads.
 pub trait Supply: Sync {
+    /// Gives the digest of the document that a reference stands for, without the image.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be found out.
+    fn document(&self, reference: &Reference) -> Result<Digest, Failure>;
+
     /// Gives the image that a reference names.
     ///
     /// # Errors
@@ -210,13 +216,17 @@ impl Gate<'_> {
             Some(requirement) => facts.judge(requirement)?.verdict(&subject, rule),
             None => Ok(()),
         };
-        // What no signature admits is not fetched.
+        // What no signature admits is not fetched: first what needs nothing of the image, then what needs its digest alone.
         check(&facts)?;
+        if requirement.is_some() {
+            facts.has_document(supply.document(reference)?);
+            check(&facts)?;
+        }
         let image = supply.image(reference, self.platform)?;
         if let Some(named) = reference.digest() {
             check_digest(&subject, named, image.digest())?;
         }
-        facts.image = Some(&image);
+        facts.has_image(&image);
         check(&facts)?;
         let support = |facts: &Facts<'_>| requirement.map(|some| facts.support(some)).unwrap_or_default();
         let tree = supply.tree(&subject, &image, support(&facts).tree.as_ref())?;
@@ -286,10 +296,16 @@ impl Gate<'_> {
     ) -> Result<Answer, Failure> {
         let mut facts = Facts::new(self, reference, supply);
         let image = supply.image(reference, self.platform).ok();
-        facts.image = image.as_ref();
+        match &image {
+            Some(image) => facts.has_image(image),
+            None => supply
+                .document(reference)
+                .into_iter()
+                .for_each(|document| facts.has_document(document)),
+        }
         let signed = facts.support(requirement).tree;
-        let tree = facts
-            .image
+        let tree = image
+            .as_ref()
             .and_then(|image| supply.tree(subject, image, signed.as_ref()).ok());
         facts.tree = tree.as_ref().map(|tree| (tree, list::digest(tree)));
         facts.judge(requirement)
@@ -337,6 +353,17 @@ impl Gate<'_> {
     }
 }
 
+/// Compares the document that a reference stands for with what was signed; returns that.
+pub(super) fn check_signed_document(
+    subject: &str,
+    admitted: &Admitted,
+    document: &Digest,
+) -> Result<ImageTarget, Failure> {
+    let signed = admitted.target.image().map_err(|error| error.about(subject))?;
+    check_digest(subject, &signed.document, document)?;
+    Ok(signed)
+}
+
 /// Compares an image's documents with what was signed; returns the signed tree digest of the platform.
 pub(super) fn check_signed_image(
     subject: &str,
@@ -344,8 +371,7 @@ pub(super) fn check_signed_image(
     image: &Image,
     platform: &Platform,
 ) -> Result<Digest, Failure> {
-    let signed = admitted.target.image().map_err(|error| error.about(subject))?;
-    check_digest(subject, &signed.document, image.digest())?;
+    let signed = check_signed_document(subject, admitted, image.digest())?;
     let signed_platform = signed.platform(&platform.to_string()).ok_or_else(|| {
         let known: Vec<&str> = signed
             .platforms

@@ -20,7 +20,7 @@ use crate::failure::{Code, Failure, Refusal};
 use crate::oci::{Image, Platform, walk};
 use crate::policy::Policy;
 use crate::reference::Reference;
-use crate::seal::statement::{Layout, Predicate, Statement};
+use crate::seal::statement::{ComponentRecord, Layout, Predicate, Statement};
 use crate::seal::{Evidence, Sealed};
 use crate::sigstore::attachment::Attachment;
 use crate::sigstore::kept;
@@ -425,13 +425,24 @@ pub fn check_overrides(
 pub(super) struct Offline<'a>(pub(super) &'a Statement, pub(super) &'a Evidence);
 
 impl Offline<'_> {
-    fn document(&self, subject: &str, name: String) -> Result<Vec<u8>, Failure> {
+    fn record(&self, reference: &Reference) -> Result<&ComponentRecord, Failure> {
+        let mut records = self.0.predicate.components.iter();
+        let record = records.find(|record| record.reference == *reference);
+        let problem = "the statement has no record of this component of its specification";
+        record.ok_or_else(|| super::seal::malformed(&reference.to_string(), problem))
+    }
+
+    fn bytes(&self, subject: &str, name: String) -> Result<Vec<u8>, Failure> {
         let document = self.1.document(&name).map(<[u8]>::to_vec);
         document.ok_or_else(|| super::seal::malformed(subject, format!("its evidence has no document `{name}`")))
     }
 }
 
 impl Supply for Offline<'_> {
+    fn document(&self, reference: &Reference) -> Result<Digest, Failure> {
+        Ok(self.record(reference)?.document)
+    }
+
     fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
         match self.1.document(&attached_name(ask.document)) {
             Some(bytes) => kept::read(bytes).map_err(|error| super::seal::malformed(&ask.reference.to_string(), error)),
@@ -441,20 +452,9 @@ impl Supply for Offline<'_> {
 
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         let subject = reference.to_string();
-        let record = self
-            .0
-            .predicate
-            .components
-            .iter()
-            .find(|record| record.reference == *reference);
-        let record = record.ok_or_else(|| {
-            super::seal::malformed(
-                &subject,
-                "the statement has no record of this component of its specification",
-            )
-        })?;
-        let document = self.document(&subject, document_name(&record.document))?;
-        let mut fetch = |child: &crate::oci::Descriptor| self.document(&subject, document_name(&child.digest));
+        let record = self.record(reference)?;
+        let document = self.bytes(&subject, document_name(&record.document))?;
+        let mut fetch = |child: &crate::oci::Descriptor| self.bytes(&subject, document_name(&child.digest));
         walk(&subject, document, &record.document, platform, &mut fetch)
     }
 
@@ -467,7 +467,7 @@ impl Supply for Offline<'_> {
             .find(|record| record.manifest == *image.manifest_digest());
         let digest = signed.copied().or(record.map(|record| record.tree));
         let digest = digest.ok_or_else(|| super::seal::malformed(subject, "the statement names no tree for it"))?;
-        let bytes = self.document(subject, tree_name(&digest))?;
+        let bytes = self.bytes(subject, tree_name(&digest))?;
         list::parse(&bytes).map_err(|error| super::seal::malformed(subject, error))
     }
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::anchors::Admitted;
-use super::component::{Gate, Supply, check_signed_image, tree_mismatch};
+use super::component::{Gate, Supply, check_signed_document, check_signed_image, tree_mismatch};
 use crate::digest::Digest;
 use crate::failure::{Code, Demanded, Failure, Place, Refusal};
 use crate::key::KeyId;
@@ -107,6 +107,11 @@ impl Answer {
         }
     }
 
+    /// Makes the answer of what cannot be judged yet.
+    fn not_yet(requirement: &Requirement) -> Self {
+        Self::new(requirement, Outcome::Met, "not looked at yet")
+    }
+
     /// Makes the answer of a refusal or of not knowing; wrong input of the user's stays a failure.
     fn failed(requirement: &Requirement, failure: Failure) -> Result<Self, Failure> {
         let mut answer = match &failure {
@@ -168,12 +173,14 @@ impl Answer {
     }
 }
 
-/// What is known of a component while it is judged; images and trees are looked at once they are at hand.
+/// What is known of a component while it is judged; documents, images and trees are looked at once they are at hand.
 pub(super) struct Facts<'a> {
     pub(super) gate: &'a Gate<'a>,
     pub(super) reference: &'a Reference,
     supply: &'a dyn Supply,
-    pub(super) image: Option<&'a Image>,
+    /// The digest of the document that the reference stands for.
+    document: Option<Digest>,
+    image: Option<&'a Image>,
     pub(super) tree: Option<(&'a Tree, Digest)>,
     looked_up: RefCell<BTreeMap<Signers, Result<Admitted, Failure>>>,
     attached: RefCell<BTreeMap<Asked, Found>>,
@@ -185,6 +192,7 @@ impl<'a> Facts<'a> {
             gate,
             reference,
             supply,
+            document: None,
             image: None,
             tree: None,
             looked_up: RefCell::default(),
@@ -192,7 +200,21 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Judges a requirement by what is at hand. What needs an image or tree that is not is taken to hold: it is judged again.
+    /// Takes the digest of the document that the reference stands for.
+    pub(super) fn has_document(&mut self, document: Digest) {
+        if self.document.replace(document).is_some_and(|before| before != document) {
+            // The name was moved meanwhile: what lies beside another document says nothing of this one.
+            self.attached.borrow_mut().clear();
+        }
+    }
+
+    /// Takes the image that the reference names.
+    pub(super) fn has_image(&mut self, image: &'a Image) {
+        self.has_document(*image.digest());
+        self.image = Some(image);
+    }
+
+    /// Judges a requirement by what is at hand. What needs a document, image or tree that is not is taken to hold: it is judged again.
     ///
     /// # Errors
     /// Wrong input of the user's: a pinned root that is none, say.
@@ -223,9 +245,9 @@ impl<'a> Facts<'a> {
                 }
                 Err(failure) => Answer::failed(requirement, failure),
             },
-            Demand::DigestIn(digests) => self.with_image(requirement, |image| {
-                let found = image.digest().to_string();
-                match digests.contains(image.digest()) {
+            Demand::DigestIn(digests) => with(requirement, self.document, |document| {
+                let found = document.to_string();
+                match digests.contains(&document) {
                     true => Ok(found),
                     false => {
                         let advice = "use an image that was approved, or have this one approved";
@@ -233,7 +255,7 @@ impl<'a> Facts<'a> {
                     }
                 }
             }),
-            Demand::MaxAge(most) => self.with_image(requirement, |image| {
+            Demand::MaxAge(most) => with(requirement, self.image, |image| {
                 let Some(created) = image.config().created else {
                     let found = "its config does not say when it was created".to_owned();
                     return Err((Code::Expired, found, "have it made with its time of creation"));
@@ -246,7 +268,7 @@ impl<'a> Facts<'a> {
                     _ => Ok(found),
                 }
             }),
-            Demand::MinVersion(least) => self.with_image(requirement, |image| version(self.reference, image, least)),
+            Demand::MinVersion(least) => with(requirement, self.image, |image| version(self.reference, image, least)),
         }
     }
 
@@ -366,24 +388,6 @@ impl<'a> Facts<'a> {
         parts.iter().map(|part| self.judge(part)).collect()
     }
 
-    fn with_image(
-        &self,
-        requirement: &Requirement,
-        judge: impl FnOnce(&Image) -> Result<String, (Code, String, &'static str)>,
-    ) -> Result<Answer, Failure> {
-        let Some(image) = self.image else {
-            return Ok(Answer::new(requirement, Outcome::Met, "not looked at yet"));
-        };
-        Ok(match judge(image) {
-            Ok(found) => Answer::new(requirement, Outcome::Met, found),
-            Err((code, found, advice)) => Answer {
-                code: Some(code),
-                advice: Some(advice.to_owned()),
-                ..Answer::new(requirement, Outcome::Unmet, found)
-            },
-        })
-    }
-
     /// Looks a signature up, and compares it with as much of the image as is at hand.
     fn signature(&self, subject: &str, by: &Signers) -> Result<Admitted, Failure> {
         let known = self.looked_up.borrow().get(by).cloned();
@@ -395,6 +399,9 @@ impl<'a> Facts<'a> {
                 found
             }
         }?;
+        if let (Some(document), None) = (&self.document, self.image) {
+            check_signed_document(subject, &admitted, document)?;
+        }
         if let Some(image) = self.image {
             let signed = check_signed_image(subject, &admitted, image, self.gate.platform)?;
             if let Some((tree, digest)) = &self.tree
@@ -405,6 +412,25 @@ impl<'a> Facts<'a> {
         }
         Ok(admitted)
     }
+}
+
+/// Judges a requirement by what it looks at, once that is at hand.
+fn with<T>(
+    requirement: &Requirement,
+    looked_at: Option<T>,
+    judge: impl FnOnce(T) -> Result<String, (Code, String, &'static str)>,
+) -> Result<Answer, Failure> {
+    let Some(looked_at) = looked_at else {
+        return Ok(Answer::not_yet(requirement));
+    };
+    Ok(match judge(looked_at) {
+        Ok(found) => Answer::new(requirement, Outcome::Met, found),
+        Err((code, found, advice)) => Answer {
+            code: Some(code),
+            advice: Some(advice.to_owned()),
+            ..Answer::new(requirement, Outcome::Unmet, found)
+        },
+    })
 }
 
 impl Answer {

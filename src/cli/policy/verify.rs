@@ -13,6 +13,7 @@ use super::gate::{GateOptions, Ready};
 use crate::digest::Digest;
 use crate::failure::{Failure, Refusal};
 use crate::reference::Reference;
+use crate::store::Source as _;
 use crate::store::verdicts::{Kept, Verdicts};
 use crate::time::{DAY, Time};
 use crate::verify::Explanation;

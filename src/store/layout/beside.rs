@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Layout;
+use super::{Layout, Subject};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
@@ -19,6 +19,22 @@ impl Layout {
     /// Returns the document under a digest, or nothing.
     fn small(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Failure> {
         self.blob_bytes(descriptor, limit::DOCUMENT_BYTES)
+    }
+
+    /// Returns what a manifest is about, and its kind; nothing where it is about nothing or cannot be read.
+    fn subject(&self, manifest: &Descriptor) -> Subject {
+        if let Ok(known) = self.subjects.lock()
+            && let Some(subject) = known.get(&manifest.digest)
+        {
+            return subject.clone();
+        }
+        let bytes = self.small(manifest).ok()?;
+        let artifact = Artifact::parse(&manifest.digest.to_string(), &bytes).ok();
+        let subject = artifact.and_then(|artifact| Some((artifact.subject?.digest, artifact.kind)));
+        if let Ok(mut known) = self.subjects.lock() {
+            known.insert(manifest.digest, subject.clone());
+        }
+        subject
     }
 }
 
@@ -39,14 +55,12 @@ impl Beside for Layout {
                 continue;
             }
             // Another image's manifest that is broken says nothing of this one.
-            let Ok(bytes) = self.small(&root) else { continue };
-            let Ok(artifact) = Artifact::parse(&root.digest.to_string(), &bytes) else {
-                continue;
-            };
-            if artifact.subject.is_some_and(|subject| subject.digest == *digest) {
+            if let Some((subject, kind)) = self.subject(&root)
+                && subject == *digest
+            {
                 all.push(Annotated {
                     descriptor: root,
-                    artifact_type: Some(artifact.kind),
+                    artifact_type: Some(kind),
                     annotations: Annotations::new(),
                 });
             }

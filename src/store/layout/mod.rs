@@ -19,9 +19,11 @@ pub use check::Check;
 pub use collect::Removed;
 pub use writer::{BlobWriter, Writer};
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -44,7 +46,12 @@ const INDEX_LOCK: &str = ".imgkit-index.lock";
 #[derive(Clone, Debug)]
 pub struct Layout {
     dir: PathBuf,
+    /// What each manifest that was read says it is about, and its kind: a digest's document never changes.
+    subjects: Arc<Mutex<BTreeMap<Digest, Subject>>>,
 }
+
+/// What a manifest is about, and its kind; nothing of one that is about nothing.
+type Subject = Option<(Digest, String)>;
 
 impl Layout {
     /// Opens a layout that exists; it may be one that this user cannot write.
@@ -69,7 +76,10 @@ impl Layout {
             );
             return Err(Failure::malformed(path.display(), problem));
         }
-        Ok(Self { dir })
+        Ok(Self {
+            dir,
+            subjects: Arc::default(),
+        })
     }
 
     /// Opens a layout, or makes an empty one where nothing is.

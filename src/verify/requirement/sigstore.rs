@@ -54,10 +54,16 @@ pub(super) type Found = Result<Rc<[Piece]>, Failure>;
 impl Facts<'_> {
     /// Judges whether a key or an identity signed the image.
     pub(super) fn signed(&self, requirement: &Requirement, by: &SigstoreSigner) -> Result<Answer, Failure> {
-        if self.image.is_none() {
-            return Ok(Answer::new(requirement, Outcome::Met, "not looked at yet"));
+        if self.document.is_none() {
+            return Ok(Answer::not_yet(requirement));
         }
-        match self.signature_with_tree(by) {
+        let signed = match self.image {
+            Some(_) => self.signature_with_tree(by),
+            None => self
+                .pieces(by, Wanted::Signature, None)
+                .map(|pieces| (pieces.to_vec(), None)),
+        };
+        match signed {
             Ok((pieces, tree)) => {
                 let found = match tree {
                     Some(tree) => format!("{}, and its tree {}", listed(&pieces), tree.short()),
@@ -80,8 +86,8 @@ impl Facts<'_> {
         by: &SigstoreSigner,
         condition: Option<&Condition>,
     ) -> Result<Answer, Failure> {
-        if self.image.is_none() {
-            return Ok(Answer::new(requirement, Outcome::Met, "not looked at yet"));
+        if self.document.is_none() {
+            return Ok(Answer::not_yet(requirement));
         }
         let pieces = match self.pieces(by, Wanted::Attestation(kind.uri()), condition) {
             Ok(pieces) => pieces,
@@ -134,7 +140,7 @@ impl Facts<'_> {
             subject: subject.collect(),
             image: json!({
                 "reference": self.reference.to_string(), "repository": self.reference.repository().to_string(),
-                "tag": self.reference.tag(), "digest": self.image.map(crate::oci::Image::digest),
+                "tag": self.reference.tag(), "digest": self.document,
             }),
         })
     }
@@ -211,8 +217,8 @@ impl Facts<'_> {
 
     fn find(&self, by: &SigstoreSigner, wanted: Wanted<'_>, condition: Option<&Condition>) -> Found {
         let subject = self.reference.to_string();
-        let Some(image) = self.image else {
-            return Err(Failure::unavailable(subject, "the image is not at hand"));
+        let Some(document) = &self.document else {
+            return Err(Failure::unavailable(subject, "its digest is not known"));
         };
         let binding = match by {
             SigstoreSigner::Key { names, .. } => *names,
@@ -220,7 +226,7 @@ impl Facts<'_> {
         };
         let by = self.gate.anchors.pins().by(by, self.gate.at)?;
         let good = |pieces: &[Attachment]| {
-            let mut judged = judge(pieces, image.digest(), by, wanted);
+            let mut judged = judge(pieces, document, by, wanted);
             let is_other = |evidence: &mut Evidence| !binding.takes(evidence.identity(), self.reference);
             let other_names: Vec<Evidence> = judged.good.extract_if(.., is_other).collect();
             let other_names = other_names.iter().map(|evidence| Rejected {
@@ -257,7 +263,7 @@ impl Facts<'_> {
         };
         let last = self.supply.attached(&Ask {
             reference: self.reference,
-            document: image.digest(),
+            document,
             wanted,
             enough: &is_enough,
         })?;

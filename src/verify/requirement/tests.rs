@@ -104,6 +104,10 @@ fn judged(anchors: Vec<(&str, Anchor)>, requirement: &Requirement) -> Outcome {
 struct Nothing;
 
 impl Supply for Nothing {
+    fn document(&self, reference: &Reference) -> Result<Digest, Failure> {
+        Err(Failure::unavailable(reference, "is nowhere"))
+    }
+
     fn image(&self, reference: &Reference, _: &Platform) -> Result<Image, Failure> {
         Err(Failure::unavailable(reference, "is nowhere"))
     }
