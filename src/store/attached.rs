@@ -83,11 +83,22 @@ pub fn attached_for(
     digest: &Digest,
     wanted: Wanted<'_>,
 ) -> Result<Vec<Attached>, Failure> {
-    let suffix = match wanted {
+    find(source, repository, digest, &[suffix(wanted)])
+}
+
+/// Returns the suffix of the tag in which what is wanted can be.
+fn suffix(wanted: Wanted<'_>) -> &'static str {
+    match wanted {
         Wanted::Attestation(_) => ".att",
         Wanted::Signature => ".sig",
-    };
-    find(source, repository, digest, &[suffix])
+    }
+}
+
+impl Attached {
+    /// Tells whether what is wanted is looked for in it.
+    pub fn can_hold(&self, wanted: Wanted<'_>) -> bool {
+        self.suffix.is_none_or(|own| own == suffix(wanted))
+    }
 }
 
 fn find(

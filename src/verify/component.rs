@@ -2,7 +2,7 @@
 
 use super::Verified;
 use super::anchors::{Admitted, Anchors, check_digest};
-use super::requirement::{Answer, Facts, Piece, Support};
+use super::requirement::{Answer, Facts, Piece, Support, Weighed};
 use crate::config::label::ImageDefaults;
 use crate::config::privilege::asked_by_label;
 use crate::config::spec::{Container, ImageName};
@@ -283,6 +283,39 @@ impl Gate<'_> {
             answer: None,
             verdict,
             standing: component.map(Standing::of),
+        })
+    }
+
+    /// Says what the rule that decides about a reference makes of each of `pieces`, which lie beside the image.
+    ///
+    /// # Errors
+    /// [`Failure`] when the image, or its tree where a signer signed one, cannot be had or is not in its form.
+    pub fn weigh(&self, reference: &Reference, supply: &dyn Supply, pieces: &[Attachment]) -> Result<Weighed, Failure> {
+        let none = |rule| Weighed {
+            rule,
+            pieces: vec![Vec::new(); pieces.len()],
+        };
+        let rule = match self.rule(reference) {
+            Ok(rule) => rule,
+            Err(Failure::Refused(refusals)) => return Ok(none(Err(refusals))),
+            Err(failure) => return Err(failure),
+        };
+        let Decision::Required(requirement) = &rule.decision else {
+            return Ok(none(Ok(rule.clone())));
+        };
+        let mut facts = Facts::new(self, reference, supply);
+        let image = supply.image(reference, self.platform)?;
+        facts.has_image(&image);
+        // What nobody signed a tree of is judged by its digest alone: its layers are not read.
+        let signed = facts.support(requirement).tree;
+        let subject = reference.to_string();
+        let tree = signed
+            .map(|signed| supply.tree(&subject, &image, Some(&signed)))
+            .transpose()?;
+        facts.tree = tree.as_ref().map(|tree| (tree, list::digest(tree)));
+        Ok(Weighed {
+            pieces: facts.weigh(requirement, pieces)?,
+            rule: Ok(rule.clone()),
         })
     }
 

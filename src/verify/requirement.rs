@@ -6,6 +6,7 @@
 //!   answer is that it could not be found out.
 
 mod sigstore;
+mod weighed;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use crate::sigstore::attachment::Wanted;
 use crate::tree::Tree;
 pub(super) use sigstore::Piece;
 use sigstore::{Asked, Found};
+pub use weighed::{Stand, Weighed, Weight};
 
 /// The label in which an image names its version (image-spec, annotations.md).
 const VERSION_LABEL: &str = "org.opencontainers.image.version";
@@ -120,8 +122,7 @@ impl Answer {
                 Self::new(requirement, Outcome::Unknown, format!("{subject}: {problem}"))
             }
             Failure::Refused(refusals) => {
-                let found: Vec<&str> = refusals.iter().map(|refusal| refusal.found.as_str()).collect();
-                let mut answer = Self::new(requirement, Outcome::Unmet, found.join("; "));
+                let mut answer = Self::new(requirement, Outcome::Unmet, Self::found_in(refusals));
                 answer.code = refusals.first().map(|refusal| refusal.code);
                 answer.advice = refusals.first().map(|refusal| refusal.advice.clone());
                 answer
@@ -129,6 +130,12 @@ impl Answer {
         };
         answer.failure = Some(failure);
         Ok(answer)
+    }
+
+    /// Says what refusals found.
+    fn found_in(refusals: &[Refusal]) -> String {
+        let found: Vec<&str> = refusals.iter().map(|refusal| refusal.found.as_str()).collect();
+        found.join("; ")
     }
 
     /// Gives the verdict about `subject`, which `rule` decides about.

@@ -3,6 +3,7 @@
 mod attest;
 mod blob;
 mod copy;
+mod gate;
 mod generate;
 mod initialize;
 mod keys;
@@ -48,7 +49,7 @@ enum Action {
     SignBlob(Lazy<sign_blob::SignBlob>),
     /// Sign a file into a bundle; exit 0 or 1
     SignBundle(Lazy<sign_blob::SignBundle>),
-    /// List what is attached to an image: signatures, attestations and the rest
+    /// List what is attached to an image, and what a policy makes of each signature and attestation
     Tree(Lazy<tree::Tree>),
     /// Verify an image's signatures, or its attestations of a type, by key or by an identity
     Verify(Lazy<verify::Verify>),

@@ -65,7 +65,9 @@ impl FromStr for Place {
 /// An image that was found, and what it lies in.
 pub(super) struct Located {
     /// What it lies in.
-    pub(super) source: Box<dyn Beside>,
+    pub(super) source: Box<dyn Beside + Sync>,
+    /// That, where it is a layout.
+    pub(super) layout: Option<Layout>,
     /// Its name.
     pub(super) reference: Reference,
     /// The document that its name stands for.
@@ -107,6 +109,7 @@ impl Place {
                 }
                 Ok(Located {
                     source: Box::new(registry),
+                    layout: None,
                     reference: reference.clone(),
                     document,
                     bytes,
@@ -130,7 +133,8 @@ impl Place {
         let absent = || Failure::unavailable(self, "the layout has no image of this name");
         let (document, bytes) = layout.document(&reference)?.ok_or_else(absent)?;
         Ok(Located {
-            source: Box::new(layout),
+            source: Box::new(layout.clone()),
+            layout: Some(layout),
             reference,
             document,
             bytes,

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::place::{Located, Place};
+use super::gate::{PolicyOptions, rule_json, rule_text, weights_json, weights_text, word};
+use super::place::Place;
 use super::verifier::{Verifier, VerifierOptions};
 use crate::attest::PredicateType;
 use crate::cli::{Context, Report};
@@ -16,14 +17,18 @@ use crate::sigstore::attachment::{Attachment, Author, By, Claim, Wanted, judge};
 use crate::sigstore::manifest::CREATED;
 use crate::sigstore::signature::fingerprint;
 use crate::store::attached::{Attached, attached, attachments};
+use crate::verify::Weight;
 
-/// Lists what is attached to an image, and to the manifests that it lists; judges only by the keys or the identity that are given.
+/// Lists what is attached to an image, and to the manifests that it lists; judges by the keys, the identity or the policy that are
+/// given. The exit code says whether it could be found out, not what the policy says.
 #[derive(Debug, Args)]
 pub(super) struct Tree {
     /// The image: HOST/REPOSITORY:TAG, …@DIGEST, oci:DIR[:NAME] or oci-archive:FILE[:NAME]
     image: Place,
     #[command(flatten)]
     verifier: VerifierOptions,
+    #[command(flatten)]
+    policy: PolicyOptions,
 }
 
 impl Tree {
@@ -43,19 +48,47 @@ impl Tree {
         }
         let mut text = format!("{} {}\n", self.image, image.document.digest);
         let mut all = Vec::new();
+        let (mut by_policy, mut unknown) = (None, false);
         for (digest, platform) in &documents {
-            let pieces = list(&image, digest, by)?;
-            if *digest != image.document.digest {
+            let repository = image.reference.repository();
+            let found = attached(&*image.source, repository, digest)?;
+            let attachments = attachments(&*image.source, repository, &found);
+            let mut pieces: Vec<Piece> = attachments
+                .iter()
+                .map(|piece| describe(piece, &found, digest, by))
+                .collect();
+            if *digest == image.document.digest {
+                // The gate judges what the name stands for, by what is attached to that.
+                if let Some(weighed) = self.policy.weigh(context, &image, &found, &attachments, now)? {
+                    text.push_str(&rule_text(&weighed));
+                    by_policy = Some(rule_json(&weighed));
+                    for (piece, weights) in pieces.iter_mut().zip(weighed.pieces) {
+                        piece.take(weights);
+                    }
+                }
+            } else {
                 let _ = writeln!(text, "  {} {digest}", platform.as_deref().unwrap_or("manifest"));
+                if by_policy.is_some() {
+                    pieces.iter_mut().for_each(|piece| piece.take(Vec::new()));
+                }
             }
             for piece in &pieces {
                 piece.describe(&mut text, nobody);
+                unknown |= piece
+                    .weights
+                    .as_deref()
+                    .is_some_and(|weights| word(weights) == "unknown");
             }
             let pieces: Vec<Value> = pieces.iter().map(Piece::to_json).collect();
             all.push(json!({ "digest": digest, "platform": platform, "attached": pieces }));
         }
-        let json = json!({ "reference": image.reference, "digest": image.document.digest, "documents": all });
-        Ok(Report::new(text, json))
+        let json = json!({
+            "reference": image.reference, "digest": image.document.digest, "policy": by_policy, "documents": all,
+        });
+        match unknown {
+            true => Ok(Report::unknown(text, json)),
+            false => Ok(Report::new(text, json)),
+        }
     }
 }
 
@@ -69,13 +102,8 @@ struct Piece {
     time: Option<String>,
     author: Option<Author>,
     problem: Option<String>,
-}
-
-fn list(image: &Located, digest: &Digest, by: By<'_>) -> Result<Vec<Piece>, Failure> {
-    let repository = image.reference.repository();
-    let found = attached(&*image.source, repository, digest)?;
-    let pieces = attachments(&*image.source, repository, &found);
-    Ok(pieces.iter().map(|piece| describe(piece, &found, digest, by)).collect())
+    /// What a policy makes of it, where one is asked.
+    weights: Option<Vec<Weight>>,
 }
 
 fn describe(piece: &Attachment, found: &[Attached], image: &Digest, by: By<'_>) -> Piece {
@@ -103,6 +131,7 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, by: By<'_>) 
         time: piece.time().map(|time| time.to_string()).or(created),
         author: judged.good.into_iter().next().map(|evidence| evidence.author),
         problem,
+        weights: None,
         claim: match claim {
             Claim::Other if is_sbom => Claim::Sbom,
             claim => claim,
@@ -111,6 +140,12 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, by: By<'_>) 
 }
 
 impl Piece {
+    /// Takes what a policy makes of it.
+    fn take(&mut self, weights: Vec<Weight>) {
+        self.author = weights.iter().find_map(|weight| weight.author.clone());
+        self.weights = Some(weights);
+    }
+
     fn describe(&self, text: &mut String, nobody: Option<&str>) {
         let (kind, more) = self.claim.words();
         let what = match more {
@@ -134,6 +169,9 @@ impl Piece {
         if let Some(problem) = &self.problem {
             let _ = writeln!(text, "      {problem}");
         }
+        if let Some(weights) = &self.weights {
+            text.push_str(&weights_text(weights));
+        }
     }
 
     fn to_json(&self) -> Value {
@@ -146,6 +184,7 @@ impl Piece {
         json!({
             "kind": kind, "form": self.form, "predicateType": predicate_type, "manifest": self.manifest, "layer": self.layer,
             "mediaType": self.media_type, "time": self.time, "signer": signer, "certificate": certificate, "problem": self.problem,
+            "policy": self.weights.as_deref().map(weights_json),
         })
     }
 }

@@ -13,9 +13,9 @@ use super::{Answer, Facts, Outcome, Witness};
 use crate::attest::PredicateType;
 use crate::attest::predicate::TREE;
 use crate::digest::Digest;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, Refusal};
 use crate::policy::{self, Binding, Condition, Requirement, SigstoreSigner};
-use crate::sigstore::attachment::{Attachment, Author, Content, Evidence, Rejected, Wanted, judge};
+use crate::sigstore::attachment::{Attachment, Author, Content, Evidence, Judged, Rejected, Wanted, judge};
 use crate::sigstore::payload;
 use crate::sigstore::signature::fingerprint;
 use crate::store::attached::Ask;
@@ -34,8 +34,34 @@ pub(in crate::verify) struct Piece {
 impl Piece {
     /// What makes it another one than the next: the same bytes can be signed by several, and lie in several places.
     pub(super) fn key(&self) -> (Digest, Option<String>) {
-        let annotations = &self.attachment.layer.annotations;
-        (self.evidence.layer, annotations.get(payload::SIGNATURE).cloned())
+        key(&self.attachment)
+    }
+}
+
+/// What tells a piece from others: its layer, and its signature where that lies in an annotation.
+pub(super) fn key(piece: &Attachment) -> (Digest, Option<String>) {
+    let signature = piece.layer.annotations.get(payload::SIGNATURE);
+    (piece.layer.descriptor.digest, signature.cloned())
+}
+
+/// What came of looking at pieces for one signer.
+pub(super) struct Counted {
+    /// What was found of each.
+    pub(super) judged: Judged,
+    /// Those that count.
+    pub(super) good: Vec<Piece>,
+}
+
+impl Counted {
+    /// Tells whether none of them is of the kind that was asked for.
+    pub(super) fn is_of_another_kind(&self) -> bool {
+        let Judged {
+            good,
+            rejected,
+            unknown,
+            ..
+        } = &self.judged;
+        good.is_empty() && rejected.is_empty() && unknown.is_empty()
     }
 }
 
@@ -89,22 +115,31 @@ impl Facts<'_> {
         if self.document.is_none() {
             return Ok(Answer::not_yet(requirement));
         }
-        let pieces = match self.pieces(by, Wanted::Attestation(kind.uri()), condition) {
-            Ok(pieces) => pieces,
-            Err(failure) => return Answer::failed(requirement, failure),
-        };
-        let saying = self.saying(&pieces, condition);
-        match saying {
+        match self.attestations(requirement, kind.uri(), by, condition) {
             Ok(good) => Ok(Answer {
                 witnesses: good.iter().map(|piece| witness(&piece.evidence)).collect(),
                 ..Answer::new(requirement, Outcome::Met, listed(&good))
             }),
-            Err(found) => Ok(Answer {
-                code: Some(Code::Condition),
-                advice: Some("use an image of which it is attested, or have it attested if it is so".to_owned()),
-                ..Answer::new(requirement, Outcome::Unmet, found)
-            }),
+            Err(failure) => Answer::failed(requirement, failure),
         }
+    }
+
+    /// Returns the attestations that say what they have to.
+    ///
+    /// # Errors
+    /// A refusal where there are none (CONDITION where they say otherwise); why it could not be found out.
+    pub(super) fn attestations(
+        &self,
+        requirement: &Requirement,
+        kind: &str,
+        by: &SigstoreSigner,
+        condition: Option<&Condition>,
+    ) -> Result<Vec<Piece>, Failure> {
+        let pieces = self.pieces(by, Wanted::Attestation(kind), condition)?;
+        self.saying(&pieces, condition).map_err(|found| {
+            let advice = "use an image of which it is attested, or have it attested if it is so";
+            Refusal::new(Code::Condition, self.reference, requirement, found, advice).into()
+        })
     }
 
     /// Keeps the attestations that say what they have to.
@@ -217,44 +252,13 @@ impl Facts<'_> {
 
     fn find(&self, by: &SigstoreSigner, wanted: Wanted<'_>, condition: Option<&Condition>) -> Found {
         let subject = self.reference.to_string();
-        let Some(document) = &self.document else {
-            return Err(Failure::unavailable(subject, "its digest is not known"));
-        };
-        let binding = match by {
-            SigstoreSigner::Key { names, .. } => *names,
-            SigstoreSigner::Identity { .. } => Binding::Any,
-        };
-        let by = self.gate.anchors.pins().by(by, self.gate.at)?;
-        let good = |pieces: &[Attachment]| {
-            let mut judged = judge(pieces, document, by, wanted);
-            let is_other = |evidence: &mut Evidence| !binding.takes(evidence.identity(), self.reference);
-            let other_names: Vec<Evidence> = judged.good.extract_if(.., is_other).collect();
-            let other_names = other_names.iter().map(|evidence| Rejected {
-                code: Code::Name,
-                form: evidence.form,
-                layer: evidence.layer,
-                reason: format!(
-                    "it names {}, not {}",
-                    evidence.identity().unwrap_or("nothing"),
-                    binding.wanted(self.reference)
-                ),
-            });
-            judged.rejected.extend(other_names);
-            let good: Vec<Piece> = judged
-                .good
-                .iter()
-                .filter_map(|evidence| {
-                    Some(Piece {
-                        evidence: evidence.clone(),
-                        attachment: pieces.get(evidence.piece)?.clone(),
-                    })
-                })
-                .collect();
-            (judged, good)
-        };
+        let document = self.document_at_hand()?;
         let enough = RefCell::new(None);
         let is_enough = |pieces: &[Attachment]| {
-            let (_, good) = good(pieces);
+            // Whether the signer's file was read does not hang on the place.
+            let good = self
+                .look(pieces, by, wanted)
+                .map_or_else(|_| Vec::new(), |counted| counted.good);
             let is = !good.is_empty() && self.saying(&good, condition).is_ok();
             if is {
                 *enough.borrow_mut() = Some(good);
@@ -270,9 +274,54 @@ impl Facts<'_> {
         if let Some(good) = enough.take() {
             return Ok(good.into());
         }
-        let (judged, good) = good(&last);
+        let Counted { judged, good } = self.look(&last, by, wanted)?;
         judged.verdict(&subject, wanted)?;
         Ok(good.into())
+    }
+
+    /// Looks at pieces: which of them count as a signer's, of this image and under the name that the policy wants.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when the signer's file was not read; why its digest is not known.
+    pub(super) fn look(
+        &self,
+        pieces: &[Attachment],
+        by: &SigstoreSigner,
+        wanted: Wanted<'_>,
+    ) -> Result<Counted, Failure> {
+        let binding = match by {
+            SigstoreSigner::Key { names, .. } => *names,
+            SigstoreSigner::Identity { .. } => Binding::Any,
+        };
+        let document = self.document_at_hand()?;
+        let by = self.gate.anchors.pins().by(by, self.gate.at)?;
+        let mut judged = judge(pieces, document, by, wanted);
+        let is_other = |evidence: &mut Evidence| !binding.takes(evidence.identity(), self.reference);
+        let other_names: Vec<Evidence> = judged.good.extract_if(.., is_other).collect();
+        let other_names = other_names.iter().map(|evidence| Rejected {
+            code: Code::Name,
+            form: evidence.form,
+            layer: evidence.layer,
+            reason: format!(
+                "it names {}, not {}",
+                evidence.identity().unwrap_or("nothing"),
+                binding.wanted(self.reference)
+            ),
+        });
+        judged.rejected.extend(other_names);
+        let good = judged.good.iter().filter_map(|evidence| {
+            Some(Piece {
+                evidence: evidence.clone(),
+                attachment: pieces.get(evidence.piece)?.clone(),
+            })
+        });
+        let good = good.collect();
+        Ok(Counted { judged, good })
+    }
+
+    fn document_at_hand(&self) -> Result<&Digest, Failure> {
+        let absent = || Failure::unavailable(self.reference, "its digest is not known");
+        self.document.as_ref().ok_or_else(absent)
     }
 }
 
