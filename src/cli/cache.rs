@@ -133,6 +133,7 @@ fn verify(store: &Layout) -> Result<Report, Failure> {
     }
     Ok(Report {
         yes: check.is_good(),
+        refusals: check.refusals.clone(),
         ..Report::new(text, json!(check))
     })
 }

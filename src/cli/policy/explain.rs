@@ -68,23 +68,14 @@ fn report(explanations: &[Explanation]) -> Report {
     for explanation in explanations {
         describe(&mut text, explanation);
     }
-    let is = |word: &str| explanations.iter().any(|explanation| word_of(explanation) == word);
     let json: Vec<Value> = explanations.iter().map(as_json).collect();
     let json = match <[Value; 1]>::try_from(json) {
         Ok([only]) => only,
         Err(all) => json!({ "subjects": all }),
     };
-    let report = match (is("REFUSED"), is("UNKNOWN")) {
-        (true, _) => Report {
-            yes: false,
-            ..Report::new(text, json)
-        },
-        (false, true) => Report::unknown(text, json),
-        (false, false) => Report::new(text, json),
-    };
     Report {
         checks: explanations.iter().flat_map(explanation_checks).collect(),
-        ..report
+        ..Report::of_verdicts(text, json, explanations.iter().map(|explanation| &explanation.verdict))
     }
 }
 
@@ -142,6 +133,10 @@ fn as_json(explanation: &Explanation) -> Value {
         Err(Failure::Refused(refusals)) => json!(refusals),
         _ => json!([]),
     };
+    let problem = match &explanation.verdict {
+        Err(failure @ Failure::Unavailable { .. }) => Some(failure.to_string()),
+        _ => None,
+    };
     json!({
         "reference": explanation.subject,
         "rule": rule.map(|rule| rule.pattern.to_string()),
@@ -149,6 +144,6 @@ fn as_json(explanation: &Explanation) -> Value {
         "demands": rule.map(ToString::to_string),
         "verdict": word_of(explanation).to_lowercase(),
         "requirement": explanation.answer,
-        "refusals": refusals,
+        "refusals": refusals, "problem": problem,
     })
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::report::{Check, State};
+use super::super::report::{Check, State, UNAVAILABLE};
 use super::super::{Context, Report};
 use super::gate::{GateOptions, Ready};
 use crate::digest::Digest;
@@ -115,7 +115,6 @@ fn verdicts(context: &Context, ready: &Ready, today: &Digest, trusted_before: &D
 
 fn report(found: &[(Reference, Found)]) -> Report {
     let mut text = String::new();
-    let (mut refused, mut unknown) = (false, false);
     for (image, found) in found {
         // Writing to a String cannot fail.
         let _ = match found {
@@ -136,33 +135,23 @@ fn report(found: &[(Reference, Found)]) -> Report {
                     )
                 }
                 (Ok(()), None) => writeln!(text, "{image}  ADMITTED"),
-                (Err(Failure::Refused(refusals)), _) => {
-                    refused = true;
-                    writeln!(text, "{image}  REFUSED").and_then(|()| {
-                        refusals
-                            .iter()
-                            .try_for_each(|refusal| describe_refusal(&mut text, refusal))
-                    })
-                }
-                (Err(failure), _) => {
-                    unknown = true;
-                    writeln!(text, "{image}  UNKNOWN\n  {failure}")
-                }
+                (Err(Failure::Refused(refusals)), _) => writeln!(text, "{image}  REFUSED").and_then(|()| {
+                    refusals
+                        .iter()
+                        .try_for_each(|refusal| describe_refusal(&mut text, refusal))
+                }),
+                (Err(failure), _) => writeln!(text, "{image}  UNKNOWN\n  {failure}"),
             },
         };
     }
     let json = json!({ "images": found.iter().map(|(image, found)| as_json(image, found)).collect::<Vec<_>>() });
-    let report = match (refused, unknown) {
-        (true, _) => Report {
-            yes: false,
-            ..Report::new(text, json)
-        },
-        (false, true) => Report::unknown(text, json),
-        (false, false) => Report::new(text, json),
-    };
+    let verdicts = found.iter().filter_map(|(_, found)| match found {
+        Found::Judged(explanation) => Some(&explanation.verdict),
+        Found::Kept(_) => None,
+    });
     Report {
         checks: found.iter().flat_map(|(image, found)| checks(image, found)).collect(),
-        ..report
+        ..Report::of_verdicts(text, json, verdicts)
     }
 }
 
@@ -225,7 +214,7 @@ pub(super) fn explanation_checks(explanation: &Explanation) -> Vec<Check> {
             name: explanation.subject.clone(),
             place,
             state: State::Unknown {
-                code: "UNAVAILABLE",
+                code: UNAVAILABLE,
                 text: failure.to_string(),
             },
         }],

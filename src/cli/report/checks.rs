@@ -3,6 +3,12 @@
 use super::Report;
 use crate::failure::{Failure, Place, Refusal};
 
+/// The code of input that is not what it should be.
+pub(in crate::cli) const MALFORMED_INPUT: &str = "MALFORMED_INPUT";
+
+/// The code of what could not be found out.
+pub(in crate::cli) const UNAVAILABLE: &str = "UNAVAILABLE";
+
 /// One thing that was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Check {
@@ -28,7 +34,7 @@ pub(in crate::cli) enum State {
     },
     /// It could not be judged: the input is wrong, or it could not be found out.
     Unknown {
-        /// `MALFORMED_INPUT` or `UNAVAILABLE`.
+        /// [`MALFORMED_INPUT`] or [`UNAVAILABLE`].
         code: &'static str,
         /// Why, in words.
         text: String,
@@ -69,22 +75,23 @@ pub(super) fn of(command: &str, result: &Result<Report, Failure>) -> Vec<Check> 
     };
     match result {
         Ok(report) if !report.checks.is_empty() => report.checks.clone(),
-        Ok(report) if report.unknown => one(State::Unknown {
-            code: "UNAVAILABLE",
-            text: report.text.clone(),
-        }),
-        Ok(report) if report.yes => one(State::Good),
-        Ok(report) => one(State::Bad {
+        Ok(report) if !report.refusals.is_empty() => report.refusals.iter().map(Check::refused).collect(),
+        Ok(report) if !report.yes => one(State::Bad {
             code: "REFUSED".to_owned(),
             text: report.text.clone(),
         }),
+        Ok(report) if report.unknown.is_some() => one(State::Unknown {
+            code: UNAVAILABLE,
+            text: report.text.clone(),
+        }),
+        Ok(_) => one(State::Good),
         Err(Failure::Refused(refusals)) => refusals.iter().map(Check::refused).collect(),
         Err(failure @ Failure::Malformed { .. }) => one(State::Unknown {
-            code: "MALFORMED_INPUT",
+            code: MALFORMED_INPUT,
             text: failure.to_string(),
         }),
         Err(failure @ Failure::Unavailable { .. }) => one(State::Unknown {
-            code: "UNAVAILABLE",
+            code: UNAVAILABLE,
             text: failure.to_string(),
         }),
     }

@@ -5,7 +5,7 @@ mod junit;
 mod output;
 mod sarif;
 
-pub(super) use checks::{Check, State};
+pub(super) use checks::{Check, MALFORMED_INPUT, State, UNAVAILABLE};
 pub use output::{Output, Outputs};
 
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, Refusal};
 use crate::store::file::NewFile;
 use output::Form;
 
@@ -38,8 +38,10 @@ pub struct Report {
     pub json: Value,
     /// Whether the answer is yes (exit code 0) or no (exit code 1).
     pub yes: bool,
-    /// Whether it could not be found out (exit code 3).
-    pub unknown: bool,
+    /// Why the answer is no, each reason once, where it is a verdict.
+    pub refusals: Vec<Refusal>,
+    /// What could not be found out first: where the answer is not no, nobody knows it (exit code 3).
+    pub unknown: Option<Failure>,
     /// What was judged, one by one, where the command tells.
     pub(super) checks: Vec<Check>,
 }
@@ -51,25 +53,38 @@ impl Report {
             text: text.into(),
             json,
             yes: true,
-            unknown: false,
+            refusals: Vec::new(),
+            unknown: None,
             checks: Vec::new(),
         }
     }
 
-    /// Makes a report about what could not be found out.
-    pub fn unknown(text: impl Into<String>, json: Value) -> Self {
-        Self {
-            unknown: true,
-            ..Self::new(text, json)
+    /// Makes a report of verdicts: no where one is no, else unknown where one could not be found out.
+    pub fn of_verdicts<'a>(
+        text: impl Into<String>,
+        json: Value,
+        verdicts: impl IntoIterator<Item = &'a Result<(), Failure>>,
+    ) -> Self {
+        let mut report = Self::new(text, json);
+        for failure in verdicts.into_iter().filter_map(|verdict| verdict.as_ref().err()) {
+            match failure {
+                Failure::Refused(refusals) => {
+                    report.yes = false;
+                    report.refusals.extend_from_slice(refusals);
+                }
+                other => drop(report.unknown.get_or_insert_with(|| other.clone())),
+            }
         }
+        report
     }
 }
 
 /// Prints `result` and says how the process ends: 0 yes, 1 refused, 2 wrong input, 3 could not find out.
 pub(super) fn print(context: &Context, command: &str, result: Result<Report, Failure>) -> ExitCode {
     let code = match &result {
-        Ok(report) if report.unknown => 3,
-        Ok(report) => u8::from(!report.yes),
+        Ok(report) if !report.yes => 1,
+        Ok(report) if report.unknown.is_some() => 3,
+        Ok(_) => 0,
         Err(Failure::Refused(_)) => 1,
         Err(Failure::Malformed { .. }) => 2,
         Err(Failure::Unavailable { .. }) => 3,
@@ -119,31 +134,39 @@ fn rendered(command: &str, form: Form, result: &Result<Report, Failure>) -> Stri
     }
 }
 
+/// Writes the object that every command prints, with the same members whatever came of it (docs/output.md).
 fn as_json(command: &str, result: &Result<Report, Failure>) -> Value {
-    let (verdict, body) = match result {
+    let none: &[Refusal] = &[];
+    let (verdict, body, refusals, problem) = match result {
         Ok(report) => {
-            let verdict = match (report.unknown, report.yes) {
-                (true, _) => "unavailable",
-                (false, true) => "ok",
-                (false, false) => "refused",
+            let verdict = match (report.yes, &report.unknown) {
+                (false, _) => "refused",
+                (true, Some(_)) => "unavailable",
+                (true, None) => "ok",
             };
-            (verdict, json!({ "result": report.json, "refusals": [] }))
+            (verdict, &report.json, &*report.refusals, report.unknown.as_ref())
         }
-        Err(Failure::Refused(refusals)) => ("refused", json!({ "refusals": refusals })),
-        Err(Failure::Malformed { subject, problem }) => (
-            "malformed",
-            json!({ "error": { "subject": subject, "problem": problem } }),
-        ),
-        Err(Failure::Unavailable { subject, problem }) => (
-            "unavailable",
-            json!({ "error": { "subject": subject, "problem": problem } }),
-        ),
+        Err(Failure::Refused(refusals)) => ("refused", &Value::Null, &**refusals, None),
+        Err(failure @ Failure::Malformed { .. }) => ("malformed", &Value::Null, none, Some(failure)),
+        Err(failure @ Failure::Unavailable { .. }) => ("unavailable", &Value::Null, none, Some(failure)),
     };
-    let mut all = json!({ "imgkit": env!("CARGO_PKG_VERSION"), "command": command, "verdict": verdict });
-    if let (Some(all), Value::Object(body)) = (all.as_object_mut(), body) {
-        all.extend(body);
+    json!({
+        "imgkit": env!("CARGO_PKG_VERSION"), "command": command, "verdict": verdict, "result": body, "refusals": refusals,
+        "error": problem.map(error),
+    })
+}
+
+/// Describes what is wrong with the input, or could not be found out.
+fn error(failure: &Failure) -> Value {
+    match failure {
+        Failure::Malformed { subject, problem } => {
+            json!({ "code": MALFORMED_INPUT, "subject": subject, "problem": problem })
+        }
+        Failure::Unavailable { subject, problem } => {
+            json!({ "code": UNAVAILABLE, "subject": subject, "problem": problem })
+        }
+        Failure::Refused(_) => Value::Null,
     }
-    all
 }
 
 fn as_text(result: &Result<Report, Failure>) -> io::Result<()> {

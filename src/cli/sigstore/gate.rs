@@ -140,8 +140,17 @@ impl Supply for Here<'_> {
     }
 }
 
+/// Says why nobody knows whether the policy takes a piece, where nobody does.
+pub(super) fn problem(weights: &[Weight]) -> Option<Failure> {
+    let problem = |weight: &Weight| match &weight.stand {
+        Stand::Unknown(failure) => Some(failure.clone()),
+        Stand::Refused { .. } | Stand::Taken => None,
+    };
+    weights.iter().find_map(problem).filter(|_| word(weights) == "unknown")
+}
+
 /// What the policy makes of one piece, in one word.
-pub(super) fn word(weights: &[Weight]) -> &'static str {
+fn word(weights: &[Weight]) -> &'static str {
     let is = |wanted: fn(&Stand) -> bool| weights.iter().any(|weight| wanted(&weight.stand));
     match (
         is(|stand| matches!(stand, Stand::Taken)),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::gate::{PolicyOptions, rule_json, rule_text, weights_json, weights_text, word};
+use super::gate::{PolicyOptions, problem, rule_json, rule_text, weights_json, weights_text};
 use super::place::Place;
 use super::verifier::{Verifier, VerifierOptions};
 use crate::attest::PredicateType;
@@ -48,7 +48,7 @@ impl Tree {
         }
         let mut text = format!("{} {}\n", self.image, image.document.digest);
         let mut all = Vec::new();
-        let (mut by_policy, mut unknown) = (None, false);
+        let (mut by_policy, mut unknown) = (None, None);
         for (digest, platform) in &documents {
             let repository = image.reference.repository();
             let found = attached(&*image.source, repository, digest)?;
@@ -74,10 +74,7 @@ impl Tree {
             }
             for piece in &pieces {
                 piece.describe(&mut text, nobody);
-                unknown |= piece
-                    .weights
-                    .as_deref()
-                    .is_some_and(|weights| word(weights) == "unknown");
+                unknown = unknown.or_else(|| piece.weights.as_deref().and_then(problem));
             }
             let pieces: Vec<Value> = pieces.iter().map(Piece::to_json).collect();
             all.push(json!({ "digest": digest, "platform": platform, "attached": pieces }));
@@ -85,10 +82,10 @@ impl Tree {
         let json = json!({
             "reference": image.reference, "digest": image.document.digest, "policy": by_policy, "documents": all,
         });
-        match unknown {
-            true => Ok(Report::unknown(text, json)),
-            false => Ok(Report::new(text, json)),
-        }
+        Ok(Report {
+            unknown,
+            ..Report::new(text, json)
+        })
     }
 }
 
