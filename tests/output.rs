@@ -158,6 +158,94 @@ fn every_command_answers_yes_and_no_with_the_same_members() {
 }
 
 #[test]
+fn what_was_signed_lies_apart_from_what_was_found() {
+    let node = node();
+    let registry = common::registry::DockerRegistry::start();
+    let name = common::sigstore::Person::new().push(&registry, "team/a:1", "x").0;
+    node.good(&["sigstore", "generate-key-pair", "--output-key-prefix", "own"]);
+    node.good(&["sigstore", "sign", &name, "--key", "own.key", "--form", "simple"]);
+    let rule = format!("rules:\n  - match: {}/team/*\n    signed: own\n", registry.host());
+    node.edit(
+        "policy.yml",
+        "rules:\n",
+        &format!("signers:\n  own: {{key: own.pub}}\n{rule}"),
+    );
+    let svc = "local.test/svc:v1";
+    let policy = |verb: &'static str, name: &str| {
+        let args = [
+            "policy",
+            verb,
+            "--policy",
+            "policy.yml",
+            "--at",
+            "2100-01-01T00:00:00Z",
+            name,
+        ];
+        node.good(&args)
+    };
+    let at = |verb: &'static str| node.good(&["policy", verb, "--offline", "--policy", "policy.yml", "--at", NOW, svc]);
+    let members = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    let (by_role, beside) = (
+        "by custom digests expires length name",
+        "by digests layer name optional predicateType time",
+    );
+    let signature = "digests name optional predicateType time";
+    let verified = node.good(&["sigstore", "verify", &name, "--key", "own.pub"])["signatures"][0].clone();
+    for (what, signed, expected) in [
+        (
+            "verify",
+            node.good(&["verify", "--policy", "policy.yml", "out/node-bios.img"])["signed"].clone(),
+            "arch cmdline epoch evaluatedAt name subject",
+        ),
+        (
+            "policy verify, role",
+            at("verify")["images"][0]["signed"][0].clone(),
+            by_role,
+        ),
+        ("policy explain, role", at("explain")["signed"][0].clone(), by_role),
+        (
+            "policy verify, key",
+            policy("verify", &name)["images"][0]["signed"][0].clone(),
+            beside,
+        ),
+        (
+            "policy explain, key",
+            policy("explain", &name)["signed"][0].clone(),
+            beside,
+        ),
+        (
+            "trust lookup",
+            node.good(&["trust", "lookup", "--at", NOW, svc])["signed"].clone(),
+            "custom digests length",
+        ),
+        (
+            "trust verify",
+            node.good(&["trust", "verify", "--at", NOW, svc])["signed"].clone(),
+            "custom digests length",
+        ),
+        (
+            "sigstore verify",
+            verified["signed"].clone(),
+            "digests name optional predicate predicateType time",
+        ),
+        (
+            "sigstore tree",
+            node.good(&["sigstore", "tree", &name, "--policy", "policy.yml"])["documents"][0]["attached"][0]["signed"]
+                .clone(),
+            signature,
+        ),
+    ] {
+        assert_eq!(members(&signed), expected, "{what}");
+    }
+    assert_eq!(members(&verified), "certificate form key layer manifest signed");
+    assert_eq!(verified["signed"]["name"], *name);
+    // Nobody was asked for, so nothing is known to be signed.
+    let listed = node.good(&["sigstore", "tree", &name]);
+    assert_eq!(listed["documents"][0]["attached"][0]["signed"], Value::Null);
+    assert!(listed["documents"][0]["attached"][0]["claimed"]["time"].is_string());
+}
+
+#[test]
 fn several_verdicts_tell_their_reasons_at_the_top_each_once() {
     let node = node();
     let all = [

@@ -116,7 +116,7 @@ fn another_user_who_reads_the_first_ones_store_makes_the_same_bytes() {
 fn raw_and_qcow2_have_one_content_digest() {
     let node = Node::new();
     node.build_sealed("out");
-    let subject = |image: &str| node.verify(image).json["result"]["subject"].clone();
+    let subject = |image: &str| node.verify(image).json["result"]["signed"]["subject"].clone();
     assert_eq!(subject("out/node.qcow2"), subject("out/node-bios.img"));
     assert!(subject("out/node.qcow2")[0]["digest"]["imgkitContentV1"].is_string());
 }

@@ -127,7 +127,10 @@ fn cosigns_own_files_verify_with_their_key_alone() {
     let image = "sha256:00c3ff7895530356ba3ad7c58540e29b318da6e67527c8bc63914723119f202a";
     let bundle = fixture("app3.bundle.json");
     let verified = desk.good(&format!("verify-bundle {image} --key {ck} --bundle {bundle}"));
-    assert_eq!(verified["predicateType"], "https://sigstore.dev/cosign/sign/v1");
+    assert_eq!(
+        verified["signed"]["predicateType"],
+        "https://sigstore.dev/cosign/sign/v1"
+    );
     desk.refused(&format!("verify-bundle {image} --key {b} --bundle {bundle}"));
     desk.refused(&format!("verify-bundle {blob} --key {ck} --bundle {bundle}"));
 }

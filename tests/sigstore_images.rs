@@ -74,13 +74,13 @@ fn every_row_of_the_fixtures_holds() {
         assert_eq!(attested, "UNSIGNED", "{repository}");
     }
     let skopeos = person.good(&["verify", &name("app"), "--key", &a]);
-    assert_eq!(skopeos["signatures"][0]["identity"], "127.0.0.1:15900/t/app:v1");
-    assert_eq!(skopeos["signatures"][0]["time"], "2026-11-22T22:44:13Z");
+    assert_eq!(skopeos["signatures"][0]["signed"]["name"], "127.0.0.1:15900/t/app:v1");
+    assert_eq!(skopeos["signatures"][0]["signed"]["time"], "2026-11-22T22:44:13Z");
     for (repository, form) in [("at1", "envelope"), ("at2", "bundle")] {
         let image = name(repository);
         let found = person.good(&[&["verify", &image, "--key", &a][..], &provenance].concat());
         assert_eq!(found["signatures"][0]["form"], form, "{repository}");
-        let builder = found["signatures"][0]["predicate"]["runDetails"]["builder"]["id"].as_str();
+        let builder = found["signatures"][0]["signed"]["predicate"]["runDetails"]["builder"]["id"].as_str();
         assert_eq!(builder, Some("https://example.com/imgkit@0.1"), "{repository}");
         // Real cosign takes this one for a signature of the image.
         assert_eq!(
@@ -298,7 +298,7 @@ fn attestations_are_written_in_both_forms_and_found_by_their_type() {
     assert_eq!(person.good(&attest)["written"], json!([]));
     let found = person.good(&["verify", &name, "--type", "slsaprovenance1", "--key", &public]);
     assert_eq!(found["signatures"].as_array().unwrap().len(), 2);
-    assert_eq!(found["signatures"][0]["predicate"], provenance);
+    assert_eq!(found["signatures"][0]["signed"]["predicate"], provenance);
     assert_eq!(person.refused(&["verify", &name, "--key", &public]), "UNSIGNED");
 
     let fixtures = fixtures();
@@ -317,7 +317,7 @@ fn attestations_are_written_in_both_forms_and_found_by_their_type() {
     let tree = person.good(&["attest", &name, "--tree", "--key", &private]);
     assert_eq!(tree["predicateType"], "urn:imgkit:tree:v1");
     let found = person.good(&["verify", &name, "--type", "tree", "--key", &public]);
-    let signed = &found["signatures"][0]["predicate"]["platforms"][0];
+    let signed = &found["signatures"][0]["signed"]["predicate"]["platforms"][0];
     assert_eq!(signed["manifest"], json!(made.digest));
     // The same digest as `trust sign` signs.
     let layout = Layout::open(person.path("made")).unwrap();

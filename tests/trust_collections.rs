@@ -77,8 +77,8 @@ fn names_are_looked_up_described_and_taken_out_again() {
     let home = Home::with_collection(&[]);
     home.sign("spec/a", "a", &["--custom", r#"{"z":1,"a":{"note":"<&>"}}"#]);
     let found = home.good(&["lookup", "spec/a"]);
-    assert_eq!(found["custom"], json!({"a":{"note":"<&>"},"z":1}));
-    assert_eq!(found["length"], 1);
+    assert_eq!(found["signed"]["custom"], json!({"a":{"note":"<&>"},"z":1}));
+    assert_eq!(found["signed"]["length"], 1);
     for bad in ["[1]", "x", r#"{"a":1.5}"#, r#"{"imgkit":{}}"#, r#"{"a":1,"a":2}"#] {
         let file = home.text("content");
         let output = home

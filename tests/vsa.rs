@@ -68,7 +68,7 @@ fn a_good_image_is_named_by_its_content_and_its_file() {
     let statement = read(&node, "vsa.json");
     assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
     assert_eq!(statement["predicateType"], TYPE);
-    let content = &answer.json["result"]["subject"][0];
+    let content = &answer.json["result"]["signed"]["subject"][0];
     assert!(content["digest"]["imgkitContentV1"].is_string(), "{content}");
     let file = json!({ "name": "node.qcow2", "digest": { "sha256": sha256(&node, "out/node.qcow2") } });
     assert_eq!(statement["subject"], json!([content, file]));
@@ -158,7 +158,7 @@ fn a_refused_image_is_named_by_its_own_bytes_and_not_by_the_seal_it_carries() {
     let node = Node::new();
     node.build_sealed("out");
     let good = verify(&node, "out/node-bios.img", &[]);
-    let content = good.json["result"]["subject"][0]["digest"]["imgkitContentV1"]
+    let content = good.json["result"]["signed"]["subject"][0]["digest"]["imgkitContentV1"]
         .as_str()
         .unwrap();
     flip(&node.path("out/node-bios.img"), 1_100_000, 1);
@@ -278,7 +278,10 @@ fn a_signed_summary_is_read_by_openssl_and_by_verify_blob() {
     };
     let read = blob("gate.pub", "out/node.qcow2", &["--type", "vsa"]);
     assert_eq!(read.code, 0, "{}", read.json);
-    assert_eq!(read.json["result"]["predicate"]["verificationResult"], "PASSED");
+    assert_eq!(
+        read.json["result"]["signed"]["predicate"]["verificationResult"],
+        "PASSED"
+    );
     assert_eq!(blob("other.pub", "out/node.qcow2", &[]).codes(), ["WRONG_KEY"]);
     assert_eq!(blob("gate.pub", "out/node-bios.img", &[]).codes(), ["DIGEST_MISMATCH"]);
     assert_eq!(
@@ -312,7 +315,7 @@ fn attest_attaches_a_summary_to_an_image() {
     ];
     person.good(&attest);
     let found = person.good(&["verify", "--key", &public, "--type", "vsa", &image]);
-    assert_eq!(found["signatures"][0]["predicate"], predicate);
+    assert_eq!(found["signatures"][0]["signed"]["predicate"], predicate);
     fs::write(path, predicate.to_string().replace("PASSED", "PERHAPS")).unwrap();
     assert_eq!(person.run(&attest).0, 2);
 }

@@ -25,7 +25,7 @@ use crate::trust::Lineage;
 use crate::verify::disk::{disk, read_seal};
 use crate::verify::files::files;
 use crate::verify::image::tree_name;
-use crate::verify::{Anchors, Disk, Memory, Pins, Question, Verified, attested_name};
+use crate::verify::{Anchors, Disk, DiskReport, Memory, Pins, Question, Verified, attested_name};
 
 /// Verifies a finished image, offline.
 #[derive(Debug, Args)]
@@ -141,7 +141,7 @@ impl Verify {
 
     fn report(verified: &Verified<Disk>) -> Report {
         let report = verified.report();
-        let seal = Check::good(format!("{}: seal, name, age and bytes", report.name), None);
+        let seal = Check::good(format!("{}: seal, name, age and bytes", report.signed.name), None);
         let inputs = report.inputs.iter();
         let inputs = inputs.map(|input| Check::good(&input.name, Some(input.place.clone())));
         let components = report.components.iter();
@@ -195,8 +195,8 @@ impl VerifyOptions {
             self.today.0.trust.remember(context, anchors, *now)?;
         }
         if let Some(epochs) = &epochs {
-            let report = verified.report();
-            epochs.remember(&report.seal.collection, &report.name, report.epoch)?;
+            let DiskReport { seal, signed, .. } = verified.report();
+            epochs.remember(&seal.collection, &signed.name, signed.epoch)?;
         }
         Ok(verified)
     }

@@ -118,7 +118,7 @@ impl VsaOptions {
                     proved: report.asserted == 0,
                     fresh,
                 };
-                let resource = purl::finished(&report.name, report.epoch, &report.arch);
+                let resource = purl::finished(&report.signed.name, report.signed.epoch, &report.signed.arch);
                 let written = write(verdict, resource, subjects(report, about.disk))?;
                 Ok((verified, Some(written)))
             }
@@ -230,7 +230,7 @@ impl Held {
 
 /// Returns what a good image is: what its seal says, and the file of a disk, by which others know it.
 fn subjects(report: &DiskReport, disk: Option<Subject>) -> Vec<Subject> {
-    let sealed = report.subject.iter().map(|subject| {
+    let sealed = report.signed.subject.iter().map(|subject| {
         let (algorithm, hex) = subject.digest.entry();
         Subject {
             name: Some(subject.name.clone()),

@@ -236,9 +236,35 @@ impl Evidence {
         }
     }
 
-    /// Describes it for machines.
-    pub fn to_json(&self) -> Value {
+    /// Describes for machines what was signed, but for a statement's predicate: its digests, and the names, times and types in it.
+    pub fn signed(&self) -> Value {
         let statement = self.statement();
+        let digests: Vec<String> = match &self.content {
+            Content::Payload(payload) => vec![payload.digest().to_string()],
+            Content::Statement(statement) => {
+                let digests = statement.subjects().iter().flat_map(|subject| &subject.digest);
+                digests.map(|(name, hex)| format!("{name}:{hex}")).collect()
+            }
+        };
+        json!({
+            "digests": digests, "name": self.identity(), "time": self.time(),
+            "predicateType": statement.map(Statement::predicate_type),
+            "optional": match &self.content {
+                Content::Payload(payload) => Some(payload.optional()),
+                Content::Statement(_) => None,
+            },
+        })
+    }
+
+    /// Describes it for machines: what was signed, beside what was found of it.
+    pub fn to_json(&self) -> Value {
+        let mut signed = self.signed();
+        if let Some(members) = signed.as_object_mut() {
+            members.insert(
+                "predicate".to_owned(),
+                json!(self.statement().and_then(Statement::predicate)),
+            );
+        }
         json!({
             "form": self.form, "manifest": self.manifest, "layer": self.layer,
             "key": match &self.author {
@@ -249,13 +275,7 @@ impl Evidence {
                 Author::Key(_) => None,
                 Author::Identity(by) => Some(by.to_json()),
             },
-            "identity": self.identity(), "time": self.time(),
-            "predicateType": statement.map(Statement::predicate_type),
-            "predicate": statement.and_then(Statement::predicate),
-            "optional": match &self.content {
-                Content::Payload(payload) => Some(payload.optional()),
-                Content::Statement(_) => None,
-            },
+            "signed": signed,
         })
     }
 }

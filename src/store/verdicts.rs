@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::file::{Lock, NewFile, cannot, make_dir, read_limited};
 use crate::digest::Digest;
@@ -26,6 +27,8 @@ pub struct Kept {
     pub document: Digest,
     /// What admitted it.
     pub admitted: Admission,
+    /// What its signers signed, for machines.
+    pub signed: Vec<Value>,
     /// When it was judged.
     pub judged_at: Time,
     /// From when on it has to be judged anew.
@@ -98,6 +101,7 @@ mod tests {
         Kept {
             document: Digest::sha256(b"a"),
             admitted: Admission::ListedDigest { rule: "r".to_owned() },
+            signed: Vec::new(),
             judged_at: time(0),
             until: time(until),
         }

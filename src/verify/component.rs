@@ -1,5 +1,7 @@
 //! Components: is this image what its signer signed, and does the policy admit that signer?
 
+use serde_json::{Value, json};
+
 use super::Verified;
 use super::anchors::{Admitted, Anchors, check_digest};
 use super::requirement::{Answer, Facts, Piece, Support, Weighed};
@@ -30,6 +32,7 @@ pub struct Component {
     tree: Tree,
     tree_digest: Digest,
     admission: Admission,
+    signed: Vec<Value>,
     metadata: Vec<(String, Bundle)>,
     attached: Vec<Attachment>,
     has_signed_tree: bool,
@@ -139,6 +142,8 @@ pub struct Standing {
     pub document: Digest,
     /// What admitted it.
     pub admitted: Admission,
+    /// What its signers signed, for machines: one object each.
+    pub signed: Vec<Value>,
     /// From when on it may no longer be admitted; `None` where nothing in it expires.
     pub until: Option<Time>,
 }
@@ -159,7 +164,11 @@ pub struct Gate<'a> {
 impl Standing {
     fn of(component: Component) -> Self {
         let Component {
-            image, admission, rule, ..
+            image,
+            admission,
+            rule,
+            signed,
+            ..
         } = component;
         let created = image.config().created;
         let requirement = rule.as_ref().and_then(|rule| match &rule.decision {
@@ -176,6 +185,7 @@ impl Standing {
             document: *image.digest(),
             until: ages.chain(admission.expires()).min(),
             admitted: admission,
+            signed,
         }
     }
 }
@@ -238,6 +248,8 @@ impl Gate<'_> {
             self.check_provable(&subject, rule)?;
         }
         let admission = admission(rule, &support);
+        let signed = support.roles.iter().map(signed_by_role);
+        let signed = signed.chain(support.pieces.iter().map(signed_beside)).collect();
         let defaults = defaults(&subject, &image)?;
         let metadata = support.roles.into_iter();
         let metadata = metadata.map(|admitted| (admitted.demand.root, admitted.target.bundle().clone()));
@@ -249,6 +261,7 @@ impl Gate<'_> {
             defaults,
             tree_digest,
             admission,
+            signed,
             rule: Some(rule.clone()),
             image,
             tree,
@@ -481,6 +494,24 @@ fn admission(rule: &Rule, support: &Support) -> Admission {
     }
 }
 
+/// Says for machines what a role signed of a component.
+fn signed_by_role(Admitted { target, demand }: &Admitted) -> Value {
+    json!({
+        "by": demand.to_string(), "name": target.name(), "digests": target.digests().collect::<Vec<_>>(), "length": target.length(),
+        "custom": target.custom(), "expires": target.evidence().expires(),
+    })
+}
+
+/// Says the same of a piece that lies beside the image.
+fn signed_beside(Piece { evidence, .. }: &Piece) -> Value {
+    let mut signed = evidence.signed();
+    if let Some(members) = signed.as_object_mut() {
+        members.insert("by".to_owned(), json!(evidence.author.to_string()));
+        members.insert("layer".to_owned(), json!(evidence.layer));
+    }
+    signed
+}
+
 fn attached_by(Piece { evidence, .. }: &Piece) -> AttachedBy {
     AttachedBy {
         by: evidence.author.to_string(),
@@ -558,6 +589,7 @@ pub fn unsafe_accept_unsigned(
         tree_digest: list::digest(&tree),
         tree,
         admission: Admission::Nothing,
+        signed: Vec::new(),
         metadata: Vec::new(),
         attached: Vec::new(),
         has_signed_tree: false,

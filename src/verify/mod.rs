@@ -24,7 +24,7 @@ pub use disk::Disk;
 pub use image::{Memory, Question, explain_seal};
 pub use input::{InputState, InputVerdict, admit_inputs, unjudged_inputs};
 pub use pins::Pins;
-pub use report::{ComponentReport, DiskReport, ExtentReport, State, Times};
+pub use report::{ComponentReport, DiskReport, ExtentReport, SealedReport, State, Times};
 pub use requirement::{Answer, Outcome, Stand, Weighed, Weight};
 pub use seal::{SealSigners, trust_name};
 

@@ -14,7 +14,7 @@ use crate::config::spec::Role;
 use crate::digest::Digest;
 use crate::disk::extents::{Extent, Extents, Owner};
 use crate::reference::Reference;
-use crate::seal::statement::{Admission, Layout};
+use crate::seal::statement::{Admission, Layout, Subject};
 use crate::time::Time;
 
 /// Whether a component was proved against its own signer.
@@ -96,10 +96,10 @@ pub struct ExtentReport {
     pub owner_text: String,
 }
 
-/// What was found of a disk.
+/// What the sealer signed of a disk, apart from what was computed of it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DiskReport {
+pub struct SealedReport {
     /// The image's name.
     pub name: String,
     /// Its architecture.
@@ -108,14 +108,22 @@ pub struct DiskReport {
     pub epoch: u64,
     /// When the build judged its inputs.
     pub evaluated_at: Time,
+    /// Its content digest, or the digests of its files.
+    pub subject: Vec<Subject>,
+    /// The kernel command line.
+    pub cmdline: String,
+}
+
+/// What was found of a disk.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskReport {
+    /// What its sealer signed.
+    pub signed: SealedReport,
     /// At which times the image was judged.
     pub times: Times,
     /// Who sealed it.
     pub seal: SealSigners,
-    /// Its content digest, or the digests of its files.
-    pub subject: Vec<crate::seal::statement::Subject>,
-    /// The kernel command line.
-    pub cmdline: String,
     /// The components.
     pub components: Vec<ComponentReport>,
     /// The inputs that are no components.
@@ -151,10 +159,14 @@ impl DiskReport {
             not_checked.push(format!("{} (--files does)", unpacked_only(&predicate.layout)));
         }
         Self {
-            name: predicate.name.clone(),
-            arch: predicate.arch.clone(),
-            epoch: predicate.epoch,
-            evaluated_at: predicate.evaluated_at,
+            signed: SealedReport {
+                name: predicate.name.clone(),
+                arch: predicate.arch.clone(),
+                epoch: predicate.epoch,
+                evaluated_at: predicate.evaluated_at,
+                subject: judged.opened.statement.subject.clone(),
+                cmdline: predicate.cmdline.clone(),
+            },
             times: Times {
                 embedded_metadata_at: predicate.evaluated_at,
                 age_at: question.now,
@@ -163,8 +175,6 @@ impl DiskReport {
                 todays_metadata_at: question.fresh.map(|_| question.now),
             },
             seal: judged.opened.signers.clone(),
-            subject: judged.opened.statement.subject.clone(),
-            cmdline: predicate.cmdline.clone(),
             proved: count(State::Proved),
             asserted: count(State::Asserted),
             components,
@@ -188,13 +198,13 @@ impl DiskReport {
     /// Writes the report for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let seal = &self.seal;
+        let (signed, seal) = (&self.signed, &self.seal);
         let keys: Vec<&str> = seal.keys.iter().map(|key| key.short()).collect();
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "{}  VERIFIED  {} epoch {}, evaluated {}",
-            self.name, self.arch, self.epoch, self.evaluated_at
+            signed.name, signed.arch, signed.epoch, signed.evaluated_at
         );
         let _ = writeln!(
             text,
@@ -205,7 +215,7 @@ impl DiskReport {
             keys.join(", ")
         );
         let _ = writeln!(text, "  {}", self.times);
-        let _ = writeln!(text, "  command line: {}", self.cmdline);
+        let _ = writeln!(text, "  command line: {}", signed.cmdline);
         for component in &self.components {
             let state = match component.state {
                 State::Absent => "ABSENT  ",

@@ -144,6 +144,7 @@ fn as_json(explanation: &Explanation) -> Value {
         "demands": rule.map(ToString::to_string),
         "verdict": word_of(explanation).to_lowercase(),
         "requirement": explanation.answer,
+        "signed": explanation.standing.as_ref().map(|standing| &standing.signed),
         "refusals": refusals, "problem": problem,
     })
 }

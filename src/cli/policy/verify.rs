@@ -13,10 +13,11 @@ use super::gate::{GateOptions, Ready};
 use crate::digest::Digest;
 use crate::failure::{Failure, Refusal};
 use crate::reference::Reference;
+use crate::seal::statement::Admission;
 use crate::store::Source as _;
 use crate::store::verdicts::{Kept, Verdicts};
 use crate::time::{DAY, Time};
-use crate::verify::Explanation;
+use crate::verify::{Explanation, Standing};
 
 /// Verifies images.
 #[derive(Debug, Args)]
@@ -83,6 +84,7 @@ impl Verify {
             let kept = Kept {
                 document: standing.document,
                 admitted: standing.admitted.clone(),
+                signed: standing.signed.clone(),
                 judged_at: ready.at,
                 until: standing.until.map_or(most, |until| until.min(most)),
             };
@@ -171,21 +173,31 @@ pub(super) fn describe_refusal(text: &mut String, refusal: &Refusal) -> std::fmt
 }
 
 fn as_json(image: &Reference, found: &Found) -> Value {
-    let admitted = |document: &Digest, admitted: &Value, judged_at: Option<Time>, until: Option<Time>| {
-        json!({
-            "reference": image, "verdict": "admitted", "document": document, "admitted": admitted, "refusals": [],
-            "judgedBefore": judged_at, "until": until,
-        })
-    };
+    let admitted =
+        |document: &Digest, admitted: &Admission, signed: &[Value], judged_at: Option<Time>, until: Option<Time>| {
+            json!({
+                "reference": image, "verdict": "admitted", "document": document, "admitted": admitted, "signed": signed,
+                "refusals": [], "judgedBefore": judged_at, "until": until,
+            })
+        };
     match found {
         Found::Kept(kept) => admitted(
             &kept.document,
-            &json!(kept.admitted),
+            &kept.admitted,
+            &kept.signed,
             Some(kept.judged_at),
             Some(kept.until),
         ),
         Found::Judged(explanation) => match (&explanation.verdict, &explanation.standing) {
-            (Ok(()), Some(standing)) => admitted(&standing.document, &json!(standing.admitted), None, standing.until),
+            (Ok(()), Some(standing)) => {
+                let Standing {
+                    document,
+                    admitted: by,
+                    signed,
+                    until,
+                } = standing;
+                admitted(document, by, signed, None, *until)
+            }
             (Err(Failure::Refused(refusals)), _) => {
                 json!({ "reference": image, "verdict": "refused", "refusals": refusals })
             }

@@ -13,7 +13,7 @@ use crate::cli::{Context, Report};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::oci::Document;
-use crate::sigstore::attachment::{Attachment, Author, By, Claim, Wanted, judge};
+use crate::sigstore::attachment::{Attachment, Author, By, Claim, Evidence, Wanted, judge};
 use crate::sigstore::manifest::CREATED;
 use crate::sigstore::signature::fingerprint;
 use crate::store::attached::{Attached, attached, attachments};
@@ -97,7 +97,8 @@ struct Piece {
     layer: Digest,
     media_type: String,
     time: Option<String>,
-    author: Option<Author>,
+    /// What was signed and by whom, where that is whom was asked for.
+    evidence: Option<Evidence>,
     problem: Option<String>,
     /// What a policy makes of it, where one is asked.
     weights: Option<Vec<Weight>>,
@@ -126,7 +127,7 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, by: By<'_>) 
         layer: piece.layer.descriptor.digest,
         media_type: piece.layer.descriptor.media_type.clone(),
         time: piece.time().map(|time| time.to_string()).or(created),
-        author: judged.good.into_iter().next().map(|evidence| evidence.author),
+        evidence: judged.good.into_iter().next(),
         problem,
         weights: None,
         claim: match claim {
@@ -139,7 +140,7 @@ fn describe(piece: &Attachment, found: &[Attached], image: &Digest, by: By<'_>) 
 impl Piece {
     /// Takes what a policy makes of it.
     fn take(&mut self, weights: Vec<Weight>) {
-        self.author = weights.iter().find_map(|weight| weight.author.clone());
+        self.evidence = weights.iter().find_map(|weight| weight.evidence.clone());
         self.weights = Some(weights);
     }
 
@@ -151,7 +152,7 @@ impl Piece {
             None => String::new(),
         };
         let time = self.time.as_deref().unwrap_or("-");
-        let signer = match (&self.author, nobody) {
+        let signer = match (self.evidence.as_ref().map(|evidence| &evidence.author), nobody) {
             (Some(Author::Key(key)), _) => format!("  by {}", fingerprint(key).short()),
             (Some(identity), _) => format!("  by {identity}"),
             (None, Some(nobody)) if !matches!(self.claim, Claim::Other | Claim::Sbom) => format!("  by {nobody}"),
@@ -173,14 +174,15 @@ impl Piece {
 
     fn to_json(&self) -> Value {
         let (kind, predicate_type) = self.claim.words();
-        let (signer, certificate) = match &self.author {
+        let (signer, certificate) = match self.evidence.as_ref().map(|evidence| &evidence.author) {
             Some(Author::Key(key)) => (Some(fingerprint(key)), None),
             Some(Author::Identity(evidence)) => (None, Some(evidence.to_json())),
             None => (None, None),
         };
         json!({
-            "kind": kind, "form": self.form, "predicateType": predicate_type, "manifest": self.manifest, "layer": self.layer,
-            "mediaType": self.media_type, "time": self.time, "signer": signer, "certificate": certificate, "problem": self.problem,
+            "kind": kind, "form": self.form, "manifest": self.manifest, "layer": self.layer, "mediaType": self.media_type,
+            "claimed": { "predicateType": predicate_type, "time": self.time },
+            "signed": self.evidence.as_ref().map(Evidence::signed), "signer": signer, "certificate": certificate, "problem": self.problem,
             "policy": self.weights.as_deref().map(weights_json),
         })
     }

@@ -172,7 +172,7 @@ fn key_report(subject: &str, bundle: &Bundle, evidence: &KeyEvidence) -> Report 
             "  not looked at: {unread} log entries and time stamps; a key needs none"
         );
     }
-    let json = json!({ "artifact": subject, "key": key, "predicateType": predicate(evidence.statement()) });
+    let json = json!({ "artifact": subject, "key": key, "signed": signed(evidence.statement()) });
     Report::new(text, json)
 }
 
@@ -205,7 +205,7 @@ pub(super) fn identity_text(trusted: &Trusted, evidence: &CertificateEvidence) -
 pub(super) fn add_identity(json: &mut Value, trusted: &Trusted, evidence: &CertificateEvidence) {
     let found = json!({
         "identity": evidence.identity(), "issuer": evidence.issuer(), "certificate": evidence.certificate(),
-        "entries": evidence.entries(), "times": evidence.times(), "predicateType": predicate(evidence.statement()),
+        "entries": evidence.entries(), "times": evidence.times(), "signed": signed(evidence.statement()),
         "trustedRoot": trusted.root().digest(), "trustedRootFrom": trusted.to_value(),
     });
     if let (Some(members), Value::Object(found)) = (json.as_object_mut(), found) {
@@ -219,6 +219,10 @@ fn describe(text: &mut String, statement: Option<&Statement>) {
     }
 }
 
-fn predicate(statement: Option<&Statement>) -> Value {
-    statement.map_or(Value::Null, |statement| json!(statement.predicate_type()))
+/// Says what a statement states, where one was signed and not the file alone.
+fn signed(statement: Option<&Statement>) -> Value {
+    statement.map_or(
+        Value::Null,
+        |statement| json!({ "predicateType": statement.predicate_type() }),
+    )
 }

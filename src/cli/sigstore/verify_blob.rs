@@ -101,7 +101,8 @@ impl VerifyBlob {
         let key = fingerprint(key);
         let text = format!("VERIFIED {subject}\n  digest  {digest}\n  key     {key}\n  states  {kind}\n");
         let json = json!({
-            "file": self.file, "digest": digest, "key": key, "predicateType": kind, "predicate": statement.predicate(),
+            "file": self.file, "digest": digest, "key": key,
+            "signed": { "predicateType": kind, "predicate": statement.predicate() },
         });
         Ok(Report::new(text, json))
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::TrustOptions;
-use super::verify::{describe_evidence, look_up};
+use super::verify::{describe_evidence, look_up, signed};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 
@@ -32,8 +32,7 @@ impl Lookup {
         }
         describe_evidence(&mut text, &place.name, target.evidence());
         let json = json!({
-            "name": target.name(), "collection": place.name, "digests": digests, "length": target.length(),
-            "custom": target.custom(), "evidence": target.evidence(),
+            "name": target.name(), "collection": place.name, "signed": signed(&target), "evidence": target.evidence(),
         });
         Ok(Report::new(text, json))
     }

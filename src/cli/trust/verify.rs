@@ -83,10 +83,14 @@ fn report(place: &Place, target: &Target, found: Value) -> Report {
     }
     describe_evidence(&mut text, &place.name, evidence);
     let json = json!({
-        "name": target.name(), "collection": place.name, "digests": digests, "length": target.length(),
-        "found": found, "evidence": evidence,
+        "name": target.name(), "collection": place.name, "signed": signed(target), "found": found, "evidence": evidence,
     });
     Report::new(text, json)
+}
+
+/// Says what the collection's role signed of a name.
+pub(super) fn signed(target: &Target) -> Value {
+    json!({ "digests": target.digests().collect::<Vec<_>>(), "length": target.length(), "custom": target.custom() })
 }
 
 pub(super) fn describe_evidence(text: &mut String, collection: &str, evidence: &Evidence) {

@@ -282,7 +282,7 @@ impl Facts<'_> {
     /// Looks at pieces: which of them count as a signer's, of this image and under the name that the policy wants.
     ///
     /// # Errors
-    /// [`Failure::Malformed`] when the signer's file was not read; why its digest is not known.
+    /// [`Failure::Malformed`] when the signer's file was not read; why the image's digest is not known.
     pub(super) fn look(
         &self,
         pieces: &[Attachment],

@@ -9,7 +9,7 @@ use super::{Answer, Facts};
 use crate::attest::predicate::TREE;
 use crate::failure::{Code, Failure, Place, Refusal};
 use crate::policy::{Condition, Demand, Requirement, Rule, Signer, SigstoreSigner};
-use crate::sigstore::attachment::{Attachment, Author, Wanted};
+use crate::sigstore::attachment::{Attachment, Evidence, Wanted};
 
 /// What a policy makes of what lies beside an image.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub struct Weight {
     pub place: Place,
     /// The policy's name of the signer, where it has one.
     pub signer: Option<String>,
-    /// Who signed the piece, where it is by whom the requirement names.
-    pub author: Option<Author>,
+    /// What was signed and by whom, where it is by whom the requirement names.
+    pub evidence: Option<Evidence>,
     /// What comes of it.
     pub stand: Stand,
 }
@@ -120,12 +120,12 @@ impl Facts<'_> {
                 return Err(failure);
             }
             for (piece, weights) in pieces.iter().zip(&mut all) {
-                if let Some((stand, author)) = self.stand(piece, &asking, &counted)? {
+                if let Some((stand, evidence)) = self.stand(piece, &asking, &counted)? {
                     weights.push(Weight {
                         requirement: leaf.to_string(),
                         place: leaf.place.clone(),
                         signer: name.clone(),
-                        author,
+                        evidence,
                         stand,
                     });
                 }
@@ -140,11 +140,11 @@ impl Facts<'_> {
         piece: &Attachment,
         asking: &Asking<'_>,
         counted: &Result<Vec<Piece>, Failure>,
-    ) -> Result<Option<(Stand, Option<Author>)>, Failure> {
+    ) -> Result<Option<(Stand, Option<Evidence>)>, Failure> {
         if let Ok(counted) = counted
             && let Some(counted) = counted.iter().find(|counted| counted.key() == key(piece))
         {
-            return Ok(Some((Stand::Taken, Some(counted.evidence.author.clone()))));
+            return Ok(Some((Stand::Taken, Some(counted.evidence.clone()))));
         }
         let alone = |wanted| self.look(std::slice::from_ref(piece), asking.by, wanted);
         let mut looked = alone(asking.wanted)?;
@@ -160,7 +160,7 @@ impl Facts<'_> {
             let (code, found) = (rejected.code, rejected.reason.clone());
             return Ok(Some((Stand::Refused { code, found }, None)));
         }
-        let Some(by) = good.first().map(|piece| piece.evidence.author.clone()) else {
+        let Some(by) = good.first().map(|piece| piece.evidence.clone()) else {
             return Ok(None);
         };
         if let Err(found) = self.saying(&good, asking.condition) {
