@@ -1,4 +1,5 @@
-//! Links the guest programs statically, beside the dynamic `imgkit`, in one plain `cargo build`.
+//! Links the guest programs statically, beside the dynamic `imgkit`, in one plain `cargo build`; of that only libgcc is static: a
+//! library less to load, and to ask the processor what it is, whenever a command starts.
 //!
 //! `-static` alone leaves libgcc_s and the dynamic libc on the linker's command line, and the program crashes. So a folder of linker
 //! scripts under the names of the shared libraries goes first in the search path, and each points to the static one.
@@ -24,18 +25,25 @@ const STAND_INS: &[(&str, &str)] = &[
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
-    let folder = Path::new(&out).join("static");
-    fs::create_dir_all(&folder)?;
-    for (name, script) in STAND_INS {
-        fs::write(folder.join(name), script)?;
-    }
+    let folder = stand_ins(&Path::new(&out).join("static"), STAND_INS)?;
+    let libgcc = stand_ins(&Path::new(&out).join("libgcc"), &STAND_INS[..1])?;
+    println!("cargo:rustc-link-arg-bin=imgkit=-L{libgcc}");
     let programs = STATIC_PROGRAMS.iter().map(|program| format!("bin={program}"));
     // The one example is the tests' own guest program; without symbols it is small enough to be unpacked in no time.
     println!("cargo:rustc-link-arg-examples=-s");
     for target in programs.chain(["examples".to_owned()]) {
         println!("cargo:rustc-link-arg-{target}=-static");
         println!("cargo:rustc-link-arg-{target}=-no-pie");
-        println!("cargo:rustc-link-arg-{target}=-L{}", folder.display());
+        println!("cargo:rustc-link-arg-{target}=-L{folder}");
     }
     Ok(())
+}
+
+/// Writes the linker scripts into a folder, and returns its name.
+fn stand_ins(folder: &Path, scripts: &[(&str, &str)]) -> io::Result<String> {
+    fs::create_dir_all(folder)?;
+    for (name, script) in scripts {
+        fs::write(folder.join(name), script)?;
+    }
+    Ok(folder.display().to_string())
 }

@@ -20,6 +20,23 @@ use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
 
+/// What is the same in [`Content`] for every kind of a dialect: header and keys.
+macro_rules! headed {
+    ($header:ty, $key:ty) => {
+        type Header = $header;
+        type Key = $key;
+
+        fn header(&self) -> &$header {
+            &self.header
+        }
+
+        fn header_mut(&mut self) -> &mut $header {
+            &mut self.header
+        }
+    };
+}
+pub(in crate::trust) use headed;
+
 /// The signed part of one kind of metadata.
 pub trait Content: Clone + Serialize + DeserializeOwned {
     /// The `_type` of this kind.

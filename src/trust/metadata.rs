@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 pub use super::delegation::{DelegatedRole, Delegation, Delegations, SuccinctRoles};
-use super::document::{Content, Head};
+use super::document::{Content, Head, headed};
 use super::hashes::Hashes;
 use super::names;
 use crate::key::{KeyId, TufKey};
@@ -120,16 +120,7 @@ pub struct Root {
 
 impl Content for Root {
     const TYPE: &'static str = "root";
-    type Header = Header;
-    type Key = TufKey;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
+    headed!(Header, TufKey);
 
     fn problem(&self) -> Option<String> {
         let missing = names::TOP_LEVEL
@@ -187,16 +178,7 @@ pub struct Snapshot {
 
 impl Content for Snapshot {
     const TYPE: &'static str = "snapshot";
-    type Header = Header;
-    type Key = TufKey;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
+    headed!(Header, TufKey);
 
     fn problem(&self) -> Option<String> {
         match self.meta.contains_key("targets.json") {
@@ -228,16 +210,7 @@ impl Timestamp {
 
 impl Content for Timestamp {
     const TYPE: &'static str = "timestamp";
-    type Header = Header;
-    type Key = TufKey;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
+    headed!(Header, TufKey);
 
     fn problem(&self) -> Option<String> {
         match (self.snapshot(), self.meta.len()) {
@@ -282,16 +255,7 @@ impl Targets {
 
 impl Content for Targets {
     const TYPE: &'static str = "targets";
-    type Header = Header;
-    type Key = TufKey;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
+    headed!(Header, TufKey);
 
     fn problem(&self) -> Option<String> {
         self.delegations.as_ref().and_then(Delegations::problem)

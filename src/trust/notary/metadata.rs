@@ -19,7 +19,7 @@ use crate::time::Time;
 use crate::trust::RoleKeys;
 use crate::trust::Table;
 use crate::trust::TrustError;
-use crate::trust::document::{Content, Head};
+use crate::trust::document::{Content, Head, headed};
 pub use crate::trust::metadata::Role;
 use crate::trust::metadata::role_problem;
 use crate::trust::names;
@@ -108,16 +108,7 @@ impl Root {
 
 impl Content for Root {
     const TYPE: &'static str = "Root";
-    type Header = Header;
-    type Key = NotaryKey;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
+    headed!(Header, NotaryKey);
 
     fn problem(&self) -> Option<String> {
         let mut missing = names::TOP_LEVEL.into_iter();
@@ -157,16 +148,7 @@ impl Snapshot {
 
 impl Content for Snapshot {
     const TYPE: &'static str = "Snapshot";
-    type Header = Header;
-    type Key = NotaryKey;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
+    headed!(Header, NotaryKey);
 
     fn problem(&self) -> Option<String> {
         let mut missing = ["root", "targets"].into_iter();
@@ -207,16 +189,7 @@ impl Timestamp {
 
 impl Content for Timestamp {
     const TYPE: &'static str = "Timestamp";
-    type Header = Header;
-    type Key = NotaryKey;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
+    headed!(Header, NotaryKey);
 
     fn problem(&self) -> Option<String> {
         match (self.snapshot(), self.meta.len()) {
@@ -257,16 +230,7 @@ impl Targets {
 
 impl Content for Targets {
     const TYPE: &'static str = "Targets";
-    type Header = Header;
-    type Key = NotaryKey;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn header_mut(&mut self) -> &mut Header {
-        &mut self.header
-    }
+    headed!(Header, NotaryKey);
 
     fn problem(&self) -> Option<String> {
         // A name that could lead elsewhere spoils the document: whoever signed it cannot be trusted with the others.
