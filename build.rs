@@ -11,9 +11,11 @@ use std::path::Path;
 
 const STATIC_PROGRAMS: &[&str] = &["imgkit-init", "imgkit-metadata"];
 
+const LIBGCC: (&str, &str) = ("libgcc_s.so", "INPUT(-l:libgcc_eh.a -l:libgcc.a)");
+
 /// Shared libraries that rustc names for a glibc target, and what stands in for each.
 const STAND_INS: &[(&str, &str)] = &[
-    ("libgcc_s.so", "INPUT(-l:libgcc_eh.a -l:libgcc.a)"),
+    LIBGCC,
     ("libc.so", "INPUT(-l:libc.a)"),
     ("libm.so", "INPUT(-l:libm.a)"),
     ("libutil.so", "INPUT(-l:libutil.a)"),
@@ -26,7 +28,7 @@ fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
     let folder = stand_ins(&Path::new(&out).join("static"), STAND_INS)?;
-    let libgcc = stand_ins(&Path::new(&out).join("libgcc"), &STAND_INS[..1])?;
+    let libgcc = stand_ins(&Path::new(&out).join("libgcc"), &[LIBGCC])?;
     println!("cargo:rustc-link-arg-bin=imgkit=-L{libgcc}");
     let programs = STATIC_PROGRAMS.iter().map(|program| format!("bin={program}"));
     // The one example is the tests' own guest program; without symbols it is small enough to be unpacked in no time.
