@@ -73,7 +73,7 @@ impl<'a> Migration<'a> {
         };
         (
             text("/result/evidence/role").to_owned(),
-            text("/result/digests/0").to_owned(),
+            text("/result/signed/digests/0").to_owned(),
         )
     }
 }
@@ -229,6 +229,18 @@ fn a_delegates_own_key_goes_on_signing_where_it_is_given() {
         "{json}"
     );
     assert_eq!(migration.lookup(&format!("{GUN}:v1")), found("releases", DIGEST));
+}
+
+#[test]
+fn a_role_whose_name_the_specification_keeps_gets_another() {
+    let server = NotaryServer::start(Keys::Local);
+    let migration = Migration::of(&server);
+    migration.delegate("mia", "targets/mirrors", &["--all-paths"]);
+    migration.sign("targets/mirrors", "m1", DIGEST);
+    let (code, json) = migration.import(&[]);
+    assert_eq!(code, 0, "{json}");
+    let role = format!("{}.mirrors", GUN.replace('/', "_"));
+    assert_eq!(migration.lookup(&format!("{GUN}:m1")), found(&role, DIGEST));
 }
 
 #[test]

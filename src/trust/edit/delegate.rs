@@ -105,7 +105,10 @@ impl Collection<'_> {
     }
 
     /// Refuses a name that no new role can have.
-    pub(super) fn check_new(&mut self, role: &str) -> Result<(), EditError> {
+    ///
+    /// # Errors
+    /// [`EditError::Exists`] where a role has it, or the specification keeps it for one; [`EditError::NoRole`] where it is none.
+    pub fn check_new(&mut self, role: &str) -> Result<(), EditError> {
         if !names::is_role(role) {
             return Err(EditError::NoRole { role: role.to_owned() });
         }

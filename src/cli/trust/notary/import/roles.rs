@@ -246,8 +246,11 @@ impl<'s> Names<'s> {
             match self.collection.find(&name) {
                 Ok(()) if gun.owns(&self.collection.patterns(&name)) => return Ok((name, true)),
                 Ok(()) => {}
-                Err(EditError::NoRole { .. }) if self.taken.insert(name.clone()) => return Ok((name, false)),
-                Err(EditError::NoRole { .. }) => {}
+                Err(EditError::NoRole { .. }) => match self.collection.check_new(&name) {
+                    Ok(()) if self.taken.insert(name.clone()) => return Ok((name, false)),
+                    Ok(()) | Err(EditError::Exists { .. }) => {}
+                    Err(error) => return Err(error),
+                },
                 Err(error) => return Err(error),
             }
         }
