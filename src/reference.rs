@@ -238,10 +238,17 @@ fn is_host(host: &str) -> bool {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
         _ => (host, None),
     };
-    let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number > 0));
+    // Written in one way alone: what a policy forbids of a host it forbids of the same host.
+    let is_port = |port: &str| {
+        port.parse::<u16>()
+            .is_ok_and(|number| number > 0 && number.to_string() == port)
+    };
+    let port_is_good = port.is_none_or(is_port);
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     let name_is_good = match address {
-        Some(address) => address.parse::<core::net::Ipv6Addr>().is_ok(),
+        Some(address) => address
+            .parse::<core::net::Ipv6Addr>()
+            .is_ok_and(|parsed| parsed.to_string() == address),
         None => name.split('.').all(|label| {
             let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
             let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -301,6 +308,9 @@ mod tests {
             "a/b:-x",
             "-h.example/a",
             "h.example:0/a",
+            "h.example:05000/a",
+            "h.example:+5000/a",
+            "[0:0:0:0:0:0:0:1]:5000/a",
             "h.example:99999/a",
             "h.example/a@sha256:12",
             "h.example/.a",

@@ -14,9 +14,12 @@ use common::images::{noise, put, reference};
 use common::node::{Answer, NOW, Node};
 use common::registry::DockerRegistry;
 use common::sigstore::client;
-use imgkit::attest::{Statement, Subject};
+use imgkit::attest::{PredicateType, Statement, Subject};
+use imgkit::digest::Digest;
+use imgkit::key::{Algorithm, SigningKey};
 use imgkit::oci::Descriptor;
-use imgkit::sigstore::bundle;
+use imgkit::sigstore::envelope::{self, Envelope};
+use imgkit::sigstore::{bundle, manifest};
 use imgkit::store::layout::Layout;
 use imgkit::store::registry::NewBundle;
 use imgkit::time::Time;
@@ -235,6 +238,20 @@ fn a_signature_of_another_image_is_none_wherever_it_lies() {
 }
 
 #[test]
+fn a_name_is_verified_as_what_it_stands_for_now() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &[]);
+    let verify = || {
+        case.node
+            .run(&["policy", "verify", "--policy", "policy.yml", &case.name])
+    };
+    assert_eq!(verify().code, 0);
+    push(&case.node, &case.name, 6);
+    let answer = verify();
+    assert_eq!((answer.code, answer.codes()), (1, vec!["UNSIGNED"]), "{}", answer.json);
+}
+
+#[test]
 fn a_registry_that_cannot_be_asked_says_nothing() {
     let case = Case::new("signed: vendor");
     case.sign("vendor", &[]);
@@ -301,6 +318,32 @@ fn an_attestation_has_to_say_what_the_policy_demands() {
     case.node.edit("policy.yml", "urn:good", "urn:better");
     let answer = case.node.verify_files("out/node-bios.img");
     assert_eq!((answer.code, answer.codes()), (1, vec!["CONDITION"]));
+}
+
+#[test]
+fn a_statement_names_an_image_only_as_the_subject_that_it_is() {
+    let signers = "signers:\n  vendor: {key: vendor.pub, names: tag}\n";
+    let case = Case::with_signers(signers, "attested: {type: slsaprovenance1, by: vendor}");
+    let key = SigningKey::generate_as(Algorithm::P256).unwrap();
+    fs::write(case.node.path("vendor.pub"), key.public().to_pem().unwrap()).unwrap();
+    let repository = reference(&case.name).repository().clone();
+    let attest = |another: &str, image: &str| {
+        let digest = Digest::sha256(b"another image");
+        let subjects = [(another, &digest), (image, &case.image.digest)];
+        let subjects = subjects.map(|(name, digest)| Subject::of(Some(name.to_owned()), digest));
+        let kind: PredicateType = "slsaprovenance1".parse().unwrap();
+        let statement = Statement::about(subjects.to_vec(), kind.uri(), provenance("urn:good"));
+        let signed = Envelope::sign(&statement, &key).unwrap().to_value().to_string();
+        let annotations = [(manifest::PREDICATE_TYPE, kind.uri())];
+        let layer = manifest::layer(envelope::MEDIA_TYPE, signed.as_bytes(), &annotations);
+        let put = client().attach_layer(&repository, &case.image.digest, ".att", &layer, signed.as_bytes());
+        put.unwrap();
+    };
+    let elsewhere = case.name.replace("/svc:", "/elsewhere:");
+    attest(&case.name, &elsewhere);
+    assert_eq!(case.refused(), ["NAME"]);
+    attest(&elsewhere, &case.name);
+    case.built("out");
 }
 
 #[test]

@@ -187,9 +187,9 @@ fn what_was_signed_lies_apart_from_what_was_found() {
     let members = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     let (by_role, beside) = (
         "by custom digests expires length name",
-        "by digests layer name optional predicateType time",
+        "by digests layer names optional predicateType time",
     );
-    let signature = "digests name optional predicateType time";
+    let signature = "digests names optional predicateType time";
     let verified = node.good(&["sigstore", "verify", &name, "--key", "own.pub"])["signatures"][0].clone();
     for (what, signed, expected) in [
         (
@@ -226,7 +226,7 @@ fn what_was_signed_lies_apart_from_what_was_found() {
         (
             "sigstore verify",
             verified["signed"].clone(),
-            "digests name optional predicate predicateType time",
+            "digests names optional predicate predicateType time",
         ),
         (
             "sigstore tree",
@@ -238,7 +238,7 @@ fn what_was_signed_lies_apart_from_what_was_found() {
         assert_eq!(members(&signed), expected, "{what}");
     }
     assert_eq!(members(&verified), "certificate form key layer manifest signed");
-    assert_eq!(verified["signed"]["name"], *name);
+    assert_eq!(verified["signed"]["names"][0], *name);
     // Nobody was asked for, so nothing is known to be signed.
     let listed = node.good(&["sigstore", "tree", &name]);
     assert_eq!(listed["documents"][0]["attached"][0]["signed"], Value::Null);

@@ -74,7 +74,10 @@ fn every_row_of_the_fixtures_holds() {
         assert_eq!(attested, "UNSIGNED", "{repository}");
     }
     let skopeos = person.good(&["verify", &name("app"), "--key", &a]);
-    assert_eq!(skopeos["signatures"][0]["signed"]["name"], "127.0.0.1:15900/t/app:v1");
+    assert_eq!(
+        skopeos["signatures"][0]["signed"]["names"][0],
+        "127.0.0.1:15900/t/app:v1"
+    );
     assert_eq!(skopeos["signatures"][0]["signed"]["time"], "2026-11-22T22:44:13Z");
     for (repository, form) in [("at1", "envelope"), ("at2", "bundle")] {
         let image = name(repository);

@@ -102,6 +102,12 @@ impl Statement {
         })
     }
 
+    /// Iterates over the names that it gives the artifact with this digest.
+    pub fn names_of(&self, digest: &Digest) -> impl Iterator<Item = &str> {
+        let subjects = self.subjects.iter().filter(move |subject| subject.is(digest));
+        subjects.filter_map(|subject| subject.name.as_deref())
+    }
+
     /// Writes the statement; the same statement has the same bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut statement = json!({ "_type": V1, "subject": self.subjects, "predicateType": self.predicate_type });
@@ -166,6 +172,16 @@ mod tests {
         assert!(statement.is_about(&Digest::sha256(b"image")));
         assert!(!statement.is_about(&Digest::sha256(b"other")));
         assert!(!statement.is_about(&Digest::sha512(b"image")));
+    }
+
+    #[test]
+    fn a_name_is_that_of_its_own_subject() {
+        let other = Subject::of(Some("r.example/b".to_owned()), &Digest::sha256(b"other"));
+        let statement = Statement::about(vec![subject(), other], "https://example.com/p", json!({}));
+        let names = |content: &[u8]| statement.names_of(&Digest::sha256(content)).collect::<Vec<_>>();
+        assert_eq!(names(b"image"), ["r.example/a"]);
+        assert_eq!(names(b"other"), ["r.example/b"]);
+        assert!(names(b"third").is_empty());
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Components for the gate, out of the store or a registry.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use super::Lock;
 use crate::digest::Digest;
@@ -23,6 +22,8 @@ pub struct FromStore<'a> {
     source: &'a dyn Source,
     derived: &'a Derived,
     lock: Option<&'a Lock>,
+    /// What names stand for, so that each stands for one document however often its registry is asked.
+    documents: Mutex<BTreeMap<Reference, Digest>>,
     /// What was unpacked on the way, so that no layer is unpacked twice.
     spools: Mutex<BTreeMap<Digest, Spool>>,
 }
@@ -34,16 +35,23 @@ impl<'a> FromStore<'a> {
             source,
             derived,
             lock,
+            documents: Mutex::default(),
             spools: Mutex::default(),
         }
     }
 
-    /// Returns the reference with the digest that the lock has for it, where there is a lock.
-    fn pinned<'r>(&self, reference: &'r Reference) -> Result<Cow<'r, Reference>, Failure> {
-        match self.lock {
-            Some(lock) => lock.pin(reference).map(Cow::Owned),
-            None => Ok(Cow::Borrowed(reference)),
+    /// Returns the digest of the document that a name stands for: by the lock where there is one, else by the source.
+    fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
+        let locked = self.lock.map(|lock| lock.pin(reference)).transpose()?;
+        if let Some(digest) = locked.as_ref().unwrap_or(reference).digest() {
+            return Ok(*digest);
         }
+        let known = || self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = known().get(reference) {
+            return Ok(*digest);
+        }
+        let digest = self.source.digest(reference)?;
+        Ok(*known().entry(reference.clone()).or_insert(digest))
     }
 
     /// Returns the unpacked contents by the image's manifest, of images whose layers had to be read.
@@ -54,11 +62,13 @@ impl<'a> FromStore<'a> {
 
 impl Supply for FromStore<'_> {
     fn document(&self, reference: &Reference) -> Result<Digest, Failure> {
-        self.source.digest(&*self.pinned(reference)?)
+        self.digest(reference)
     }
 
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
-        self.source.image(&*self.pinned(reference)?, platform)
+        let pinned = reference.pin(self.digest(reference)?);
+        let pinned = pinned.map_err(|named| Failure::malformed(reference, format!("it names {named}")))?;
+        self.source.image(pinned.reference(), platform)
     }
 
     fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {

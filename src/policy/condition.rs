@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use cel::common::ast::{Expr, operators};
+use cel::common::ast::{Expr, LiteralValue, operators};
 use cel::{Context, IdedExpr, Program, Value};
 
 use crate::limit;
@@ -123,7 +123,7 @@ impl Condition {
 
     /// Bounds the steps of an evaluation where what it is about has `size` values.
     fn steps(&self, size: u64) -> Result<u64, String> {
-        Walk { size }.steps(self.program.expression(), &Scope::default())
+        Walk { size }.steps(self.program.expression(), &Scope::outermost())
     }
 }
 
@@ -182,20 +182,46 @@ fn bound(program: &Program, name: &str) -> bool {
 }
 
 /// Where an expression stands: which loops are around it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Scope {
     /// How often it is evaluated, at most; none outside loops.
     rounds: Option<u64>,
-    /// The loops' variables, and how often each loop is begun.
-    variables: Vec<(String, u64)>,
+    /// The variables whose values are parts of what the condition is about, and not made on the way.
+    given: Vec<String>,
+    /// The variables of the innermost loop, where they are given, and how often that loop is begun.
+    innermost: Option<(Vec<String>, u64)>,
 }
 
 impl Scope {
-    /// Says how often the loop is begun whose variable this path begins with.
+    fn outermost() -> Self {
+        Self {
+            rounds: None,
+            given: VARIABLES.map(str::to_owned).to_vec(),
+            innermost: None,
+        }
+    }
+
+    /// Says how often the innermost loop is begun, where this path begins with its variable: whatever is done once for each item
+    /// sees each value once, each time that the loop is begun.
     fn begun(&self, expr: &IdedExpr) -> Option<u64> {
-        let name = root_of(expr)?;
-        let own = self.variables.iter().rev().find(|(own, _)| own == name);
-        own.map(|(_, begun)| *begun)
+        let (names, begun) = self.innermost.as_ref()?;
+        let root = root_of(expr)?;
+        names.iter().any(|name| name == root).then_some(*begun)
+    }
+
+    /// Enters a loop over `range`, whose body is evaluated `rounds` times.
+    fn enter(&self, range: &IdedExpr, names: Vec<String>, rounds: u64) -> Self {
+        let is_given = root_of(range).is_some_and(|root| self.given.iter().any(|name| name == root));
+        let mut given = self.given.clone();
+        given.retain(|name| !names.contains(name));
+        if is_given {
+            given.extend(names.iter().cloned());
+        }
+        Self {
+            rounds: Some(rounds),
+            given,
+            innermost: is_given.then(|| (names, self.rounds.unwrap_or(1))),
+        }
     }
 }
 
@@ -224,7 +250,7 @@ impl Walk {
                     return Err("`+` in a loop could make values of any size; compare the parts instead".to_owned());
                 }
                 let looks_in = !LOGIC.contains(&call.func_name.as_str());
-                let mut sum = rounds;
+                let mut sum = rounds.saturating_mul(matching(&call.func_name, &call.args)?);
                 for operand in call.target.as_deref().into_iter().chain(&call.args) {
                     let read = if looks_in { self.weight(operand, scope) } else { 0 };
                     sum = sum.saturating_add(self.steps(operand, scope)?);
@@ -242,15 +268,10 @@ impl Walk {
             Expr::Map(_) | Expr::Struct(_) => Err("maps and structures cannot be written in conditions".to_owned()),
             Expr::Comprehension(each) => {
                 let range = self.steps(&each.iter_range, scope)?;
-                // A loop over what is inside another loop's item sees each value once, however often it is begun.
-                let total = match scope.begun(&each.iter_range) {
-                    Some(begun) => begun.saturating_mul(self.size),
-                    None => rounds.saturating_mul(self.size),
-                };
-                let mut inner = scope.clone();
-                inner.rounds = Some(total.max(rounds));
+                let begun = scope.begun(&each.iter_range).unwrap_or(rounds);
+                let total = begun.saturating_mul(self.most(&each.iter_range)).max(rounds);
                 let names = [Some(&each.iter_var), each.iter_var2.as_ref()].into_iter().flatten();
-                inner.variables.extend(names.map(|name| (name.clone(), rounds)));
+                let inner = scope.enter(&each.iter_range, names.cloned().collect(), total);
                 let body = self.step(&each.loop_step, &each.accu_var, &inner)?;
                 Ok(range.saturating_add(body))
             }
@@ -295,8 +316,41 @@ impl Walk {
         match &operand.expr {
             Expr::Literal(_) | Expr::List(_) => 0,
             _ if scope.begun(operand).is_some() => 1,
-            _ => self.size,
+            _ => self.most(operand),
         }
+    }
+
+    /// How many values an operand has at most: all that there are, once for each time that something is put behind it.
+    fn most(&self, operand: &IdedExpr) -> u64 {
+        self.size.saturating_mul(1 + additions(operand))
+    }
+}
+
+/// Counts what is put together with `+`, which is refused in loops.
+fn additions(expr: &IdedExpr) -> u64 {
+    match &expr.expr {
+        Expr::Call(call) => {
+            let own = u64::from(call.func_name == operators::ADD);
+            let operands = call.target.as_deref().into_iter().chain(&call.args);
+            own + operands.map(additions).sum::<u64>()
+        }
+        Expr::Select(select) => additions(&select.operand),
+        Expr::Comprehension(each) => additions(&each.iter_range),
+        _ => 0,
+    }
+}
+
+/// How many steps a call takes beside looking at its operands: an expression is read anew whenever something is matched with it.
+fn matching(function: &str, arguments: &[IdedExpr]) -> Result<u64, String> {
+    const READ: u64 = 100;
+    const EACH_BYTE: u64 = 10;
+    if function != "matches" {
+        return Ok(1);
+    }
+    let pattern = arguments.last().map(|pattern| &pattern.expr);
+    match pattern {
+        Some(Expr::Literal(LiteralValue::String(text))) => Ok(READ + EACH_BYTE * text.len() as u64),
+        _ => Err("what `matches` looks for is written out, in quotes".to_owned()),
     }
 }
 
@@ -449,6 +503,7 @@ mod tests {
             "now() == 1 && later",
             "[predicate] == [predicate]",
             "{'a': 1} == predicate",
+            "predicate.a.matches(predicate.b)",
         ]
         .map(|text| Condition::parse(text).unwrap_err().to_string());
         insta::assert_snapshot!(errors.join("\n"));
@@ -457,6 +512,26 @@ mod tests {
     #[test]
     fn bombs_are_refused_before_they_go_off() {
         let many = json!({ "list": (0..100_000).collect::<Vec<u32>>(), "text": "a".repeat(1 << 20) });
+        let nested = json!({ "list": [{ "i": (0..10_000).collect::<Vec<u32>>(), "t": "x".repeat(500_000) }] });
+        for text in [
+            "predicate.list.all(x, x.i.all(a, x.i.all(b, x.i.all(c, c >= 0))))",
+            "predicate.list.all(x, x.i.map(a, x.i.map(b, b)).size() > 0)",
+            "predicate.list.all(x, x.i.all(a, !x.t.matches('(x|y)+z')))",
+            "predicate.list.all(x, x.i.all(a, !x.t.contains('z')))",
+            "predicate.list.all(x, x.i.all(a, a in x.i))",
+            "predicate.list.map(x, x.i.map(a, x.i)).all(z, z.all(w, w.all(v, v >= 0)))",
+            "predicate.list.all(x, x.i.all(predicate, predicate in x.i))",
+        ] {
+            assert!(holds(text, &nested).is_err(), "{text}");
+        }
+        // What each item has is looked at once.
+        for text in [
+            "predicate.list.all(x, x.i.all(a, a < 10000))",
+            "predicate.list.all(x, x.i.exists(a, a == 9999) && 9999 in x.i && x.t.contains('x'))",
+            "predicate.list.all(x, x.t.matches('^x+$'))",
+        ] {
+            assert_eq!(holds(text, &nested), Ok(true), "{text}");
+        }
         for text in [
             "predicate.list.all(x, predicate.list.exists(y, y == x))",
             "predicate.list.all(x, predicate.list.all(y, predicate.list.all(z, true)))",

@@ -78,12 +78,12 @@ impl Binding {
     /// What the policy calls them.
     pub(super) const WORDS: [(&str, Self); 2] = [("repository", Self::Repository), ("tag", Self::Tag)];
 
-    /// Tells whether a signature that gives the image this name counts for the image that is asked for as `reference`.
-    pub fn takes(self, name: Option<&str>, reference: &Reference) -> bool {
-        if self == Self::Any {
-            return true;
-        }
-        let Some(name) = name else { return false };
+    /// Tells whether a signature that gives the image these names counts for the image that is asked for as `reference`.
+    pub fn takes(self, names: &[&str], reference: &Reference) -> bool {
+        self == Self::Any || names.iter().any(|name| self.takes_name(name, reference))
+    }
+
+    fn takes_name(self, name: &str, reference: &Reference) -> bool {
         let same = name
             .parse::<Reference>()
             .is_ok_and(|named| named.repository() == reference.repository());
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_signature_counts_for_the_name_that_it_gives() {
-        let takes = |binding: Binding, name: &str, image: &str| binding.takes(Some(name), &image.parse().unwrap());
+        let takes = |binding: Binding, name: &str, image: &str| binding.takes(&[name], &image.parse().unwrap());
         for (name, repository, tag) in [
             ("r.example:5000/a", true, false),
             ("r.example:5000/a:v1", true, true),
@@ -152,7 +152,7 @@ mod tests {
         let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert!(takes(Binding::Tag, "r.example/a", &format!("r.example/a@{digest}")));
         assert!(!takes(Binding::Tag, "r.example/a", "r.example/a:latest"));
-        assert!(!Binding::Repository.takes(None, &"r.example/a:v1".parse().unwrap()));
+        assert!(!Binding::Repository.takes(&[], &"r.example/a:v1".parse().unwrap()));
         assert!(takes(Binding::Repository, "alpine", "docker.io/library/alpine:3"));
     }
 }

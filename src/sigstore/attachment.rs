@@ -209,14 +209,16 @@ pub struct Evidence {
     pub author: Author,
     /// What was signed.
     pub content: Content,
+    /// The image's digest.
+    pub image: Digest,
 }
 
 impl Evidence {
-    /// Returns the name that the signer gave the image, where it gave one.
-    pub fn identity(&self) -> Option<&str> {
+    /// Returns the names that the signer gave this image; a statement gives other subjects others.
+    pub fn names(&self) -> Vec<&str> {
         match &self.content {
-            Content::Payload(payload) => Some(payload.identity()),
-            Content::Statement(statement) => statement.subjects().iter().find_map(|subject| subject.name.as_deref()),
+            Content::Payload(payload) => vec![payload.identity()],
+            Content::Statement(statement) => statement.names_of(&self.image).collect(),
         }
     }
 
@@ -247,7 +249,7 @@ impl Evidence {
             }
         };
         json!({
-            "digests": digests, "name": self.identity(), "time": self.time(),
+            "digests": digests, "names": self.names(), "time": self.time(),
             "predicateType": statement.map(Statement::predicate_type),
             "optional": match &self.content {
                 Content::Payload(payload) => Some(payload.optional()),
@@ -344,6 +346,7 @@ pub fn judge(attachments: &[Attachment], image: &Digest, by: By<'_>, wanted: Wan
                 layer: attachment.layer.descriptor.digest,
                 author,
                 content,
+                image: *image,
             }),
             Err(No::OtherKind) => {}
             Err(no) => judged.rejected.push(no.about(attachment)),

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::attached::{Ask, pieces};
 use super::file::cannot;
 use super::layout::Layout;
-use super::registry::{Platforms, Registry};
+use super::registry::{Platforms, Registry, in_repository};
 use super::{Progress, Source};
 use crate::attest::predicate::TREE;
 use crate::digest::Digest;
@@ -19,12 +19,15 @@ use crate::sigstore::attachment::{Attachment, Wanted};
 
 /// Finds images in the local store, and pulls into it those that are not there.
 ///
-/// A tag that is in the store is not looked up again: what a tag means changes only by `cache pull` or a lock file. Into a store
+/// A tag that is in the store is not looked up again, unless [`Resolver::asking_first`]: what a tag means changes only by `cache pull`
+/// or a lock file. Into a store
 /// that cannot be written nothing is pulled; then a temporary one beside it takes what comes, and goes with the resolver.
 pub struct Resolver {
     store: Layout,
     beside: Option<(TempDir, Layout)>,
     registry: Option<Registry>,
+    /// Whether what a tag stands for is asked of its registry, though the store has one of the name.
+    asks_first: bool,
     progress: Box<dyn Progress + Send>,
 }
 
@@ -35,6 +38,7 @@ impl Resolver {
             store,
             beside: None,
             registry: None,
+            asks_first: false,
             progress: Box::new(()),
         }
     }
@@ -62,8 +66,18 @@ impl Resolver {
             store,
             beside,
             registry: Some(registry),
+            asks_first: false,
             progress,
         })
+    }
+
+    /// Asks registries what tags stand for now, whatever the store has; offline, the store's word goes on counting.
+    #[must_use]
+    pub fn asking_first(self) -> Self {
+        Self {
+            asks_first: true,
+            ..self
+        }
     }
 
     fn layouts(&self) -> impl Iterator<Item = &Layout> {
@@ -82,8 +96,24 @@ impl Resolver {
         })
     }
 
+    /// Gives a document that the store has already the name that it was found by, where nothing has it.
+    fn name(&self, layout: &Layout, reference: &Reference, document: &Descriptor) -> Result<(), Failure> {
+        let is_new = !self.asks_first && self.registry.is_some() && reference.tag().is_some();
+        match (is_new && !layout.has_name(reference)?, layout.writer()) {
+            (true, Ok(writer)) => writer.tag(reference, document),
+            // A store that cannot be written goes without.
+            _ => Ok(()),
+        }
+    }
+
     fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         let registry = self.registry(reference)?;
+        // What a name means to those who build is not changed by who only asks.
+        let by_digest = match (self.asks_first, reference.digest()) {
+            (true, Some(digest)) => Some(in_repository(reference.repository(), &digest.to_string())?),
+            _ => None,
+        };
+        let reference = by_digest.as_ref().unwrap_or(reference);
         let target = self.beside.as_ref().map_or(&self.store, |(_, layout)| layout);
         let platforms = Platforms::One(platform.clone());
         registry.pull(reference, &platforms, &target.writer()?, &*self.progress)?;
@@ -93,6 +123,9 @@ impl Resolver {
 
 impl Source for Resolver {
     fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
+        if let (Some(registry), true, None) = (&self.registry, self.asks_first, reference.digest()) {
+            return Ok(registry.document(reference)?.0.digest);
+        }
         for layout in self.layouts() {
             if let Some((document, _)) = layout.document(reference)? {
                 return Ok(document.digest);
@@ -112,7 +145,10 @@ impl Source for Resolver {
                 layout.check_sizes(&reference.to_string(), image)?;
             }
             match image {
-                Ok(image) if layout.holds(&image) => return Ok(image),
+                Ok(image) if layout.holds(&image) => {
+                    self.name(layout, reference, &document)?;
+                    return Ok(image);
+                }
                 // Another platform was pulled, or blobs are gone: the same document is completed, whatever the tag means by now.
                 Ok(_) | Err(Failure::Unavailable { .. }) => {
                     let pinned = reference.pin(document.digest).map_err(|named| {

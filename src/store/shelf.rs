@@ -8,7 +8,7 @@ use std::io::Read as _;
 
 use super::attached::{Attached, Beside, attached};
 use super::layout::{Layout, Writer};
-use super::registry::{Change, Registry, tag_beside};
+use super::registry::{Change, Registry, in_repository, tag_beside};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
@@ -159,7 +159,7 @@ impl Shelf for Writer<'_> {
     }
 
     fn put_tag(&self, repository: &Repository, tag: &str, new: &[u8], layers: &[Annotated]) -> Result<(), Failure> {
-        let name = named(repository, tag)?;
+        let name = in_repository(repository, tag)?;
         let there = self.layout().document(&name)?;
         let Some(merged) = merge(
             &name.to_string(),
@@ -186,18 +186,13 @@ impl Shelf for Writer<'_> {
     ) -> Result<(), Failure> {
         let mut manifest = manifest;
         self.put(&listed.descriptor.media_type, &mut manifest)?;
-        let name = named(repository, &tag_beside(image, ""))?;
+        let name = in_repository(repository, &tag_beside(image, ""))?;
         let there = self.layout().document(&name)?;
         let list = manifest::with_referrer(&name.to_string(), there.as_ref().map(|(_, there)| &**there), listed)?;
         let Some(list) = list else { return Ok(()) };
         let list = self.put(INDEX, &mut list.as_slice())?;
         self.tag(&name, &list)
     }
-}
-
-fn named(repository: &Repository, tag: &str) -> Result<Reference, Failure> {
-    let name = format!("{repository}:{tag}");
-    name.parse().map_err(|error| Failure::malformed(&name, error))
 }
 
 /// Copies an image from one layout to another, under a name there.

@@ -10,7 +10,7 @@ use crate::config::privilege::asked_by_label;
 use crate::config::spec::{Container, ImageName};
 use crate::digest::Digest;
 use crate::failure::{Code, Demanded, Failure, Place, Refusal};
-use crate::oci::{Image, Platform};
+use crate::oci::{Image, Platform, malformed};
 use crate::policy::{Decision, Demand, Policy, Requirement, Rule};
 use crate::reference::Reference;
 use crate::seal::statement::{Admission, AttachedBy, SignedBy};
@@ -605,5 +605,7 @@ pub fn tree_mismatch(subject: &str, signed: &Digest, found: &Tree) -> Failure {
 }
 
 fn defaults(subject: &str, image: &Image) -> Result<ImageDefaults, Failure> {
-    ImageDefaults::new(subject, image.config()).map_err(Failure::from)
+    // The image's own words, and no fault of whoever asks about it.
+    let expected = "a label org.mobyproject.config that LinuxKit reads, or none";
+    ImageDefaults::new(subject, image.config()).map_err(|error| malformed(subject, expected, error))
 }

@@ -109,6 +109,14 @@ impl GateOptions {
 }
 
 impl Ready {
+    /// Has registries say what tags stand for now.
+    pub(super) fn asking_first(self) -> Self {
+        Self {
+            source: self.source.asking_first(),
+            ..self
+        }
+    }
+
     /// Returns the gate.
     pub(super) fn gate(&self) -> Gate<'_> {
         Gate {

@@ -14,10 +14,9 @@ use crate::digest::Digest;
 use crate::failure::{Failure, Refusal};
 use crate::reference::Reference;
 use crate::seal::statement::Admission;
-use crate::store::Source as _;
 use crate::store::verdicts::{Kept, Verdicts};
 use crate::time::{DAY, Time};
-use crate::verify::{Explanation, Standing};
+use crate::verify::{Explanation, Standing, Supply as _};
 
 /// Verifies images.
 #[derive(Debug, Args)]
@@ -40,7 +39,7 @@ enum Found {
 
 impl Verify {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
-        let ready = self.gate.ready(context)?;
+        let ready = self.gate.ready(context)?.asking_first();
         // A verdict of another time is nobody's but whoever asks for it.
         let is_kept = !self.no_cache && !self.gate.is_of_another_time();
         let today = ready.anchors.today()?;
@@ -52,7 +51,7 @@ impl Verify {
         let gate = ready.gate();
         let judge = |image: &Reference| -> Result<(Reference, Found), Failure> {
             if let Some(kept) = kept.get(&image.to_string())
-                && let Ok(document) = ready.source.digest(image)
+                && let Ok(document) = supply.document(image)
                 && kept.holds(&document, ready.at)
             {
                 return Ok((image.clone(), Found::Kept(Box::new(kept.clone()))));

@@ -72,8 +72,8 @@ fn describe(text: &mut String, evidence: &Evidence) {
     };
     let _ = writeln!(text, "  {what}, {} {}", evidence.form.name(), evidence.layer.short());
     let _ = writeln!(text, "    by       {}", evidence.author);
-    if let Some(identity) = evidence.identity() {
-        let _ = writeln!(text, "    named    {identity}");
+    for name in evidence.names() {
+        let _ = writeln!(text, "    named    {name}");
     }
     if let Some(time) = evidence.time() {
         let _ = writeln!(text, "    signed   {time} (the signer's own word)");

@@ -106,6 +106,11 @@ impl NewFile {
     /// # Errors
     /// [`Failure::Unavailable`] when renaming fails.
     pub fn name(self, path: &Path) -> Result<(), Failure> {
+        // A device or a pipe is nobody's to replace, and root could.
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let found = "something else than a file is there; name a new file, or one to replace";
+            return Err(cannot("write", path, &found));
+        }
         let named = self.temp.persist(path);
         named
             .map(drop)
@@ -183,6 +188,17 @@ mod tests {
         file.finish(&path).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names(dir.path()), ["f"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        let file = NewFile::beside(&path).unwrap();
+        let error = file.finish(&path).unwrap_err().to_string();
+        assert!(error.contains("something else than a file"), "{error}");
+        assert_eq!(names(dir.path()), ["link"]);
     }
 
     #[test]

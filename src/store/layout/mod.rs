@@ -153,6 +153,14 @@ impl Layout {
         Ok(Some((descriptor, bytes)))
     }
 
+    /// Tells whether a name stands for something here, whatever digest is written behind it.
+    ///
+    /// # Errors
+    /// As [`Layout::list`].
+    pub fn has_name(&self, reference: &Reference) -> Result<bool, Failure> {
+        Ok(self.index()?.find(reference).is_some())
+    }
+
     /// Lists the blobs that are here, sorted by digest, as far as their names and sizes tell.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub use credentials::Credentials;
 pub(super) use host::{USER_AGENT, excerpt, is_loopback, later};
 pub(super) use patience::{Trouble, chain, patiently};
 pub use pull::Platforms;
-use referrers::in_repository;
+pub(super) use referrers::in_repository;
 pub use referrers::{Change, tag_beside};
 
 use std::collections::BTreeMap;

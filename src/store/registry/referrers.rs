@@ -170,7 +170,7 @@ pub fn tag_beside(digest: &Digest, suffix: &str) -> String {
 }
 
 /// Names something of a repository by tag or digest.
-pub(super) fn in_repository(repository: &Repository, tag_or_digest: &str) -> Result<Reference, Failure> {
+pub(in crate::store) fn in_repository(repository: &Repository, tag_or_digest: &str) -> Result<Reference, Failure> {
     let separator = if tag_or_digest.contains(':') { '@' } else { ':' };
     let name = format!("{repository}{separator}{tag_or_digest}");
     name.parse().map_err(|error| Failure::malformed(&name, error))

@@ -296,7 +296,7 @@ impl Facts<'_> {
         let document = self.document_at_hand()?;
         let by = self.gate.anchors.pins().by(by, self.gate.at)?;
         let mut judged = judge(pieces, document, by, wanted);
-        let is_other = |evidence: &mut Evidence| !binding.takes(evidence.identity(), self.reference);
+        let is_other = |evidence: &mut Evidence| !binding.takes(&evidence.names(), self.reference);
         let other_names: Vec<Evidence> = judged.good.extract_if(.., is_other).collect();
         let other_names = other_names.iter().map(|evidence| Rejected {
             code: Code::Name,
@@ -304,7 +304,10 @@ impl Facts<'_> {
             layer: evidence.layer,
             reason: format!(
                 "it names {}, not {}",
-                evidence.identity().unwrap_or("nothing"),
+                match evidence.names().as_slice() {
+                    [] => "nothing".to_owned(),
+                    names => names.join(" and "),
+                },
                 binding.wanted(self.reference)
             ),
         });

@@ -78,7 +78,7 @@ fn holds_here(requirement: &Requirement, image: &Reference, signatures: &[Signat
             by: Signer::Sigstore(SigstoreSigner::Key { file, names }),
             ..
         } => {
-            let counts = |(key, name): &Signature<'_>| key == file && names.takes(Some(&named(name, image)), image);
+            let counts = |(key, name): &Signature<'_>| key == file && names.takes(&[&named(name, image)], image);
             signatures.iter().any(counts)
         }
         _ => false,
