@@ -131,21 +131,13 @@ impl<S: Source> Client<S> {
             })
             .map(|(name, _)| name.clone())
             .collect();
-        let mut first = None;
         // That some role names it is not enough: it counts if the look-up of that name ends there.
-        for name in names {
-            match self.target(&name) {
-                Ok(target) if target.digests().all(|found| found != *digest) => {}
-                Ok(target) if prefer(&target) => return Ok(target),
-                Ok(target) => first = first.or(Some(target)),
-                Err(TrustError::Absent { .. }) => {}
-                Err(error) => unknown = unknown.or(Some(error)),
-            }
-        }
-        let absent = || TrustError::Absent {
-            target: format!("{repository}@{digest}"),
-        };
-        first.ok_or_else(|| unknown.unwrap_or_else(absent))
+        let found = names.into_iter().map(|name| self.target(&name));
+        first_for(digest, found, prefer, unknown).map_err(|unknown| {
+            unknown.unwrap_or_else(|| TrustError::Absent {
+                target: format!("{repository}@{digest}"),
+            })
+        })
     }
 
     /// Fetches the metadata of every role, for those who list a collection.
@@ -242,6 +234,29 @@ impl<S: Source> Client<S> {
     pub fn chain(&self) -> &Chain<AtTargets> {
         &self.chain
     }
+}
+
+/// Finds the target among those that were looked up which stands for `digest`: the first that `prefer` likes, else the first.
+///
+/// # Errors
+/// Where there is none: what was `unknown` before, or why one of them could not be looked up; nothing where all could.
+pub(super) fn first_for(
+    digest: &Digest,
+    found: impl Iterator<Item = Result<Target, TrustError>>,
+    prefer: impl Fn(&Target) -> bool,
+    mut unknown: Option<TrustError>,
+) -> Result<Target, Option<TrustError>> {
+    let mut first = None;
+    for target in found {
+        match target {
+            Ok(target) if target.digests().all(|found| found != *digest) => {}
+            Ok(target) if prefer(&target) => return Ok(target),
+            Ok(target) => first = first.or(Some(target)),
+            Err(TrustError::Absent { .. }) => {}
+            Err(error) => unknown = unknown.or(Some(error)),
+        }
+    }
+    first.ok_or(unknown)
 }
 
 /// Refuses a source that has other bytes for the newest root of the chain.

@@ -63,7 +63,18 @@ pub(super) fn check(digests: impl Iterator<Item = Digest>, subject: &str, bytes:
 
 impl From<Digest> for Hashes {
     fn from(digest: Digest) -> Self {
-        Self(BTreeMap::from([(digest.algorithm().to_owned(), digest.hex())]))
+        std::iter::once(digest).collect()
+    }
+}
+
+impl FromIterator<Digest> for Hashes {
+    fn from_iter<I: IntoIterator<Item = Digest>>(digests: I) -> Self {
+        let digests = digests.into_iter();
+        Self(
+            digests
+                .map(|digest| (digest.algorithm().to_owned(), digest.hex()))
+                .collect(),
+        )
     }
 }
 

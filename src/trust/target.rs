@@ -71,6 +71,14 @@ impl Target {
         self.file.hashes.check(&subject, bytes)
     }
 
+    /// Tells whether the signer says more of an image than its document: its manifests and trees.
+    pub fn describes_image(&self) -> bool {
+        self.file
+            .custom
+            .as_ref()
+            .is_some_and(|custom| custom.get(described::MEMBER).is_some())
+    }
+
     /// Reads the target as an image.
     ///
     /// # Errors

@@ -1,13 +1,19 @@
 //! The client: walks a Notary server's metadata along the [`NotaryChain`].
 
-use super::chain::{AtRoot, AtTargets, NotaryChain, NotaryKnown, root_file};
+use std::collections::BTreeSet;
+
+use super::chain::{AtRoot, AtTargets, NotaryChain, NotaryKnown, hashed, root_file};
 use super::search::{NotarySearch, NotaryTarget};
+use crate::digest::Digest;
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
+use crate::trust::Bundle;
 use crate::trust::Source;
+use crate::trust::Target;
 use crate::trust::TrustError;
 use crate::trust::Wanted;
+use crate::trust::client::first_for;
 
 /// What a user trusts a collection by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +31,8 @@ pub enum NotaryPin {
 pub struct NotaryClient<S> {
     pub(super) source: S,
     chain: NotaryChain<AtTargets>,
+    /// The root files on the way from the pinned one, which the chain does not keep.
+    roots: Bundle,
 }
 
 impl<S: Source> NotaryClient<S> {
@@ -40,8 +48,15 @@ impl<S: Source> NotaryClient<S> {
         now: Time,
     ) -> Result<Self, TrustError> {
         let mut chain = begin(gun, pin, known, &mut source, now)?;
-        while let Some(bytes) = fetch(&mut source, &chain.wanted()?)? {
+        let mut roots = Bundle::default();
+        roots.add(root_file(chain.version()).file, chain.newest_root().bytes());
+        loop {
+            let wanted = chain.wanted()?;
+            let Some(bytes) = fetch(&mut source, &wanted)? else {
+                break;
+            };
             chain = chain.root(&bytes)?;
+            roots.add(wanted.file, bytes);
         }
         let timestamp = match fetch(&mut source, &timestamp_file())? {
             Some(bytes) => bytes,
@@ -57,13 +72,14 @@ impl<S: Source> NotaryClient<S> {
         if chain.names_another_root() {
             let root = need_root(gun, &mut source)?;
             chain = chain.named_root(&root)?;
+            roots.add(newest_root_file().file, root);
         }
         let targets = match chain.cached() {
             Some(targets) => targets,
             None => chain.described(need(&mut source, &chain.wanted()?)?)?,
         };
         let chain = chain.targets(targets)?;
-        Ok(Self { source, chain })
+        Ok(Self { source, chain, roots })
     }
 
     /// Looks `name` up, and fetches metadata of the delegated roles that have to be asked.
@@ -72,12 +88,88 @@ impl<S: Source> NotaryClient<S> {
     /// [`TrustError::Absent`] when nobody who may sign the name does; [`TrustError`] when a role that has to be asked
     /// cannot be.
     pub fn target(&mut self, name: &str) -> Result<NotaryTarget, TrustError> {
+        self.look_up(name, None)
+    }
+
+    fn look_up(&mut self, name: &str, role: Option<&str>) -> Result<NotaryTarget, TrustError> {
         loop {
-            match self.chain.search(name)? {
+            match self.chain.search_by(name, role)? {
                 NotarySearch::Found(target) => return Ok(*target),
                 NotarySearch::Wanted(wanted) => self.fetch(&wanted)?,
             }
         }
+    }
+
+    /// Looks `name` up as [`NotaryClient::target`] does; what is found carries the metadata from which it is found again.
+    ///
+    /// # Errors
+    /// As [`NotaryClient::target`].
+    pub fn signed(&mut self, name: &str) -> Result<Target, TrustError> {
+        self.signed_by(name, None)
+    }
+
+    /// Looks up what `role` says of a name, where it says the same as the role whose word prevails: it signs with that.
+    ///
+    /// # Errors
+    /// As [`NotaryClient::target`]; [`TrustError::Absent`] when the role does not sign the name, or something else under it.
+    pub fn cosigned(&mut self, prevailing: &Target, role: &str) -> Result<Target, TrustError> {
+        let target = self.signed_by(prevailing.name(), Some(role))?;
+        match target.file.names_the_same_as(&prevailing.file) {
+            true => Ok(target),
+            false => Err(TrustError::Absent { target: target.name }),
+        }
+    }
+
+    /// Finds a present name that stands for a digest and that `is_name` takes: the first whose target `prefer` likes, else the
+    /// first.
+    ///
+    /// It is found again where only the files of the look-up of that name are at hand.
+    ///
+    /// # Errors
+    /// [`TrustError::Absent`] when no name stands for the digest; [`TrustError`] when none is found and a role that might have one
+    /// cannot be asked.
+    pub fn name_of(
+        &mut self,
+        digest: &Digest,
+        is_name: impl Fn(&str) -> bool,
+        prefer: impl Fn(&Target) -> bool,
+    ) -> Result<String, TrustError> {
+        let unknown = self.fetch_roles()?.into_iter().next().map(|(_, error)| error);
+        let mut names = BTreeSet::new();
+        for listed in self.chain.statements()? {
+            if is_name(listed.name()) && listed.brief()?.digests().any(|found| found == digest) {
+                names.insert(listed.name().to_owned());
+            }
+        }
+        let found = names.into_iter().map(|name| self.signed(&name));
+        let target = first_for(digest, found, prefer, unknown).map_err(|unknown| {
+            unknown.unwrap_or_else(|| TrustError::Absent {
+                target: digest.to_string(),
+            })
+        });
+        target.map(|target| target.name)
+    }
+
+    fn signed_by(&mut self, name: &str, role: Option<&str>) -> Result<Target, TrustError> {
+        let target = self.look_up(name, role)?;
+        Ok(target.with(self.bundle()))
+    }
+
+    /// Returns the files from which everything that was looked up is found again.
+    fn bundle(&self) -> Bundle {
+        let mut bundle = self.roots.clone();
+        let chain = &self.chain;
+        bundle.add(timestamp_file().file, chain.timestamp().bytes());
+        let snapshot = chain.timestamp().body().snapshot();
+        let top = snapshot.map(|meta| ("snapshot", meta, chain.snapshot().bytes()));
+        let meta = |role| chain.snapshot().body().meta.get(role);
+        let targets = meta("targets").map(|meta| ("targets", meta, chain.targets().bytes()));
+        let roles = chain.roles();
+        let roles = roles.filter_map(|(role, signed)| Some((role, meta(role)?, signed.bytes())));
+        for (role, meta, bytes) in top.into_iter().chain(targets).chain(roles) {
+            bundle.add(hashed(role, meta, bytes.len()).file, bytes);
+        }
+        bundle
     }
 
     /// Fetches the metadata of every delegated role, and returns the reason for each that cannot be trusted.

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::chain::{AtTargets, Described, NotaryChain, hashed, is_same, meta_of, verify_targets};
+use super::chain::{AtTargets, Described, NotaryChain, NotaryKnown, hashed, is_same, meta_of, verify_targets};
 use super::document::{Signed, Unverified};
 use super::file::{FileBrief, FileMeta};
 use super::key::NotaryKey;
@@ -21,12 +21,15 @@ use super::metadata::{DelegatedRole, Snapshot, Targets, Timestamp, check_name, i
 use crate::digest::Digest;
 use crate::digest::Hasher;
 use crate::limit;
+use crate::trust::Bundle;
 use crate::trust::Evidence;
 use crate::trust::Kept;
 use crate::trust::RoleKeys;
 use crate::trust::RoleMark;
+use crate::trust::Target;
 use crate::trust::TrustError;
 use crate::trust::Wanted;
+use crate::trust::metadata::TargetFile;
 use crate::trust::search::check_same_snapshot;
 
 /// The role in which docker keeps every signer's tags.
@@ -167,6 +170,21 @@ impl NotaryTarget {
         &self.evidence
     }
 
+    /// Turns it into a target of either dialect; `bundle` holds the metadata from which the look-up can be repeated.
+    pub(super) fn with(self, bundle: Bundle) -> Target {
+        Target {
+            name: self.name,
+            file: TargetFile {
+                length: self.length,
+                hashes: self.digests.into_iter().collect(),
+                custom: self.custom,
+                extra: Map::new(),
+            },
+            evidence: self.evidence,
+            bundle,
+        }
+    }
+
     /// Begins to compare content with the target.
     pub fn check(&self) -> ContentCheck<'_> {
         ContentCheck {
@@ -252,6 +270,14 @@ impl NotaryChain<AtTargets> {
     /// [`TrustError::Absent`] when no role that may sign the name does, and the reason why a role that has to be asked
     /// cannot be.
     pub fn search(&self, name: &str) -> Result<NotarySearch, TrustError> {
+        self.search_by(name, None)
+    }
+
+    /// Looks up what `role` alone says of `name`, or the role whose word prevails where none is given.
+    ///
+    /// # Errors
+    /// As [`NotaryChain::search`].
+    pub(super) fn search_by(&self, name: &str, role: Option<&str>) -> Result<NotarySearch, TrustError> {
         check_name(name)?;
         let mut visited = BTreeSet::new();
         let mut steps = self.first_steps();
@@ -263,7 +289,8 @@ impl NotaryChain<AtTargets> {
             let Some(targets) = self.loaded(step.role) else {
                 return Ok(NotarySearch::Wanted(Box::new(self.want(&step)?)));
             };
-            if let Some(kept) = targets.body().targets.kept(name) {
+            let is_asked = role.is_none_or(|role| role == step.role);
+            if let Some(kept) = targets.body().targets.kept(name).filter(|_| is_asked) {
                 // What is there and cannot be built is an error, never absent: another role must not be asked instead.
                 let file = kept.build().ok_or_else(|| unreadable(step.role, name))?;
                 let target = NotaryTarget::new(name, file, self.evidence(&step));
@@ -399,6 +426,33 @@ impl NotaryChain<AtTargets> {
     /// Returns the snapshot.
     pub fn snapshot(&self) -> &Signed<Snapshot> {
         &self.state.snapshot
+    }
+
+    /// Returns everything that was verified, by role.
+    pub fn files(&self) -> Vec<(String, &[u8])> {
+        let top = [
+            ("root", self.root.bytes()),
+            ("snapshot", self.state.snapshot.bytes()),
+            (TARGETS, self.state.targets.bytes()),
+            ("timestamp", self.state.timestamp.bytes()),
+        ];
+        let delegated = self.roles().map(|(role, targets)| (role, targets.bytes()));
+        let all = delegated.chain(top);
+        all.map(|(role, bytes)| (role.to_owned(), bytes)).collect()
+    }
+
+    /// Returns the same as what was trusted before, for those who come later.
+    pub fn as_known(&self) -> NotaryKnown {
+        let targets = self.roles().map(|(role, signed)| (role, signed.bytes()));
+        let targets = targets.chain([(TARGETS, self.state.targets.bytes())]);
+        NotaryKnown {
+            root: Some(self.root.bytes().to_vec()),
+            timestamp: Some(self.state.timestamp.bytes().to_vec()),
+            snapshot: Some(self.state.snapshot.bytes().to_vec()),
+            targets: targets
+                .map(|(role, bytes)| (role.to_owned(), Bytes::copy_from_slice(bytes)))
+                .collect(),
+        }
     }
 
     /// Returns the timestamp.

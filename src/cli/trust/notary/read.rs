@@ -16,7 +16,7 @@ use crate::cli::trust::verify::describe_evidence;
 use crate::cli::{OutputFormat, Report};
 use crate::failure::Failure;
 use crate::trust::TrustError;
-use crate::trust::notary::{AtTargets, Listed, NotaryChain, NotaryClient, NotaryTarget};
+use crate::trust::notary::{Listed, NotaryClient, NotaryTarget};
 
 /// Bytes of a usual line in a list: a SHA-256, a tag, and what is between.
 const USUAL_LINE: usize = 128;
@@ -202,7 +202,7 @@ impl<'a> Collection<'a> {
     /// Remembers what is trusted now, and makes the report.
     fn report(self, session: &Session<'_>, text: String, mut json: Value) -> Result<Report, Failure> {
         let chain = self.client.chain();
-        let files = trusted_files(chain);
+        let files = chain.files();
         // Where nothing is news, nothing is written, and nothing read again.
         if !files.iter().all(|(role, bytes)| chain.was_known(role, bytes)) {
             session.trust.remember(self.gun, &files)?;
@@ -213,21 +213,6 @@ impl<'a> Collection<'a> {
         }
         Ok(Report::new(text, json))
     }
-}
-
-/// Returns everything that was verified, by role.
-fn trusted_files(chain: &NotaryChain<AtTargets>) -> Vec<(String, &[u8])> {
-    let top = [
-        ("root", chain.newest_root().bytes()),
-        ("snapshot", chain.snapshot().bytes()),
-        ("targets", chain.targets().bytes()),
-        ("timestamp", chain.timestamp().bytes()),
-    ];
-    let delegated = chain.roles().map(|(role, targets)| (role, targets.bytes()));
-    delegated
-        .chain(top)
-        .map(|(role, bytes)| (role.to_owned(), bytes))
-        .collect()
 }
 
 /// Compares a file, of whatever size, with what was signed.
