@@ -5,32 +5,45 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::place::{CollectionName, StateOption, remember};
+use super::place::{CollectionName, NotaryName, StateOption, remember, remembered};
 use super::{Context, policy, sigstore};
 use crate::failure::Failure;
 use crate::key::PublicKey;
 use crate::limit;
-use crate::policy::{Environment, Policy, Signer, SigstoreSigner};
+use crate::policy::{Environment, Policy, Root, Signer, SigstoreSigner};
 use crate::store::file::read_limited;
 use crate::store::{TrustDir, TrustPlace};
 use crate::time::Time;
-use crate::trust::{Chain, Source, file_name};
-use crate::verify::{Anchor, Anchors, Metadata, Pins};
+use crate::trust::notary::{NotaryChain, NotaryKnown};
+use crate::trust::{Chain, Source, TrustError, file_name};
+use crate::verify::{Anchor, Anchors, Metadata, NotaryAnchor, NotaryPin, Pins};
 
 /// Reads the files that a policy names: pinned roots, keys, trusted roots.
 pub(super) fn pins(path: &Path, policy: &Policy) -> Result<Pins, Failure> {
     let base = path.parent().unwrap_or(Path::new(""));
-    let root = |(name, file): (&str, &str)| {
+    let mut pins = Pins::default();
+    for (name, Root { file, gun }) in policy.roots() {
         let path = base.join(file);
         let pin = read_limited(&path, limit::POLICY_BYTES)?;
         // Told here, as it is the user's own file: below, a collection that does not have it is looked for in vain.
-        Chain::pinned(&pin, Time::EPOCH).map_err(|error| error.about(&path.display().to_string()))?;
-        Ok((name.to_owned(), pin))
-    };
-    let mut pins = Pins {
-        roots: policy.roots().map(root).collect::<Result<_, Failure>>()?,
-        ..Pins::default()
-    };
+        let about = |error: TrustError| error.about(&path.display().to_string());
+        match gun {
+            None => {
+                Chain::pinned(&pin, Time::EPOCH).map_err(about)?;
+                pins.roots.insert(name.to_owned(), pin);
+            }
+            Some(gun) => {
+                let read = NotaryChain::pinned(gun, &pin, NotaryKnown::default(), Time::EPOCH);
+                read.map_err(|error| {
+                    about(TrustError::Pin {
+                        problem: error.to_string(),
+                    })
+                })?;
+                let (gun, root) = (gun.clone(), pin);
+                pins.notary.insert(name.to_owned(), NotaryPin { gun, root });
+            }
+        }
+    }
     for (_, by) in policy.everybody() {
         let Signer::Sigstore(by) = by else { continue };
         match &by {
@@ -86,6 +99,10 @@ pub(super) struct TrustDirOption {
     /// oci://HOST/REPOSITORY), or its name in the directory
     #[arg(long, value_name = "NAME|PLACE", env = "IMGKIT_COLLECTION")]
     collection: Vec<CollectionName>,
+    /// The Notary server of the collections that the policy pins by their GUN, or docker's trust directory (dir:PATH); behind
+    /// ROOT=, that of one root alone
+    #[arg(long, value_name = "[ROOT=]PLACE", env = "DOCKER_CONTENT_TRUST_SERVER")]
+    notary: Vec<NotaryName>,
     /// Certificates in PEM by which alone the web servers of collections are trusted [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
@@ -126,7 +143,18 @@ impl TrustDirOption {
             Ok((name.clone(), anchor))
         };
         let roots = pins.roots.iter().map(anchor).collect::<Result<_, Failure>>()?;
-        Ok(Anchors::new(roots, pins))
+        let notary = |(name, pin): (&String, &NotaryPin)| {
+            let place = NotaryName::of_root(&self.notary, name);
+            let place = place.map(|place| place.place(context, &pin.gun, self.ca_cert.as_deref()));
+            let anchor = NotaryAnchor {
+                pin: pin.clone(),
+                metadata: place.transpose()?.map_or(Metadata::Nowhere, Metadata::Place),
+                known: trusted.known_notary(&pin.gun, &pin.root)?,
+            };
+            Ok((name.clone(), anchor))
+        };
+        let notary = pins.notary.iter().map(notary).collect::<Result<_, Failure>>()?;
+        Ok(Anchors::new(roots, pins).with_notary(notary))
     }
 
     /// Remembers what was trusted at `at`; where it cannot, it says so.
@@ -137,6 +165,11 @@ impl TrustDirOption {
             .filter(|anchor| matches!(anchor.metadata, Metadata::Place(_)));
         for anchor in in_places {
             remember(context, &trusted, &anchor.pin, &anchor.metadata, at);
+        }
+        for NotaryAnchor { pin, metadata, .. } in anchors.notary() {
+            if let Metadata::Place(place) = metadata {
+                remembered(context, trusted.remember_notary(&pin.gun, &pin.root, place, at));
+            }
         }
         Ok(())
     }

@@ -10,9 +10,12 @@ use clap::Args;
 use super::Context;
 use super::store::registry;
 use crate::failure::Failure;
+use crate::limit;
+use crate::store::file::read_limited;
 use crate::store::http::WebOptions;
+use crate::store::registry::Credentials;
 use crate::store::trust_oci::OciName;
-use crate::store::{TrustDir, TrustHttp, TrustOci, TrustPlace, Trusted};
+use crate::store::{DockerTrust, NotaryClient, NotaryPlace, TrustDir, TrustHttp, TrustOci, TrustPlace, Trusted};
 use crate::time::Time;
 use crate::trust::Source;
 
@@ -45,7 +48,12 @@ impl StateOption {
 
 /// Remembers what was trusted of a place at `at`; where it cannot, it says so.
 pub(super) fn remember(context: &Context, trusted: &Trusted, pin: &[u8], source: impl Source + Copy, at: Time) {
-    match trusted.remember(pin, source, at) {
+    remembered(context, trusted.remember(pin, source, at));
+}
+
+/// Says so where what was trusted could not be remembered.
+pub(super) fn remembered(context: &Context, outcome: Result<(), Failure>) {
+    match outcome {
         // A root that no rule needed may be past its time.
         Ok(()) | Err(Failure::Refused(_)) => {}
         Err(failure) => context.warn(&format!(
@@ -142,6 +150,60 @@ impl FromStr for CollectionName {
     }
 }
 
+/// Where Notary collections are: `[ROOT=]https://…`, a server, or `[ROOT=]dir:PATH`, docker's trust directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NotaryName {
+    /// The policy's name of the root whose collection is there; that of all others where there is none.
+    root: Option<String>,
+    /// The server, or the directory.
+    place: NotaryAt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum NotaryAt {
+    Server(String),
+    Directory(PathBuf),
+}
+
+impl NotaryName {
+    /// Finds the place that is named for a root, else the one for all.
+    pub(super) fn of_root<'a>(all: &'a [Self], root: &str) -> Option<&'a Self> {
+        let own = all.iter().find(|name| name.root.as_deref() == Some(root));
+        own.or_else(|| all.iter().find(|name| name.root.is_none()))
+    }
+
+    /// Returns the place of the collection `gun`; nothing is contacted yet.
+    pub(super) fn place(&self, context: &Context, gun: &str, ca_cert: Option<&Path>) -> Result<NotaryPlace, Failure> {
+        match &self.place {
+            NotaryAt::Directory(dir) => Ok(NotaryPlace::in_directory(DockerTrust::at(dir), gun)),
+            NotaryAt::Server(url) => {
+                let ca = ca_cert.map(|path| read_limited(path, limit::CREDENTIALS_BYTES as usize));
+                let credentials = Credentials::in_files(context.credential_files());
+                let server = NotaryClient::new(url, ca.transpose()?.as_deref(), credentials)?;
+                Ok(NotaryPlace::on_server(server, gun))
+            }
+        }
+    }
+}
+
+impl FromStr for NotaryName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (root, place) = match text.split_once('=') {
+            Some((root, place)) if !root.contains([':', '/']) => (Some(root.to_owned()), place),
+            _ => (None, text),
+        };
+        let is_url = |place: &str| place.starts_with("https://") || place.starts_with("http://");
+        let place = match place.strip_prefix("dir:") {
+            Some(dir) if !dir.is_empty() => NotaryAt::Directory(dir.into()),
+            None if is_url(place) => NotaryAt::Server(place.to_owned()),
+            _ => return Err("expected https://HOST or dir:PATH, behind ROOT= where it is one root's alone".to_owned()),
+        };
+        Ok(Self { root, place })
+    }
+}
+
 /// Makes a file name of a place: what file names do not hold becomes `_`.
 fn file_name(place: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
@@ -171,6 +233,23 @@ mod tests {
             assert!(bad.parse::<CollectionName>().is_err(), "{bad}");
         }
         assert_eq!("a.b-c_1".parse(), Ok(CollectionName::Name("a.b-c_1".to_owned())));
+    }
+
+    #[test]
+    fn a_notary_place_is_one_roots_or_that_of_all_others() {
+        let name = |text: &str| text.parse::<NotaryName>();
+        let all = [
+            name("https://n.example").unwrap(),
+            name("alpine=dir:/srv/trust").unwrap(),
+        ];
+        assert_eq!(NotaryName::of_root(&all, "alpine"), Some(&all[1]));
+        assert_eq!(NotaryName::of_root(&all, "other"), Some(&all[0]));
+        assert_eq!(NotaryName::of_root(&all[1..], "other"), None);
+        let odd = name("https://n.example/a=b").unwrap();
+        assert_eq!(odd.place, NotaryAt::Server("https://n.example/a=b".to_owned()));
+        for bad in ["", "n.example", "dir:", "a=", "a=oci://r.example/a"] {
+            assert!(name(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

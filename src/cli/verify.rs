@@ -83,7 +83,10 @@ impl FromArgMatches for Today {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let options = TodayOptions::from_arg_matches(matches)?;
         let typed = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        match ["trust_dir", "collection", "ca_cert", "trust_state"].iter().find(typed) {
+        match ["trust_dir", "collection", "notary", "ca_cert", "trust_state"]
+            .iter()
+            .find(typed)
+        {
             Some(id) if !options.fresh => {
                 let what = format!(
                     "--{} is for today's metadata, which --fresh asks for; an image is verified by what its seal holds\n",

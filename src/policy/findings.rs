@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Decision, Policy, Rule, Signer, SpecRequirement};
+use super::{Decision, Pattern, Policy, Rule, Signer, SpecRequirement};
 use crate::failure::Place;
 
 /// One thing worth a second look.
@@ -58,6 +58,7 @@ pub(super) fn of(policy: &Policy) -> Vec<Finding> {
         let earlier = policy.rules.get(..at).unwrap_or_default();
         findings.extend(unreachable(policy, rule, earlier));
         findings.extend(too_much_or_nothing(policy, rule));
+        findings.extend(of_another_repository(policy, rule));
     }
     findings.extend(unused(policy));
     if policy.image.sealed.is_none() {
@@ -94,6 +95,25 @@ fn unreachable(policy: &Policy, rule: &Rule, earlier: &[Rule]) -> Option<Finding
         forbidden.pattern, forbidden.place
     );
     Some(about(FindingKind::Unreachable, rule, text))
+}
+
+/// Finds demands for the signature of a Notary collection in a rule about other repositories than the one that it speaks of.
+fn of_another_repository(policy: &Policy, rule: &Rule) -> Vec<Finding> {
+    let Decision::Required(requirement) = &rule.decision else {
+        return Vec::new();
+    };
+    let signers = requirement.signers().into_iter();
+    let foreign = signers.filter_map(|(_, by)| {
+        let Signer::Role(by) = by else { return None };
+        let gun = policy.roots.get(&by.root)?.is.gun.as_deref()?;
+        let meets = Pattern::parse(gun).is_ok_and(|repository| rule.pattern.may_meet(&repository));
+        let text = format!(
+            "demands what nobody can sign: the Notary collection `{}` speaks of {gun} alone, which it does not match",
+            by.root
+        );
+        (!meets).then(|| about(FindingKind::AdmitsNothing, rule, text))
+    });
+    foreign.collect()
 }
 
 fn too_much_or_nothing(policy: &Policy, rule: &Rule) -> Vec<Finding> {
@@ -192,6 +212,23 @@ rules:
 image: {sealed: {root: platform}}
 ";
         assert_eq!(findings(policy), "");
+    }
+
+    #[test]
+    fn a_notary_collection_that_cannot_sign_what_a_rule_matches_is_found() {
+        let policy = |pattern: &str| {
+            findings(&format!(
+                "version: 1\nroots: {{platform: root.json, app: {{gun: r.example/team/app, file: app.json}}}}\n\
+                 rules:\n  - {{match: '{pattern}', signed: {{root: app}}}}\nimage: {{sealed: {{root: platform}}}}\n"
+            ))
+        };
+        for good in ["r.example/team/app:v*", "r.example/team/*", "r.example/team/**"] {
+            assert_eq!(policy(good), "", "{good}");
+        }
+        for bad in ["r.example/team/other", "r.example/team/app/*", "s.example/team/app"] {
+            let found = policy(bad);
+            assert!(found.contains("speaks of r.example/team/app alone"), "{bad}: {found}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod image;
 mod parse;
 mod pattern;
 mod requirement;
+mod root;
 mod rule;
 mod schema;
 mod signer;
@@ -31,6 +32,7 @@ pub use parse::age;
 pub use parse::files::Environment;
 pub use pattern::{Pattern, PatternError, Plain};
 pub use requirement::{Demand, Requirement};
+pub use root::Root;
 pub use rule::{Decision, Forbidden, Rule};
 pub use schema::schema;
 pub use signer::{Binding, Signer, Signers, SigstoreSigner};
@@ -48,7 +50,7 @@ pub struct Policy {
     digest: Digest,
     environment: Option<String>,
     environments: Vec<String>,
-    roots: BTreeMap<String, Named<String>>,
+    roots: BTreeMap<String, Named<Root>>,
     signers: BTreeMap<String, Named<Signer>>,
     forbidden: Vec<Forbidden>,
     rules: Vec<Rule>,
@@ -107,9 +109,9 @@ impl Policy {
         &self.environments
     }
 
-    /// Iterates over the trust roots: name, and path of the pinned root.json relative to the policy file.
-    pub fn roots(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.roots.iter().map(|(name, path)| (name.as_str(), path.is.as_str()))
+    /// Iterates over the trust roots by name.
+    pub fn roots(&self) -> impl Iterator<Item = (&str, &Root)> {
+        self.roots.iter().map(|(name, root)| (name.as_str(), &root.is))
     }
 
     /// Iterates over the named signers.

@@ -132,8 +132,8 @@ const OBJECTS: &[Object] = &[
             ),
             (
                 "roots",
-                "word{}",
-                "trust roots: the path of each pinned root.json, relative to this file",
+                "root{}",
+                "trust roots: the path of each pinned root.json, relative to this file; of a Notary collection, with its GUN",
             ),
             OVERLAY[2],
             (
@@ -259,7 +259,11 @@ const OBJECTS: &[Object] = &[
         name: "collection",
         about: "a role of a trust root",
         keys: &[
-            ("role", "word", "the role `targets`, or one that it delegates to"),
+            (
+                "role",
+                "word",
+                "the role `targets`, or one that it delegates to (of a Notary collection: targets/releases)",
+            ),
             ("root", "name", "one of `roots`"),
             (
                 "threshold",
@@ -268,6 +272,24 @@ const OBJECTS: &[Object] = &[
             ),
         ],
         required: &["root"],
+        one_of: &[],
+    },
+    Object {
+        name: "notaryRoot",
+        about: "a Notary collection: what Docker content trust signs of one repository",
+        keys: &[
+            (
+                "file",
+                "word",
+                "the path of its pinned root.json, relative to this file",
+            ),
+            (
+                "gun",
+                "word",
+                "its GUN: the full name of the repository, docker.io/library/alpine",
+            ),
+        ],
+        required: &["file", "gun"],
         one_of: &[],
     },
     Object {
@@ -366,6 +388,7 @@ fn scalars() -> Map<String, Value> {
         ),
         ("positive", json!({ "type": "integer", "minimum": 1 })),
         ("requirements", list("requirement")),
+        ("root", json!({ "anyOf": [to("word"), to("notaryRoot")] })),
         (
             "signed",
             json!({ "anyOf": [to("name"), to("named"), to("collection")] }),
@@ -403,7 +426,7 @@ mod tests {
         let unknown = |name: &str| if name == object { "zzzzzzzz: 1, " } else { "" };
         let top = if object == "policy" { "zzzzzzzz: 1\n" } else { "" };
         format!(
-            "version: 1\nroots: {{r: root.json}}\nsigners:\n  a: {{{}root: r}}\n  b: {{root: r, role: b}}\n  \
+            "version: 1\nroots: {{r: root.json, n: {{{}gun: r.example/n, file: n.json}}}}\nsigners:\n  a: {{{}root: r}}\n  b: {{root: r, role: b}}\n  \
              c: {{{}key: c.pub}}\n  d: {{{}identity: d@r.example, issuer: 'https://r.example'}}\n{top}\
              forbid: [{{{}match: r.example/f, reason: no}}]\n\
              rules:\n\
@@ -414,6 +437,7 @@ mod tests {
              spec: {{{}digests: ['{DIGEST}']}}\n\
              image: {{{}name: node}}\n\
              environments: {{e: {{{}rules: []}}}}\n",
+            unknown("notaryRoot"),
             unknown("collection"),
             unknown("key"),
             unknown("identity"),

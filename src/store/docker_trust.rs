@@ -170,6 +170,29 @@ impl DockerTrust {
         Ok(known)
     }
 
+    /// Returns a file of a collection by the name that it has on a server, with its hash or version in it. Of a role there is the
+    /// last trusted file alone, of the root the newest.
+    ///
+    /// # Errors
+    /// As [`DockerTrust::known`].
+    pub fn file(&self, gun: &str, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let stem = name.strip_suffix(".json").unwrap_or(name);
+        let (role, version) = match stem.split_once('.') {
+            Some((version, "root")) => ("root", Some(version)),
+            Some((role, _hash)) => (role, None),
+            None => (stem, None),
+        };
+        let is_role = ["root", "timestamp", "snapshot", "targets"].contains(&role) || is_delegated_role(role);
+        let path = self.metadata(gun)?.join(format!("{role}.json"));
+        if !is_role || stamp(&path)?.is_none() {
+            return Ok(None);
+        }
+        let bytes = read_limited(&path, limit::TARGETS_BYTES)?;
+        let is_wanted =
+            version.is_none_or(|wanted| version_of(&bytes).is_some_and(|found| found.to_string() == wanted));
+        Ok(is_wanted.then_some(bytes))
+    }
+
     /// Remembers what is trusted of a collection now, by role; the timestamp last, as everything else follows from it. Where
     /// somebody else wrote since this was read ([`DockerTrust::known`]), and what they wrote is newer, theirs stays.
     ///
@@ -266,13 +289,14 @@ fn is_newer(bytes: &[u8], path: &Path) -> Result<bool, Failure> {
         return Ok(true);
     }
     let known = read_limited(path, limit::TARGETS_BYTES)?;
-    // Both were verified, or will be: nothing but the order rests on this, and large files are gone through fast.
-    let version = |bytes: &[u8]| {
-        serde_json::from_slice::<File>(bytes)
-            .ok()
-            .map(|file| file.signed.version)
-    };
-    Ok(version(bytes) > version(&known))
+    Ok(version_of(bytes) > version_of(&known))
+}
+
+/// Reads the version of metadata that were verified, or will be: nothing but an order rests on it, and large files are gone
+/// through fast.
+fn version_of(bytes: &[u8]) -> Option<u64> {
+    let file = serde_json::from_slice::<File>(bytes).ok()?;
+    Some(file.signed.version)
 }
 
 /// Finds the delegated roles below `role` that have a file.

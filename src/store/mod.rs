@@ -3,7 +3,7 @@
 //! - [`layout`]: the local store of images, an OCI layout.
 //! - [`registry`]: registries over the network; [`attached`]: what is attached to images.
 //! - [`trust_place`]: the place of a collection's metadata; [`trust_dir`]: one in a directory; [`trust_oci`]: one in a registry;
-//!   [`Trusted`]: those last trusted; [`key_store`]: private keys, encrypted.
+//!   [`NotaryPlace`]: the place of a Notary collection; [`Trusted`]: those last trusted; [`key_store`]: private keys, encrypted.
 //! - [`http`]: files of web servers, within bounds; [`trust_http`]: a collection's metadata there; [`tuf_dir`]: what a generic client keeps;
 //!   [`sigstore_dir`]: whom a sigstore instance says to trust, kept; [`sigstore_services`]: signing
 //!   by an identity there.
@@ -25,6 +25,7 @@ pub mod key_store;
 pub mod layout;
 pub mod memory;
 pub mod notary_client;
+mod notary_place;
 pub mod notary_server;
 pub mod parcel;
 pub mod pkcs11;
@@ -50,6 +51,7 @@ pub use docker_trust::DockerTrust;
 pub use kept::Kept;
 pub use key_store::KeyStore;
 pub use notary_client::NotaryClient;
+pub use notary_place::NotaryPlace;
 pub use progress::Progress;
 pub use resolver::Resolver;
 pub use source::Source;

@@ -1,19 +1,22 @@
 //! What a client trusted last of each collection, so that an older state of it is noticed (TUF specification, steps 5.3.8,
 //! 5.4.5, 5.5.7).
 //!
-//! `DIR/SHA-256 OF THE PIN/` holds the roots after the pinned one, the timestamp and the snapshot. What is read here is judged
+//! `DIR/SHA-256 OF THE PIN/` holds the roots after the pinned one, the timestamp and the snapshot; of a Notary collection, whose
+//! snapshots have no versions of other files, all that was trusted, as docker keeps it ([`DockerTrust`]). What is read here is judged
 //! as any metadata: whoever changes a file can make a build refuse, and take this memory away, but not widen anything.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use super::docker_trust::DockerTrust;
 use super::file::{Lock, NewFile, cannot, make_dir, read_limited};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
 use crate::time::Time;
-use crate::trust::{Chain, Client, Known, Source, file_name};
+use crate::trust::notary::{NotaryClient, NotaryKnown, NotaryPin};
+use crate::trust::{Chain, Client, Known, Source, TrustError, file_name};
 
 const TIMESTAMP: &str = "timestamp.json";
 const SNAPSHOT: &str = "snapshot.json";
@@ -81,6 +84,34 @@ impl Trusted {
             file.finish(&path)?;
         }
         Ok(())
+    }
+
+    /// Returns what was last trusted of the Notary collection `gun` from the root `pin`; nothing when it is new.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be read.
+    pub fn known_notary(&self, gun: &str, pin: &[u8]) -> Result<NotaryKnown, Failure> {
+        DockerTrust::at(self.dir_of(pin)).known(gun)
+    }
+
+    /// Remembers what `source` has of a Notary collection, if it proves itself from `pin` at `at` and is not older than what is
+    /// remembered. Of the delegated roles, those that can be trusted.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be written, and as [`NotaryClient::refresh`].
+    pub fn remember_notary(&self, gun: &str, pin: &[u8], source: impl Source + Copy, at: Time) -> Result<(), Failure> {
+        let memory = DockerTrust::at(self.dir_of(pin));
+        let about = |error: TrustError| error.about(&memory.dir().display().to_string());
+        let pin = NotaryPin::Root(pin.to_vec());
+        let client = NotaryClient::refresh(gun, &pin, memory.known(gun)?, source, at);
+        let mut client = client.map_err(about)?;
+        client.fetch_roles().map_err(about)?;
+        let chain = client.chain();
+        let files = chain.files();
+        match files.iter().all(|(role, bytes)| chain.was_known(role, bytes)) {
+            true => Ok(()),
+            false => memory.remember(gun, &files),
+        }
     }
 
     fn dir_of(&self, pin: &[u8]) -> PathBuf {

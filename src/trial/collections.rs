@@ -13,9 +13,9 @@ use crate::trust::{Bundle, Known};
 use crate::verify::{Anchor, Metadata};
 
 /// The role of one whom no policy names.
-const STRANGER: &str = "somebody-else";
+pub(super) const STRANGER: &str = "somebody-else";
 
-const TARGETS: &str = "targets";
+pub(super) const TARGETS: &str = "targets";
 
 /// Keys for the roles of each root.
 pub(super) struct Keys {
@@ -84,6 +84,17 @@ impl Keys {
         all.collect()
     }
 
+    /// Lists the roles of a root that the policy names, those above others first, with their keys.
+    pub(super) fn roles_of(&self, root: &str) -> impl Iterator<Item = (&str, &[SigningKey])> {
+        let roles = self.roles.iter().filter(move |((of, _), _)| of == root);
+        roles.map(|((_, role), keys)| (role.as_str(), keys.as_slice()))
+    }
+
+    /// Returns the key of whatever the policy asks nothing of.
+    pub(super) fn owner(&self) -> &SigningKey {
+        &self.owner
+    }
+
     pub(super) fn stranger(&self) -> &SigningKey {
         &self.stranger
     }
@@ -132,8 +143,7 @@ impl Keys {
         let mut collection = Collection::new(&owner, &spec(own), &owner, &owner, begin).map_err(cannot)?;
         let names: Vec<String> = targets.keys().cloned().collect();
         let mut signers: Vec<&dyn crate::key::Signer> = vec![&self.owner];
-        let roles = self.roles.iter().filter(|((of, _), _)| of == root);
-        for ((_, role), keys) in roles {
+        for (role, keys) in self.roles_of(root) {
             let signed = given.signed.iter().find(|(of, by, _)| of == root && by == role);
             let signed = signed.filter(|_| !wrong).map(|(.., number)| *number as usize);
             if role != TARGETS {
@@ -184,7 +194,7 @@ impl Keys {
     }
 }
 
-fn generate() -> Result<SigningKey, Failure> {
+pub(super) fn generate() -> Result<SigningKey, Failure> {
     SigningKey::generate().map_err(|error| Failure::unavailable("a throw-away key", error))
 }
 

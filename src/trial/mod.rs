@@ -1,6 +1,6 @@
 //! Policies on trial: what the gate decides about made-up images under throw-away keys.
 //!
-//! - For each root that a policy pins, a collection is made in memory whose roles have keys of their own; the policy's own pins,
+//! - For each root that a policy pins, a collection of its dialect is made in memory whose roles have keys of their own; the policy's own pins,
 //!   keys and registries are not asked, and nothing is signed that outlives the trial.
 //! - Throw-away keys stand in for the keys and identities that sign by sigstore's forms: what is tried is what the policy demands,
 //!   not how a certificate is verified.
@@ -12,6 +12,7 @@ pub mod cases;
 mod collections;
 mod disk;
 mod image;
+mod notary;
 pub mod prove;
 
 use std::collections::BTreeMap;
@@ -128,12 +129,19 @@ impl<'p> Trial<'p> {
             keys: self.keys.public(),
             ..Pins::default()
         };
-        for (root, _) in self.policy.roots() {
+        let mut notary = BTreeMap::new();
+        for (root, pinned) in self.policy.roots() {
+            if let Some(gun) = &pinned.gun {
+                let anchor = self.keys.notary_anchor(root, gun, names, given, self.at)?;
+                pins.notary.insert(root.to_owned(), anchor.pin.clone());
+                notary.insert(root.to_owned(), anchor);
+                continue;
+            }
             let anchor = self.keys.anchor(root, names, given, self.at)?;
             pins.roots.insert(root.to_owned(), anchor.pin.clone());
             anchors.insert(root.to_owned(), anchor);
         }
-        Ok((Anchors::new(anchors, &pins), pins))
+        Ok((Anchors::new(anchors, &pins).with_notary(notary), pins))
     }
 
     /// An image that is signed by everybody whom a requirement names, and is as new as it wants.

@@ -94,13 +94,42 @@ pub fn prove(policy: &Policy, at: Time, scratch: &Path) -> Result<Vec<Proof>, Fa
 
 /// Finds a name about which this rule decides, and nothing before it.
 fn decided_by(policy: &Policy, rule: &Rule) -> Option<Reference> {
-    let names = rule.pattern.names();
+    let guns: Vec<&str> = match &rule.decision {
+        Decision::Required(requirement) => guns(policy, requirement).collect(),
+        Decision::Denied { .. } | Decision::Unsigned => Vec::new(),
+    };
+    // A Notary collection speaks of its own repository alone: with one, that is tried before others.
+    let of_guns = rule.pattern.names().flat_map(|name| {
+        let tag = name.tag().map(str::to_owned);
+        guns.iter().filter_map(move |gun| match &tag {
+            Some(tag) => format!("{gun}:{tag}").parse().ok(),
+            None => None,
+        })
+    });
+    let of_guns: Vec<Reference> = of_guns.filter(|name| rule.pattern.matches(name)).collect();
+    let names = of_guns.into_iter().chain(rule.pattern.names());
     let mut free = names.filter(|reference| policy.forbids(reference).is_none());
     free.find(|reference| {
         policy
             .rule_for(reference)
             .is_some_and(|decides| decides.place == rule.place)
     })
+}
+
+/// Returns the repositories of the Notary collections whose roles a requirement names.
+fn guns<'p>(policy: &'p Policy, requirement: &Requirement) -> impl Iterator<Item = &'p str> {
+    let roots: Vec<String> = requirement
+        .signers()
+        .into_iter()
+        .filter_map(|(_, by)| match by {
+            Signer::Role(by) => Some(by.root),
+            Signer::Sigstore(_) => None,
+        })
+        .collect();
+    let named = policy
+        .roots()
+        .filter(move |(name, _)| roots.iter().any(|root| root == name));
+    named.filter_map(|(_, root)| root.gun.as_deref())
 }
 
 impl Trial<'_> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::image::collect;
+use super::notary::NotaryAnchor;
 use super::pins::Pins;
 use crate::digest::{Digest, Hasher};
 use crate::failure::{Code, Failure, Refusal};
@@ -20,16 +21,30 @@ const SPEC: &str = "spec/";
 
 /// Where a collection's metadata come from.
 #[derive(Clone, Debug)]
-pub enum Metadata {
+pub enum Metadata<P = TrustPlace> {
     /// The evidence of a seal.
     Bundle(Bundle),
     /// The collection's own place.
-    Place(TrustPlace),
+    Place(P),
     /// Nowhere: what needs them cannot be found out.
     Nowhere,
 }
 
-impl Source for &Metadata {
+impl<P> Metadata<P>
+where
+    for<'a> &'a P: Source,
+{
+    /// Reads the collection's timestamp, which speaks for all of its present state.
+    pub(super) fn timestamp(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let mut source = self;
+        source.file("timestamp.json", limit::TIMESTAMP_BYTES)
+    }
+}
+
+impl<P> Source for &Metadata<P>
+where
+    for<'a> &'a P: Source,
+{
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
         match self {
             Metadata::Bundle(bundle) => Source::file(&mut &*bundle, name, max),
@@ -54,6 +69,7 @@ pub struct Anchor {
 #[derive(Clone, Debug, Default)]
 pub struct Anchors {
     roots: BTreeMap<String, Anchor>,
+    notary: BTreeMap<String, NotaryAnchor>,
     pins: Pins,
 }
 
@@ -62,18 +78,34 @@ pub struct Anchors {
 pub(super) struct Admitted {
     pub(super) target: Target,
     pub(super) demand: Signers,
+    /// Whether a Notary collection signed: what docker signs describes a document, and no tree.
+    pub(super) is_notary: bool,
 }
 
 impl Anchors {
     /// Puts together what a policy pins and, for each of its roots, the anchor.
     pub fn new(roots: BTreeMap<String, Anchor>, pins: &Pins) -> Self {
-        let pins = pins.clone();
-        Self { roots, pins }
+        Self {
+            roots,
+            notary: BTreeMap::new(),
+            pins: pins.clone(),
+        }
     }
 
-    /// Iterates over the roots' anchors.
+    /// Adds the anchors of those roots that are Notary collections.
+    #[must_use]
+    pub fn with_notary(self, notary: BTreeMap<String, NotaryAnchor>) -> Self {
+        Self { notary, ..self }
+    }
+
+    /// Iterates over the roots' anchors, those of Notary collections left out.
     pub fn iter(&self) -> impl Iterator<Item = &Anchor> {
         self.roots.values()
+    }
+
+    /// Iterates over the anchors of Notary collections.
+    pub fn notary(&self) -> impl Iterator<Item = &NotaryAnchor> {
+        self.notary.values()
     }
 
     /// Returns the files that the policy names.
@@ -93,6 +125,15 @@ impl Anchors {
     /// word prevails, the role that is demanded counts if it signs the very same.
     pub(super) fn image(&self, reference: &Reference, demand: &Signers, at: Time) -> Result<Admitted, Failure> {
         let subject = reference.to_string();
+        if let Some(anchor) = self.notary.get(&demand.root) {
+            let target = anchor.image(reference, demand, at)?;
+            check_signers(&subject, demand, target.evidence())?;
+            return Ok(Admitted {
+                target,
+                demand: demand.clone(),
+                is_notary: true,
+            });
+        }
         let mut client = self.client(&subject, demand, at)?;
         let target = match (reference.target_name(), reference.digest()) {
             (None, Some(digest)) => {
@@ -114,6 +155,7 @@ impl Anchors {
         Ok(Admitted {
             target,
             demand: demand.clone(),
+            is_notary: false,
         })
     }
 
@@ -165,6 +207,10 @@ impl Anchors {
                 add(part.as_deref().unwrap_or_default());
             }
         }
+        for (name, anchor) in &self.notary {
+            add(name.as_bytes());
+            anchor.identify_known(&mut add);
+        }
         hasher.finish()
     }
 
@@ -182,8 +228,7 @@ impl Anchors {
             add(name.as_bytes());
             add(&anchor.pin);
             let mut source = &anchor.metadata;
-            let timestamp = source.file("timestamp.json", limit::TIMESTAMP_BYTES)?;
-            add(&timestamp.unwrap_or_default());
+            add(&source.timestamp()?.unwrap_or_default());
             let pinned = Chain::pinned(&anchor.pin, Time::EPOCH).map_err(|error| error.about(name))?;
             let first = pinned.version() + 1;
             for version in first..first + limit::ROOT_ROTATIONS {
@@ -192,6 +237,10 @@ impl Anchors {
                     None => break,
                 }
             }
+        }
+        for (name, anchor) in &self.notary {
+            add(name.as_bytes());
+            anchor.identify_today(&mut add)?;
         }
         self.pins.identify(&mut add);
         Ok(hasher.finish())
@@ -237,6 +286,11 @@ impl Anchors {
                 collect(&mut refusals, client.map(drop))?;
             }
         }
+        for (name, sealed) in &sealed.notary {
+            if let Some(today) = self.notary.get(name) {
+                collect(&mut refusals, today.check_not_older(name, sealed, then, now))?;
+            }
+        }
         match refusals.is_empty() {
             true => Ok(()),
             false => Err(Failure::Refused(refusals)),
@@ -273,7 +327,7 @@ pub(super) struct Role {
 }
 
 /// Compares who signed with who had to.
-fn check_signers(subject: &str, demand: &Signers, evidence: &Evidence) -> Result<(), Failure> {
+pub(super) fn check_signers(subject: &str, demand: &Signers, evidence: &Evidence) -> Result<(), Failure> {
     if evidence.role != demand.role {
         let expected = format!("role `{}` of root `{}` to sign it", demand.role, demand.root);
         let found = format!("role `{}` did", evidence.role);

@@ -399,25 +399,42 @@ impl Gate<'_> {
     }
 }
 
-/// Compares the document that a reference stands for with what was signed; returns that.
+/// Compares the document that a reference stands for with what was signed; returns what was signed of the image.
+///
+/// Docker signs the document alone, and nothing of the image: what the document leads to is that.
 pub(super) fn check_signed_document(
     subject: &str,
     admitted: &Admitted,
     document: &Digest,
-) -> Result<ImageTarget, Failure> {
-    let signed = admitted.target.image().map_err(|error| error.about(subject))?;
+) -> Result<Option<ImageTarget>, Failure> {
+    let target = &admitted.target;
+    if admitted.is_notary && !target.describes_image() {
+        let mut digests = target.digests();
+        if let Some(signed) = digests.find(|digest| digest.algorithm() == document.algorithm()) {
+            check_digest(subject, &signed, document)?;
+        }
+        return Ok(None);
+    }
+    let signed = target.image().map_err(|error| error.about(subject))?;
     check_digest(subject, &signed.document, document)?;
-    Ok(signed)
+    Ok(Some(signed))
 }
 
-/// Compares an image's documents with what was signed; returns the signed tree digest of the platform.
+/// Compares an image's documents with what was signed; returns the signed tree digest of the platform, where one was signed.
 pub(super) fn check_signed_image(
     subject: &str,
     admitted: &Admitted,
     image: &Image,
     platform: &Platform,
-) -> Result<Digest, Failure> {
+) -> Result<Option<Digest>, Failure> {
     let signed = check_signed_document(subject, admitted, image.digest())?;
+    if admitted.is_notary {
+        // Length and every digest that was signed, of whatever algorithm.
+        let document = image.index().unwrap_or_else(|| image.manifest());
+        let checked = admitted.target.check(document);
+        checked.map_err(|error| error.about(subject))?;
+    }
+    let Some(signed) = signed else { return Ok(None) };
     let signed_platform = signed.platform(&platform.to_string()).ok_or_else(|| {
         let known: Vec<&str> = signed
             .platforms
@@ -429,7 +446,7 @@ pub(super) fn check_signed_image(
         Refusal::new(Code::Unsigned, subject, expected, known.join(", "), advice)
     })?;
     check_digest(subject, &signed_platform.manifest, image.manifest_digest())?;
-    Ok(signed_platform.tree)
+    Ok(Some(signed_platform.tree))
 }
 
 fn denied(subject: &str, expected: &str, reason: &str, rule: String, place: &Place) -> Failure {
@@ -446,7 +463,7 @@ fn denied(subject: &str, expected: &str, reason: &str, rule: String, place: &Pla
 /// Records what admitted a component.
 fn admission(rule: &Rule, support: &Support) -> Admission {
     let rule_text = rule.pattern.to_string();
-    let record = |Admitted { target, demand }: &Admitted| {
+    let record = |Admitted { target, demand, .. }: &Admitted| {
         let evidence = target.evidence();
         SignedBy {
             root: demand.root.clone(),
@@ -495,7 +512,7 @@ fn admission(rule: &Rule, support: &Support) -> Admission {
 }
 
 /// Says for machines what a role signed of a component.
-fn signed_by_role(Admitted { target, demand }: &Admitted) -> Value {
+fn signed_by_role(Admitted { target, demand, .. }: &Admitted) -> Value {
     json!({
         "by": demand.to_string(), "name": target.name(), "digests": target.digests().collect::<Vec<_>>(), "length": target.length(),
         "custom": target.custom(), "expires": target.evidence().expires(),

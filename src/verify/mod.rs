@@ -11,6 +11,7 @@ pub mod files;
 mod fresh;
 pub mod image;
 mod input;
+mod notary;
 pub mod pins;
 mod records;
 mod report;
@@ -23,7 +24,8 @@ pub use component::{Component, Explanation, Gate, Standing, Supply, tree_mismatc
 pub use disk::Disk;
 pub use image::{Memory, Question, explain_seal};
 pub use input::{InputState, InputVerdict, admit_inputs, unjudged_inputs};
-pub use pins::Pins;
+pub use notary::NotaryAnchor;
+pub use pins::{NotaryPin, Pins};
 pub use report::{ComponentReport, DiskReport, ExtentReport, SealedReport, State, Times};
 pub use requirement::{Answer, Outcome, Stand, Weighed, Weight};
 pub use seal::{SealSigners, trust_name};

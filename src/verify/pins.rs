@@ -10,11 +10,22 @@ use crate::sigstore::attachment::By;
 use crate::sigstore::certificate::{Demand, TrustedRoot};
 use crate::time::Time;
 
+/// A Notary collection as a policy pins it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotaryPin {
+    /// Its GUN: the full name of a repository.
+    pub gun: String,
+    /// The pinned root.json.
+    pub root: Vec<u8>,
+}
+
 /// The files that a policy names.
 #[derive(Clone, Debug, Default)]
 pub struct Pins {
     /// The pinned root.json files by the policy's names of the roots.
     pub roots: BTreeMap<String, Vec<u8>>,
+    /// The Notary collections among the policy's roots, by its names.
+    pub notary: BTreeMap<String, NotaryPin>,
     /// The keys of signers. An identity has none but on trial, where one stands in for it.
     pub keys: Vec<(SigstoreSigner, PublicKey)>,
     /// Trusted roots by the policy's paths of their files; the public instance's, where a signer names none, by `None`.

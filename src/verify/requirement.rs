@@ -296,7 +296,7 @@ impl<'a> Facts<'a> {
                     let signed = self
                         .image
                         .map(|image| check_signed_image(&subject, &admitted, image, self.gate.platform));
-                    trees.extend(signed.and_then(Result::ok));
+                    trees.extend(signed.and_then(Result::ok).flatten());
                     support.roles.push(admitted);
                 }
                 Demand::Signed {
@@ -411,10 +411,10 @@ impl<'a> Facts<'a> {
         }
         if let Some(image) = self.image {
             let signed = check_signed_image(subject, &admitted, image, self.gate.platform)?;
-            if let Some((tree, digest)) = &self.tree
-                && *digest != signed
+            if let (Some((tree, digest)), Some(signed)) = (&self.tree, &signed)
+                && digest != signed
             {
-                return Err(tree_mismatch(subject, &signed, tree));
+                return Err(tree_mismatch(subject, signed, tree));
             }
         }
         Ok(admitted)

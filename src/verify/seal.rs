@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::anchors::{Anchor, Anchors, Metadata, Role};
-use super::pins::Pins;
+use super::notary::NotaryAnchor;
+use super::pins::{NotaryPin, Pins};
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::key::KeyId;
 use crate::policy::{Policy, Signers};
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::time::Time;
+use crate::trust::notary::NotaryKnown;
 use crate::trust::{Bundle, Known, Lineage, Signature};
 
 /// The prefix of the names of trust metadata in the evidence: `trust/ROOT/FILE`.
@@ -107,17 +109,29 @@ fn anchors(pins: &Pins, evidence: &Evidence) -> Anchors {
             sets.entry(root).or_default().add(file, bytes);
         }
     }
-    let anchor = |(name, pin): (&String, &Vec<u8>)| {
+    let set = |name: &str, pin: &[u8]| {
         let has_pin = |set: &&Bundle| set.files().any(|(_, bytes)| bytes == pin);
-        let set = sets.values().find(has_pin).or_else(|| sets.get(name.as_str()));
+        let found = sets.values().find(has_pin).or_else(|| sets.get(name));
+        found.cloned()
+    };
+    let anchor = |(name, pin): (&String, &Vec<u8>)| {
         let anchor = Anchor {
             pin: pin.clone(),
-            metadata: set.cloned().map_or(Metadata::Nowhere, Metadata::Bundle),
+            metadata: set(name, pin).map_or(Metadata::Nowhere, Metadata::Bundle),
             known: Known::default(),
         };
         (name.clone(), anchor)
     };
-    Anchors::new(pins.roots.iter().map(anchor).collect(), pins)
+    let notary = |(name, pin): (&String, &NotaryPin)| {
+        let anchor = NotaryAnchor {
+            pin: pin.clone(),
+            metadata: set(name, &pin.root).map_or(Metadata::Nowhere, Metadata::Bundle),
+            known: NotaryKnown::default(),
+        };
+        (name.clone(), anchor)
+    };
+    let anchors = Anchors::new(pins.roots.iter().map(anchor).collect(), pins);
+    anchors.with_notary(pins.notary.iter().map(notary).collect())
 }
 
 /// Finds the role that may seal in the seal's own metadata.

@@ -25,12 +25,13 @@ impl Check {
         let base = read(&self.file, Environment::Base)?;
         let mut text = format!("{}: {}\n", self.file.display(), base.digest());
         let pins = judge::pins(&self.file, &base)?;
-        for (name, path) in base.roots() {
-            let digest = pins.roots.get(name).map(|pin| Digest::sha256(pin));
+        for (name, root) in base.roots() {
+            let notary = pins.notary.get(name).map(|pin| &pin.root);
+            let digest = pins.roots.get(name).or(notary).map(|pin| Digest::sha256(pin));
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "root {name}: {path}, {}",
+                "root {name}: {root}, {}",
                 digest.map(|digest| digest.to_string()).unwrap_or_default()
             );
         }
@@ -74,7 +75,13 @@ impl Check {
         }
         let roots: serde_json::Map<_, _> = base
             .roots()
-            .map(|(name, path)| (name.to_owned(), path.into()))
+            .map(|(name, root)| {
+                let shown = match &root.gun {
+                    None => json!(root.file),
+                    Some(gun) => json!({ "file": root.file, "gun": gun }),
+                };
+                (name.to_owned(), shown)
+            })
             .collect();
         let signers: serde_json::Map<_, _> = base
             .signers()

@@ -268,7 +268,7 @@ impl<'p> Export<'p> {
             Demand::AtLeast { .. } => lost("policy.json cannot demand some of several signatures, only all or one"),
             Demand::Signed {
                 by: Signer::Role(_), ..
-            } => lost("policy.json knows no TUF roots"),
+            } => lost("policy.json knows neither TUF roots nor Notary collections"),
             Demand::Signed {
                 by: Signer::Sigstore(SigstoreSigner::Key { file, names }),
                 ..

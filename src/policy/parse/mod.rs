@@ -291,6 +291,84 @@ environments:
     rules: [{match: r.example/a, deny: not yet}]
 ";
 
+    /// A policy with a Notary collection, and `more` beside it.
+    fn notary(root: &str, more: &str) -> Result<Policy, String> {
+        let mut text = format!("version: 1\nroots:\n  tuf: root.json\n  alpine: {root}\n{more}");
+        if !more.contains("rules:") {
+            text.push_str("rules: [{match: r.example/x, deny: no}]\n");
+        }
+        Policy::parse("p/p.yml", text.as_bytes()).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_root_with_a_gun_is_a_notary_collection() {
+        let root = "{gun: docker.io/library/alpine, file: keys/alpine.json}";
+        let more =
+            "rules:\n  - match: docker.io/library/alpine:*\n    signed: {root: alpine, role: targets/releases}\n";
+        let policy = notary(root, more).unwrap();
+        let (_, found) = policy.roots().find(|(name, _)| *name == "alpine").unwrap();
+        assert_eq!(found.file, "keys/alpine.json");
+        assert_eq!(found.gun.as_deref(), Some("docker.io/library/alpine"));
+        let decision = policy.rules().first().map(|rule| &rule.decision);
+        let Some(Decision::Required(required)) = decision else {
+            unreachable!()
+        };
+        let by = Signers {
+            root: "alpine".to_owned(),
+            role: "targets/releases".to_owned(),
+            threshold: 1,
+        };
+        let demand = Demand::Signed {
+            name: None,
+            by: Signer::Role(by),
+        };
+        assert_eq!(required.demand, demand);
+    }
+
+    #[test]
+    fn a_gun_is_a_repository_written_in_full() {
+        for (gun, full) in [
+            ("alpine", "docker.io/library/alpine"),
+            ("docker.io/alpine", "docker.io/library/alpine"),
+            ("r.example/a:v1", "r.example/a"),
+        ] {
+            let error = notary(&format!("{{gun: '{gun}', file: a.json}}"), "").unwrap_err();
+            assert!(error.contains("full name"), "{error}");
+            assert!(error.contains(&format!("`{full}`")), "{error}");
+        }
+        for (root, expected) in [
+            ("{gun: r.example/A, file: a.json}", "r.example/A"),
+            ("{gun: r.example/a}", "file"),
+            ("{file: a.json}", "gun"),
+        ] {
+            let error = notary(root, "").unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_notary_collection_has_the_roles_of_its_dialect_and_signs_images_alone() {
+        let root = "{gun: r.example/a, file: a.json}";
+        for (more, expected) in [
+            ("signers: {a: {root: alpine, role: alice}}\n", "targets/releases"),
+            ("spec: {signed: {root: alpine}}\n", "r.example/a"),
+            ("signers: {a: {root: alpine}}\nspec: {signed: a}\n", "r.example/a"),
+            (
+                "image: {sealed: {root: alpine, role: targets/seal}}\n",
+                "a role of a TUF root",
+            ),
+            (
+                "signers: {a: {root: alpine}}\nimage: {sealed: a}\n",
+                "a role of a TUF root",
+            ),
+        ] {
+            let error = notary(root, more).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+            assert!(error.starts_with("p/p.yml"), "{error}");
+        }
+        assert!(notary(root, "spec: {signed: {root: tuf}}\nimage: {sealed: {root: tuf}}\n").is_ok());
+    }
+
     fn in_environment(environment: Environment<'_>) -> Result<Policy, Failure> {
         Policy::load("", "p.yml", environment, &mut |_| Ok(EVERYTHING.as_bytes().to_vec()))
     }

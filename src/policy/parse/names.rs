@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Binding, Named, Signer, SigstoreSigner};
+use super::super::{Binding, Named, Root, Signer, SigstoreSigner};
 use super::files::PolicyFile;
 use super::{member, requirement, twice};
 use crate::failure::Place;
+use crate::reference::Reference;
 use crate::sigstore::certificate::{self, Matcher};
 use crate::yaml::{Fields, Item, YamlError};
 
 /// The names of all files.
 #[derive(Default)]
 pub(super) struct Names {
-    pub(super) roots: BTreeMap<String, Named<String>>,
+    pub(super) roots: BTreeMap<String, Named<Root>>,
     pub(super) signers: BTreeMap<String, Named<Signer>>,
 }
 
@@ -22,8 +23,8 @@ impl Names {
         let mut names = Self::default();
         for file in files {
             for (name, place, item) in named(file, "roots")? {
-                let path = file.beside(item.word()?);
-                add(&mut names.roots, "roots", (name, place), path)?;
+                let root = root(item, file)?;
+                add(&mut names.roots, "roots", (name, place), root)?;
             }
         }
         for file in files {
@@ -51,14 +52,48 @@ impl Names {
         Ok((name.to_owned(), found.is.clone()))
     }
 
+    /// Returns the GUN of a root, if it is a Notary collection's.
+    pub(super) fn gun(&self, root: &str) -> Option<&str> {
+        self.roots.get(root)?.is.gun.as_deref()
+    }
+
     /// Finds a root by its name.
-    pub(super) fn root(&self, item: &Item<'_>) -> Result<String, YamlError> {
+    pub(super) fn root(&self, item: &Item<'_>) -> Result<(String, &Root), YamlError> {
         let name = item.word()?;
-        if self.roots.contains_key(name) {
-            return Ok(name.to_owned());
+        if let Some(found) = self.roots.get(name) {
+            return Ok((name.to_owned(), &found.is));
         }
         let known: Vec<&str> = self.roots.keys().map(String::as_str).collect();
         Err(item.invalid(unknown("root", name, "roots", &known)))
+    }
+}
+
+/// Reads a pinned root: the path of its file, or that and the GUN of its Notary collection. Files are named beside the policy's own.
+fn root(item: Item<'_>, file: &PolicyFile) -> Result<Root, YamlError> {
+    if !item.is_mapping() {
+        let file = file.beside(item.word()?);
+        return Ok(Root { file, gun: None });
+    }
+    item.fields("a Notary collection", |fields| {
+        let gun = fields.required("gun")?;
+        let path = file.beside(fields.required("file")?.word()?);
+        Ok(Root {
+            file: path,
+            gun: Some(repository(&gun)?),
+        })
+    })
+}
+
+/// Reads a repository's full name, written as references are compared.
+fn repository(item: &Item<'_>) -> Result<String, YamlError> {
+    let name = item.word()?;
+    let parsed = name.parse::<Reference>().map_err(|error| item.invalid(error))?;
+    let full = parsed.repository().to_string();
+    match full == name {
+        true => Ok(full),
+        false => Err(item.invalid(format!(
+            "a GUN is a repository's full name, without tag or digest: `{full}`"
+        ))),
     }
 }
 

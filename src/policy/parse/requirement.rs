@@ -149,7 +149,7 @@ fn attested(item: Item<'_>, names: &Names) -> Result<Requirement, YamlError> {
 
 /// Reads the one signer of an input or a seal: its name, or a role of a root.
 pub(super) fn one_signer(item: Item<'_>, names: &Names, role: &str) -> Result<Signers, YamlError> {
-    match item.is_mapping() {
+    let by = match item.is_mapping() {
         true => collection(item, names, role),
         false => match names.signer(&item)? {
             (_, Signer::Role(by)) => Ok(by),
@@ -159,13 +159,22 @@ pub(super) fn one_signer(item: Item<'_>, names: &Names, role: &str) -> Result<Si
                 )))
             }
         },
+    }?;
+    match names.gun(&by.root) {
+        None => Ok(by),
+        Some(gun) => Err(item.invalid(format!(
+            "`{}` is the Notary collection of {gun}, which signs images of that repository alone; a role of a TUF root is asked \
+             for here",
+            by.root
+        ))),
     }
 }
 
-/// Reads `{root, role, threshold}`; `role` is which where it says nothing.
-pub(super) fn collection(item: Item<'_>, names: &Names, role: &str) -> Result<Signers, YamlError> {
+/// Reads `{root, role, threshold}`; `default` is the role where it says nothing.
+pub(super) fn collection(item: Item<'_>, names: &Names, default: &str) -> Result<Signers, YamlError> {
     item.fields("signers", |fields| {
-        let root = names.root(&fields.required("root")?)?;
+        let (root, pinned) = names.root(&fields.required("root")?)?;
+        let is_notary = pinned.gun.is_some();
         let threshold = match fields.optional("threshold") {
             None => 1,
             Some(item) => match item.integer()? {
@@ -173,9 +182,15 @@ pub(super) fn collection(item: Item<'_>, names: &Names, role: &str) -> Result<Si
                 threshold => threshold,
             },
         };
-        let role = fields
-            .maybe("role", |item| item.word().map(str::to_owned))?
-            .unwrap_or_else(|| role.to_owned());
+        let role = fields.maybe("role", |item| {
+            let role = item.word()?;
+            match is_notary && role != "targets" && !role.starts_with("targets/") {
+                true => Err(item
+                    .invalid("a role of a Notary collection is `targets` or begins with `targets/`: targets/releases")),
+                false => Ok(role.to_owned()),
+            }
+        })?;
+        let role = role.unwrap_or_else(|| default.to_owned());
         Ok(Signers { root, role, threshold })
     })
 }
