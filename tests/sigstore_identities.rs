@@ -595,13 +595,14 @@ fn images_are_signed_and_attested_by_an_identity() {
     assert_eq!(by(&keyed, ME, &[]).0, 1);
     assert_eq!(person.refused(&["verify", &name, "--key", &public]), "WRONG_KEY");
     // Only cosign 2 looks for identities under `.sig`; nothing is put there.
-    for more in [
-        ["--form", "both"],
-        ["--identity", "r.example/a"],
-        ["--platform", "linux/amd64"],
-    ] {
+    for more in [["--form", "both"], ["--platform", "linux/amd64"]] {
         assert_eq!(run(&["sign", &name, more[0], more[1]]).0, 2, "{more:?}");
     }
+    // A name is in the statement where one is wanted.
+    let (named, _) = person.push(&registry, "a/named:v1", "z");
+    assert_eq!(run(&["sign", &named, "--identity", &named]).0, 0);
+    let signed = by(&named, ME, &[]).2;
+    assert_eq!(signed["result"]["signatures"][0]["signed"]["name"], *named, "{signed}");
     // What does not verify is not put beside the image.
     desk.services.set(Faults {
         no_sct: true,

@@ -308,6 +308,166 @@ fn identities_are_taken_by_their_bundles_alone() {
     );
 }
 
+/// What is done to an order.
+type Change<'a> = &'a dyn Fn(Order) -> Order;
+
+/// Text in PEM.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// The part of a trusted root that lies there, decoded.
+fn part(root: &Value, pointer: &str) -> Vec<u8> {
+    STANDARD
+        .decode(root.pointer(pointer).unwrap().as_str().unwrap())
+        .unwrap()
+}
+
+#[test]
+fn an_identity_of_podmans_policy_is_imported_and_admits_no_more_than_there() {
+    let case = Case::new();
+    let sigstore = VirtualSigstore::new();
+    let root = sigstore.trusted_root();
+    let authorities = [0, 1].map(|at| {
+        let certificate = format!("/certificateAuthorities/0/certChain/certificates/{at}/rawBytes");
+        pem("CERTIFICATE", &part(&root, &certificate))
+    });
+    let log = pem("PUBLIC KEY", &part(&root, "/tlogs/0/publicKey/rawBytes"));
+    fs::write(case.person.path("ca.pem"), authorities.concat()).unwrap();
+    fs::write(
+        case.person.path("ct.pub"),
+        pem("PUBLIC KEY", &part(&root, "/ctlogs/0/publicKey/rawBytes")),
+    )
+    .unwrap();
+    let host = case.registry.host();
+    let written = |email: &str, identity: &str| {
+        let fulcio = json!({ "caPath": case.person.path("ca.pem"), "oidcIssuer": ISSUER, "subjectEmail": email });
+        let mut signed =
+            json!({ "type": "sigstoreSigned", "fulcio": fulcio, "rekorPublicKeyData": STANDARD.encode(&log) });
+        if !identity.is_empty() {
+            signed["signedIdentity"] = json!({ "type": identity });
+        }
+        let docker = json!({ format!("{host}/team"): [signed] });
+        let policy = json!({ "default": [{ "type": "reject" }], "transports": { "docker": docker } });
+        fs::write(case.person.path("policy.json"), policy.to_string()).unwrap();
+    };
+    let import = |more: &[&str]| -> Value {
+        let mut command = imgkit(&case.person.path(""));
+        command.current_dir(case.person.path(""));
+        command.args([
+            "--output",
+            "json",
+            "policy",
+            "import",
+            "containers",
+            "policy.json",
+            "--out",
+            "p.yml",
+        ]);
+        let (code, json) = answer(&command.args(more).output().unwrap());
+        assert_eq!(code, 0, "{json}");
+        json["result"].clone()
+    };
+    let kind = imgkit::attest::predicate::COSIGN_SIGN;
+    let put = |image: &str, document: &Descriptor, named: Option<&str>, order: Change<'_>| {
+        let statement = Statement::new(Subject::of(named.map(str::to_owned), &document.digest), kind, None);
+        let signed = sigstore
+            .sign(&order(Order::of(Content::Statement(statement.encode()))))
+            .to_string();
+        let new = NewBundle {
+            media_type: bundle::MEDIA_TYPE,
+            bytes: signed.as_bytes(),
+            predicate_type: kind,
+        };
+        let now = Time::from_unix(SIGNED_AT + 60).unwrap();
+        let repository = reference(image).repository().clone();
+        client().attach_bundle(&repository, document, new, now).unwrap();
+    };
+    let judged = |image: &str| {
+        let mut command = imgkit(&case.person.path(""));
+        command.current_dir(case.person.path(""));
+        command.args([
+            "--output",
+            "json",
+            "policy",
+            "verify",
+            "--no-cache",
+            "--policy",
+            "p.yml",
+            image,
+        ]);
+        let (code, json) = answer(&command.output().unwrap());
+        (code, json["refusals"][0]["code"].as_str().unwrap_or("none").to_owned())
+    };
+    let refused = |code: &str| (1, code.to_owned());
+    let push = |name: &str| case.person.push(&case.registry, name, name);
+
+    // Without the log's key nothing of it is carried over.
+    written(IDENTITY, "");
+    let imported = import(&[]);
+    assert!(
+        imported["notCarriedOver"].to_string().contains("--ct-log-key"),
+        "{imported}"
+    );
+    assert_eq!(imported["files"], json!({}));
+    let (image, document) = push("team/a:1");
+    put(&image, &document, Some(&image), &|order| order);
+    assert_eq!(judged(&image), refused("DENIED"));
+
+    let key = ["--ct-log-key", "ct.pub"];
+    let imported = import(&key);
+    assert!(
+        imported["notCarriedOver"].to_string().contains("older form"),
+        "{imported}"
+    );
+    assert_eq!(judged(&image), (0, "none".to_owned()));
+    // The same image and signature under another name: podman wants the name, and so it is here.
+    let elsewhere = format!("{host}/team/b:1");
+    case.person.good(&["copy", &image, &elsewhere]);
+    assert_eq!(judged(&elsewhere), refused("NAME"));
+    let (unnamed, document) = push("team/unnamed:1");
+    put(&unnamed, &document, None, &|order| order);
+    assert_eq!(judged(&unnamed), refused("NAME"));
+    // Somebody else, another issuer, a certificate that no log saw, another authority's.
+    let somebody = |order: Order| Order {
+        identity: vec![virtual_sigstore::email("somebody@else.example")],
+        ..order
+    };
+    let issuer = |order: Order| Order {
+        issuer: Some("https://other.example".to_owned()),
+        ..order
+    };
+    let unseen = |order: Order| Order { sct: false, ..order };
+    let orders: [(&str, Change<'_>, &str); 3] = [
+        ("team/somebody:1", &somebody, "IDENTITY"),
+        ("team/issuer:1", &issuer, "IDENTITY"),
+        ("team/unseen:1", &unseen, "CERTIFICATE"),
+    ];
+    for (name, order, code) in orders {
+        let (image, document) = push(name);
+        put(&image, &document, Some(&image), order);
+        assert_eq!(judged(&image), refused(code), "{name}");
+    }
+    written("somebody@else.example", "");
+    import(&key);
+    assert_eq!(judged(&image), refused("IDENTITY"));
+    // Whatever the tag, where policy.json says so.
+    let (other, document) = push("team/c:1");
+    put(&other, &document, Some(&format!("{host}/team/c:2")), &|order| order);
+    written(IDENTITY, "");
+    import(&key);
+    assert_eq!(judged(&other), refused("NAME"));
+    written(IDENTITY, "matchRepository");
+    import(&key);
+    assert_eq!(judged(&other), (0, "none".to_owned()));
+}
+
 #[test]
 fn where_no_rule_takes_anything_that_is_said() {
     let case = Case::new();

@@ -251,6 +251,11 @@ const OBJECTS: &[Object] = &[
                 "word",
                 "the file of authorities and logs, relative to this file; the public instance's when absent",
             ),
+            (
+                "names",
+                "binding",
+                "what its statements have to name beside the digest; any name counts when absent",
+            ),
         ],
         required: &[],
         one_of: &[],

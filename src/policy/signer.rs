@@ -53,6 +53,8 @@ pub enum SigstoreSigner {
         signer: Box<certificate::Signer>,
         /// The file of the authorities and logs that count; the public instance's where there is none.
         trusted_root: Option<String>,
+        /// Which name its statements have to give the image.
+        names: Binding,
     },
     /// A public key.
     Key {
@@ -104,25 +106,32 @@ impl Binding {
     }
 }
 
+impl SigstoreSigner {
+    /// Returns which name its signatures have to give the image.
+    pub fn names(&self) -> Binding {
+        match self {
+            Self::Identity { names, .. } | Self::Key { names, .. } => *names,
+        }
+    }
+}
+
 impl fmt::Display for SigstoreSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key { file, names } => {
-                write!(f, "the key {file}")?;
-                match names {
-                    Binding::Any => Ok(()),
-                    Binding::Repository => f.write_str(", which names the repository"),
-                    Binding::Tag => f.write_str(", which names repository and tag"),
+            Self::Key { file, .. } => write!(f, "the key {file}")?,
+            Self::Identity {
+                signer, trusted_root, ..
+            } => {
+                signer.fmt(f)?;
+                if let Some(file) = trusted_root {
+                    write!(f, ", by {file}")?;
                 }
             }
-            Self::Identity {
-                signer,
-                trusted_root: None,
-            } => signer.fmt(f),
-            Self::Identity {
-                signer,
-                trusted_root: Some(file),
-            } => write!(f, "{signer}, by {file}"),
+        }
+        match self.names() {
+            Binding::Any => Ok(()),
+            Binding::Repository => f.write_str(", which names the repository"),
+            Binding::Tag => f.write_str(", which names repository and tag"),
         }
     }
 }

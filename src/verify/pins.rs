@@ -56,7 +56,9 @@ impl Pins {
         }
         match signer {
             SigstoreSigner::Key { .. } => Err(absent()),
-            SigstoreSigner::Identity { signer, trusted_root } => {
+            SigstoreSigner::Identity {
+                signer, trusted_root, ..
+            } => {
                 let root = self.trusted_roots.get(trusted_root).ok_or_else(absent)?;
                 let demand = Demand::default();
                 Ok(By::Identity {

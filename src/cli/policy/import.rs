@@ -1,6 +1,6 @@
 //! `imgkit policy import`: another tool's policy as one of ours.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -8,8 +8,9 @@ use serde_json::json;
 use super::super::{Context, Report};
 use super::export::write;
 use crate::failure::Failure;
+use crate::key::PublicKey;
 use crate::limit;
-use crate::policy::foreign::{containers, notation};
+use crate::policy::foreign::{Beside, containers, notation};
 use crate::store::file::read_limited;
 
 /// Imports a policy.
@@ -23,6 +24,10 @@ pub(super) struct Import {
     /// Write the policy here [default: print it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// The public key of a certificate-transparency log that has to have seen the certificates of identities (`fulcio`); without one
+    /// such rules deny
+    #[arg(long, value_name = "FILE")]
+    ct_log_key: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -37,8 +42,16 @@ impl Import {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
         let bytes = read_limited(&self.file, limit::POLICY_BYTES)?;
         let source = self.file.display().to_string();
+        let log_key = |path: &PathBuf| {
+            let pem = String::from_utf8(read_limited(path, limit::KEY_FILE_BYTES)?).unwrap_or_default();
+            PublicKey::from_pem(&pem).map_err(|error| Failure::malformed(path.display(), error))
+        };
+        let beside = Beside {
+            file: &|path| read_limited(Path::new(path), limit::TRUSTED_ROOT_BYTES),
+            certificate_logs: &self.ct_log_key.iter().map(log_key).collect::<Result<Vec<_>, _>>()?,
+        };
         let imported = match self.kind {
-            Kind::Containers => containers(&source, &bytes)?,
+            Kind::Containers => containers(&source, &bytes, &beside)?,
             Kind::Notation => notation(&source, &bytes)?,
         };
         let mut text = String::new();
@@ -50,24 +63,24 @@ impl Import {
         }
         match &self.out {
             Some(path) => {
-                // The keys first: a policy never names one that is not there.
-                for (name, pem) in &imported.keys {
-                    write(&path.with_file_name(name), pem.as_bytes(), 0o644)?;
+                // The files that it names first: a policy never names one that is not there.
+                for (name, content) in &imported.files {
+                    write(&path.with_file_name(name), content.as_bytes(), 0o644)?;
                 }
                 write(path, imported.yaml.as_bytes(), 0o644)?;
                 text.push_str(&format!("{}\n", path.display()));
             }
             None => {
-                for name in imported.keys.keys() {
+                for name in imported.files.keys() {
                     context.say(&format!(
-                        "{name}: a key of the policy's; with --out it is written beside the policy"
+                        "{name}: a file of the policy's; with --out it is written beside the policy"
                     ));
                 }
                 text.push_str(&imported.yaml);
             }
         }
         let json = json!({
-            "policy": imported.yaml, "keys": imported.keys, "notCarriedOver": imported.notes, "path": self.out,
+            "policy": imported.yaml, "files": imported.files, "notCarriedOver": imported.notes, "path": self.out,
         });
         Ok(Report::new(text, json))
     }

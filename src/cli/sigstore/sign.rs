@@ -36,7 +36,7 @@ pub(super) struct Sign {
     /// What is written: the `.sig` tag, a bundle that refers to the image, or both [default: both; by an identity a bundle]
     #[arg(long, value_enum)]
     form: Option<Forms>,
-    /// The name that the signature is for [default: the image's, as it is named here]
+    /// The name that the signature is for [default: the image's, as it is named here; in a bundle by an identity none]
     #[arg(long, value_name = "NAME")]
     identity: Option<String>,
     #[command(flatten)]
@@ -125,12 +125,16 @@ impl Sign {
             Author::Key(signer) => signer,
             Author::Identity(identity) => {
                 Forms::check_bundle(self.form)?;
-                if self.identity.is_some() || self.trees.is_asked_for() {
-                    let problem = "a bundle by an identity signs the digest alone, without a name or trees; `attest --tree` signs the trees";
-                    return Err(Failure::malformed("--identity and --platform", problem));
+                if self.trees.is_asked_for() {
+                    let problem = "a bundle by an identity signs no trees; `attest --tree` does";
+                    return Err(Failure::malformed("--platform", problem));
                 }
                 let signed = ByIdentity::new(context, &self.image, &identity)?;
-                let statement = Statement::new(Subject::of(None, &signed.document.digest), COSIGN_SIGN, None);
+                let statement = Statement::new(
+                    Subject::of(self.identity.clone(), &signed.document.digest),
+                    COSIGN_SIGN,
+                    None,
+                );
                 return signed.put(&statement);
             }
         };

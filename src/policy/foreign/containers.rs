@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Imported, Rules, Verdict, parse, sigstore};
+use super::{Beside, Imported, Rules, Verdict, parse, sigstore};
 use crate::failure::Failure;
 use crate::policy::Pattern;
 
@@ -13,7 +13,7 @@ const DOCKER: &str = "docker";
 ///
 /// # Errors
 /// [`Failure::Malformed`] when it is not in the form that containers-policy.json(5) demands.
-pub fn containers(source: &str, bytes: &[u8]) -> Result<Imported, Failure> {
+pub fn containers(source: &str, bytes: &[u8], beside: &Beside<'_>) -> Result<Imported, Failure> {
     let bad = |problem: String| Failure::malformed(source, problem);
     let value = parse(source, bytes)?;
     let policy = value.as_object().ok_or_else(|| bad("expected an object".to_owned()))?;
@@ -29,7 +29,7 @@ pub fn containers(source: &str, bytes: &[u8]) -> Result<Imported, Failure> {
     let default = policy
         .get("default")
         .ok_or_else(|| bad("it has no `default`".to_owned()))?;
-    match wanted(default).map_err(&bad)?.verdict {
+    match wanted(default, beside).map_err(&bad)?.verdict {
         Verdict::Accept => {
             rules.note("default: it accepts what nothing is said about; here that is refused (NO_RULE)".to_owned());
         }
@@ -54,7 +54,7 @@ pub fn containers(source: &str, bytes: &[u8]) -> Result<Imported, Failure> {
             continue;
         }
         for (scope, requirements) in scopes {
-            let wanted = wanted(requirements).map_err(|problem| bad(format!("scope `{scope}`: {problem}")))?;
+            let wanted = wanted(requirements, beside).map_err(|problem| bad(format!("scope `{scope}`: {problem}")))?;
             add(&mut rules, scope, wanted);
         }
     }
@@ -105,6 +105,14 @@ fn add(rules: &mut Rules, scope: &str, wanted: Wanted) {
         }
         (verdict, _) => verdict,
     };
+    if let Verdict::Signed(all) = &verdict
+        && all.iter().flatten().any(|key| key.identity.is_some())
+    {
+        rules.note(format!(
+            "{scope}: an identity's signatures in the older form; here they have to be bundles that name the image, with a log's proof \
+             (`imgkit sigstore sign --identity-token TOKEN --identity NAME`)"
+        ));
+    }
     // Each pattern of the scope, and what is decided about it.
     let mut decided = Vec::new();
     if name.contains('/') {
@@ -143,7 +151,7 @@ struct Wanted {
 }
 
 /// Says what a list of requirements, which must all hold, comes to here.
-fn wanted(requirements: &Value) -> Result<Wanted, String> {
+fn wanted(requirements: &Value, beside: &Beside<'_>) -> Result<Wanted, String> {
     let requirements = requirements.as_array().ok_or("expected a list of requirements")?;
     if requirements.is_empty() {
         return Err("a list of requirements has at least one".to_owned());
@@ -164,7 +172,7 @@ fn wanted(requirements: &Value) -> Result<Wanted, String> {
                 let why = "policy.json wants a signature by a GPG key, which imgkit does not check";
                 denied = denied.or_else(|| Some(why.to_owned()));
             }
-            "sigstoreSigned" => match sigstore::read(requirement)? {
+            "sigstoreSigned" => match sigstore::read(requirement, beside)? {
                 Ok(by) => {
                     only = only.or(by.repository);
                     signed.push(by.keys);
@@ -205,6 +213,13 @@ mod tests {
         }
     }"#;
 
+    fn nothing() -> Beside<'static> {
+        Beside {
+            file: &|path| Err(Failure::unavailable(path, "no such file")),
+            certificate_logs: &[],
+        }
+    }
+
     fn admits(policy: &Policy, name: &str) -> bool {
         let rule = policy.rule_for(&name.parse().unwrap());
         rule.is_some_and(|rule| rule.decision == Decision::Unsigned)
@@ -212,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_most_specific_scope_decides_and_nothing_is_widened() {
-        let imported = containers("policy.json", POLICY.as_bytes()).unwrap();
+        let imported = containers("policy.json", POLICY.as_bytes(), &nothing()).unwrap();
         let policy = Policy::parse("p.yml", imported.yaml.as_bytes()).unwrap();
         for (name, admitted) in [
             ("r.example/team:v1", true),
@@ -237,7 +252,7 @@ mod tests {
         let text = format!(
             r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{"r.example/a": {requirements}, "r.example/a/b:v1": {requirements}}}}}}}"#
         );
-        containers("policy.json", text.as_bytes()).unwrap()
+        containers("policy.json", text.as_bytes(), &nothing()).unwrap()
     }
 
     #[test]
@@ -287,8 +302,9 @@ mod tests {
             (r#""keyData": "LS0tLS0=""#, "does not read"),
             (
                 r#""fulcio": {"caPath": "/ca", "oidcIssuer": "https://i", "subjectEmail": "a@b"}, "rekorPublicKeyPath": "/r""#,
-                "by a certificate",
+                "--ct-log-key",
             ),
+            (r#""pki": {"caRootsPath": "/ca"}"#, "none of sigstore's"),
         ] {
             let imported = one(&format!(r#"[{{"type": "sigstoreSigned", {members}}}]"#));
             let policy = Policy::parse("p.yml", imported.yaml.as_bytes()).unwrap();
@@ -312,9 +328,15 @@ mod tests {
             r#""keyPath": "/k", "signedIdentity": {"type": "any"}"#,
             r#""keyPath": "/k", "more": 1"#,
             r#""signedIdentity": {"type": "matchExact"}"#,
+            r#""fulcio": {"caPath": "/ca", "oidcIssuer": "https://i", "subjectEmail": "a@b"}"#,
+            r#""fulcio": {"caPath": "/ca", "caData": "YQ==", "oidcIssuer": "https://i", "subjectEmail": "a@b"}, "rekorPublicKeyPath": "/r""#,
+            r#""fulcio": {"caPath": "/ca", "subjectEmail": "a@b"}, "rekorPublicKeyPath": "/r""#,
+            r#""fulcio": {"caPath": "/ca", "oidcIssuer": "", "subjectEmail": "a@b"}, "rekorPublicKeyPath": "/r""#,
+            r#""fulcio": {"caPath": "/ca", "oidcIssuer": "https://i", "subjectEmail": "a@b", "x": 1}, "rekorPublicKeyPath": "/r""#,
+            r#""fulcio": {"caPath": "/ca", "oidcIssuer": "https://i", "subjectEmail": "a@b"}, "rekorPublicKeyPath": "/r", "rekorPublicKeyData": "YQ==""#,
         ] {
             let text = format!(r#"{{"default": [{{"type": "sigstoreSigned", {bad}}}]}}"#);
-            assert!(containers("p", text.as_bytes()).is_err(), "{bad}");
+            assert!(containers("p", text.as_bytes(), &nothing()).is_err(), "{bad}");
         }
     }
 
@@ -328,7 +350,7 @@ mod tests {
         ] {
             assert!(POLICY.contains(from), "{from}");
             assert!(
-                containers("p", POLICY.replacen(from, to, 1).as_bytes()).is_err(),
+                containers("p", POLICY.replacen(from, to, 1).as_bytes(), &nothing()).is_err(),
                 "{to}"
             );
         }

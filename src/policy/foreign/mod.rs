@@ -6,6 +6,7 @@
 
 mod containers;
 mod export;
+mod fulcio;
 mod notation;
 mod sigstore;
 
@@ -22,6 +23,7 @@ use super::{Binding, Policy};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::json::{Limits, Numbers};
+use crate::key::PublicKey;
 use crate::limit;
 
 /// A policy that was read from another tool's.
@@ -29,8 +31,9 @@ use crate::limit;
 pub struct Imported {
     /// The policy file.
     pub yaml: String,
-    /// The keys that were in it, in PEM, by the names of the files beside the policy that it looks for them in.
-    pub keys: BTreeMap<String, String>,
+    /// The keys that were in it, in PEM, and the trusted roots that were made of it, by the names of the files beside the policy
+    /// that it looks for them in.
+    pub files: BTreeMap<String, String>,
     /// What could not be carried over, and what became of it.
     pub notes: Vec<String>,
 }
@@ -44,21 +47,44 @@ enum Verdict {
     Signed(Vec<Vec<Key>>),
 }
 
-/// A key that another tool's policy names.
+/// What is read beside another tool's policy.
+pub struct Beside<'a> {
+    /// Reads a file that the policy names by its whole path.
+    pub file: &'a dyn Fn(&str) -> Result<Vec<u8>, Failure>,
+    /// The keys of the certificate-transparency logs of which one has to have seen a signer's certificate: the other tools ask for
+    /// none, and no identity is taken without.
+    pub certificate_logs: &'a [PublicKey],
+}
+
+/// A signer that another tool's policy names: a key in a file, or an identity under the trusted root in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     file: String,
-    /// What is in the file, where the policy says it itself.
-    pem: Option<String>,
+    /// What is in the file, where it is written beside the policy.
+    content: Option<String>,
     names: Binding,
+    identity: Option<Identity>,
+}
+
+/// An identity that another tool's policy names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    email: String,
+    issuer: String,
 }
 
 impl Key {
     /// Returns what the policy calls it.
     fn name(&self) -> String {
         let binding = Binding::WORDS.iter().find(|(_, binding)| *binding == self.names);
-        let hash = Digest::sha256(self.file.as_bytes());
-        format!("key-{}-{}", hash.short(), binding.map_or("any", |(word, _)| word))
+        let (kind, hash) = match &self.identity {
+            None => ("key", Digest::sha256(self.file.as_bytes())),
+            Some(Identity { email, issuer }) => {
+                let whole = Value::from(vec![self.file.as_str(), email, issuer]).to_string();
+                ("identity", Digest::sha256(whole.as_bytes()))
+            }
+        };
+        format!("{kind}-{}-{}", hash.short(), binding.map_or("any", |(word, _)| word))
     }
 }
 
@@ -102,13 +128,20 @@ impl Rules {
         if !signers.is_empty() {
             yaml.push_str("\nsigners:\n");
         }
-        let mut keys = BTreeMap::new();
+        let mut files = BTreeMap::new();
         for key in signers {
             let names = Binding::WORDS.iter().find(|(_, binding)| *binding == key.names);
             let names = names.map(|(word, _)| format!(", names: {word}"));
             let (name, file) = (key.name(), quoted(&key.file));
-            yaml.push_str(&format!("  {name}: {{key: {file}{}}}\n", names.unwrap_or_default()));
-            keys.extend(key.pem.clone().map(|pem| (key.file.clone(), pem)));
+            let names = names.unwrap_or_default();
+            yaml.push_str(&match &key.identity {
+                None => format!("  {name}: {{key: {file}{names}}}\n"),
+                Some(Identity { email, issuer }) => {
+                    let (email, issuer) = (quoted(email), quoted(issuer));
+                    format!("  {name}: {{identity: {email}, issuer: {issuer}, trustedRoot: {file}{names}}}\n")
+                }
+            });
+            files.extend(key.content.clone().map(|content| (key.file.clone(), content)));
         }
         yaml.push_str("\nrules:");
         for (pattern, verdict) in self
@@ -146,7 +179,7 @@ impl Rules {
         Policy::parse(source, yaml.as_bytes())?;
         Ok(Imported {
             yaml,
-            keys,
+            files,
             notes: self.notes,
         })
     }

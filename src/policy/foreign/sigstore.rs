@@ -1,13 +1,13 @@
 //! `sigstoreSigned` of containers-policy.json(5).
 //!
-//! A signature by a key has to name the image there, so it has to here (`names:`). What demands more than a key's signature, or
-//! another name than the image's own, is not carried over.
+//! A signature has to name the image there, so it has to here (`names:`). What demands more of a key than its signature, or another
+//! name than the image's own, is not carried over.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::Key;
+use super::{Beside, Key, fulcio};
 use crate::digest::Digest;
 use crate::key::PublicKey;
 use crate::policy::Binding;
@@ -24,7 +24,7 @@ pub(super) struct SignedBy {
 ///
 /// # Errors
 /// What is not in its form.
-pub(super) fn read(requirement: &Value) -> Result<Result<SignedBy, String>, String> {
+pub(super) fn read(requirement: &Value, beside: &Beside<'_>) -> Result<Result<SignedBy, String>, String> {
     let members = requirement.as_object().ok_or("expected an object")?;
     const KEYS: [&str; 4] = ["keyPath", "keyPaths", "keyData", "keyDatas"];
     const OTHERS: [&str; 2] = ["fulcio", "pki"];
@@ -42,19 +42,29 @@ pub(super) fn read(requirement: &Value) -> Result<Result<SignedBy, String>, Stri
             return Err(format!("sigstoreSigned has an unknown member `{name}`"));
         }
     }
-    if OTHERS.contains(&source.as_str()) {
-        let why = "by a certificate, and does not say which logs have to have seen that; name the identity as a signer";
-        return Ok(Err(why.to_owned()));
-    }
-    if members.keys().any(|name| name.starts_with("rekorPublicKey")) {
-        let why = "that a log has, which is not asked of a key's here";
-        return Ok(Err(why.to_owned()));
-    }
     let identity = members.get("signedIdentity");
     let (names, repository) = match binding(identity)? {
         Ok(binding) => binding,
         Err(why) => return Ok(Err(why)),
     };
+    match source.as_str() {
+        "fulcio" => {
+            let read = fulcio::read(value, members, names, beside)?;
+            return Ok(read.map(|key| SignedBy {
+                keys: vec![key],
+                repository,
+            }));
+        }
+        "pki" => {
+            let why = "by a certificate of an authority that is none of sigstore's, which is not taken here";
+            return Ok(Err(why.to_owned()));
+        }
+        _ => {}
+    }
+    if members.keys().any(|name| name.starts_with("rekorPublicKey")) {
+        let why = "that a log has, which is not asked of a key's here";
+        return Ok(Err(why.to_owned()));
+    }
     let texts = match value {
         Value::String(text) => vec![text.as_str()],
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
@@ -73,10 +83,7 @@ pub(super) fn read(requirement: &Value) -> Result<Result<SignedBy, String>, Stri
             true if text.starts_with('/') => (text.to_owned(), None),
             true => return Ok(Err(format!("by the key {text}, wherever that is; name its whole path"))),
             false => {
-                let pem = STANDARD
-                    .decode(text)
-                    .ok()
-                    .and_then(|bytes| String::from_utf8(bytes).ok());
+                let pem = decoded(text).and_then(|bytes| String::from_utf8(bytes).ok());
                 let pem = pem.ok_or("sigstoreSigned: a key is not base64 of PEM")?;
                 if let Err(error) = PublicKey::from_pem(&pem) {
                     return Ok(Err(format!("by a key that imgkit does not read: {error}")));
@@ -84,12 +91,22 @@ pub(super) fn read(requirement: &Value) -> Result<Result<SignedBy, String>, Stri
                 (format!("key-{}.pub", Digest::sha256(pem.as_bytes()).short()), Some(pem))
             }
         };
-        let key = Key { file, pem, names };
+        let key = Key {
+            file,
+            content: pem,
+            names,
+            identity: None,
+        };
         if !keys.contains(&key) {
             keys.push(key);
         }
     }
     Ok(Ok(SignedBy { keys, repository }))
+}
+
+/// Decodes what a member holds in base64.
+pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
 }
 
 /// Reads which name a signature has to give, and of which repository, where that is named.

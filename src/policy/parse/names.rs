@@ -103,15 +103,9 @@ fn signer(item: Item<'_>, names: &Names, file: &PolicyFile) -> Result<Signer, Ya
     if has("key")? {
         let key = item.fields("a key", |fields| {
             let path = fields.required("key")?.word()?;
-            let names = fields.maybe("names", |item| {
-                let word = item.word()?;
-                let found = Binding::WORDS.iter().find(|(known, _)| *known == word);
-                let expected = "expected what its signatures have to name: repository, or tag for both";
-                found.map(|(_, names)| *names).ok_or_else(|| item.invalid(expected))
-            })?;
             Ok(SigstoreSigner::Key {
                 file: file.beside(path),
-                names: names.unwrap_or(Binding::Any),
+                names: binding(fields)?,
             })
         })?;
         return Ok(Signer::Sigstore(key));
@@ -132,8 +126,20 @@ fn signer(item: Item<'_>, names: &Names, file: &PolicyFile) -> Result<Signer, Ya
         Ok(Signer::Sigstore(SigstoreSigner::Identity {
             signer: Box::new(certificate::Signer::new(identity, issuer)),
             trusted_root,
+            names: binding(fields)?,
         }))
     })
+}
+
+/// Reads what a signer's signatures have to name.
+fn binding(fields: &mut Fields<'_>) -> Result<Binding, YamlError> {
+    let names = fields.maybe("names", |item| {
+        let word = item.word()?;
+        let found = Binding::WORDS.iter().find(|(known, _)| *known == word);
+        let expected = "expected what its signatures have to name: repository, or tag for both";
+        found.map(|(_, names)| *names).ok_or_else(|| item.invalid(expected))
+    })?;
+    Ok(names.unwrap_or(Binding::Any))
 }
 
 /// Reads a text under one key, or an expression for all of it under another.

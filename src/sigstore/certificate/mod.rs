@@ -17,10 +17,12 @@
 mod crypto;
 mod identity;
 mod log;
+mod made;
 mod profile;
 mod root;
 
 pub use identity::{IdentityError, Matcher, Signer};
+pub use made::Parts;
 pub use root::{TrustedRoot, TrustedRootError};
 
 use std::num::NonZeroUsize;

@@ -14,7 +14,7 @@ use crate::attest::PredicateType;
 use crate::attest::predicate::TREE;
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
-use crate::policy::{self, Binding, Condition, Requirement, SigstoreSigner};
+use crate::policy::{self, Condition, Requirement, SigstoreSigner};
 use crate::sigstore::attachment::{Attachment, Author, Content, Evidence, Judged, Rejected, Wanted, judge};
 use crate::sigstore::payload;
 use crate::sigstore::signature::fingerprint;
@@ -289,10 +289,7 @@ impl Facts<'_> {
         by: &SigstoreSigner,
         wanted: Wanted<'_>,
     ) -> Result<Counted, Failure> {
-        let binding = match by {
-            SigstoreSigner::Key { names, .. } => *names,
-            SigstoreSigner::Identity { .. } => Binding::Any,
-        };
+        let binding = by.names();
         let document = self.document_at_hand()?;
         let by = self.gate.anchors.pins().by(by, self.gate.at)?;
         let mut judged = judge(pieces, document, by, wanted);

@@ -1,8 +1,9 @@
 //! Exports, judged as containers-policy.json(5) says, against the policies that they were made of.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-use super::super::containers;
+use super::super::{Beside, containers};
 use super::*;
+use crate::failure::Failure;
 use crate::reference::Reference;
 
 const HEAD: &str = "\
@@ -250,10 +251,16 @@ fn what_is_exported_and_imported_again_decides_the_same() {
     for rules in rules {
         let policy = parsed(rules);
         let exported = export(&policy, &|file| Some(pem(file)));
-        let imported = containers("policy.json", exported.policy.to_string().as_bytes()).unwrap();
+        let imported = {
+            let beside = Beside {
+                file: &|path| Err(Failure::unavailable(path, "no such file")),
+                certificate_logs: &[],
+            };
+            containers("policy.json", exported.policy.to_string().as_bytes(), &beside).unwrap()
+        };
         let again = Policy::parse("p.yml", imported.yaml.as_bytes()).unwrap();
         let file = |key: &str| {
-            let found = imported.keys.iter().find(|(_, known)| **known == pem(key));
+            let found = imported.files.iter().find(|(_, known)| **known == pem(key));
             found.map_or_else(|| "absent".to_owned(), |(file, _)| file.clone())
         };
         let signatures = SIGNATURES
