@@ -602,7 +602,10 @@ fn images_are_signed_and_attested_by_an_identity() {
     let (named, _) = person.push(&registry, "a/named:v1", "z");
     assert_eq!(run(&["sign", &named, "--identity", &named]).0, 0);
     let signed = by(&named, ME, &[]).2;
-    assert_eq!(signed["result"]["signatures"][0]["signed"]["names"][0], *named, "{signed}");
+    assert_eq!(
+        signed["result"]["signatures"][0]["signed"]["names"][0], *named,
+        "{signed}"
+    );
     // What does not verify is not put beside the image.
     desk.services.set(Faults {
         no_sct: true,
