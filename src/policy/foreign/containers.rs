@@ -1,8 +1,10 @@
 //! containers-policy.json(5), by which podman, skopeo, buildah and CRI-O decide.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
-use super::{Beside, Imported, Rules, Verdict, parse, sigstore};
+use super::{Beside, Imported, Rules, Verdict, parse, sigstore, without_tag};
 use crate::failure::Failure;
 use crate::policy::Pattern;
 
@@ -53,7 +55,9 @@ pub fn containers(source: &str, bytes: &[u8], beside: &Beside<'_>) -> Result<Imp
             ));
             continue;
         }
-        for (scope, requirements) in scopes {
+        // What denies a repository for a digest's sake comes last: nothing is decided about it after that.
+        let (digests, names): (Vec<_>, Vec<_>) = scopes.iter().partition(|(scope, _)| scope.contains('@'));
+        for (scope, requirements) in names.into_iter().chain(digests) {
             let wanted = wanted(requirements, beside).map_err(|problem| bad(format!("scope `{scope}`: {problem}")))?;
             add(&mut rules, scope, wanted);
         }
@@ -80,23 +84,28 @@ fn add(rules: &mut Rules, scope: &str, wanted: Wanted) {
         }
         return;
     }
-    let has_tag = name.rfind(':') > name.rfind('/') && name.contains('/');
-    let repository = match name.rsplit_once(':') {
-        Some((repository, _)) if has_tag => repository,
-        _ => name,
-    };
+    let repository = without_tag(name);
+    let has_tag = repository != name;
+    let is_name = |pattern: &str| Pattern::parse(pattern).is_ok() && !name.contains('*');
+    if digest && is_name(repository) {
+        rules.note(format!(
+            "{scope}: patterns name no digests; the whole repository is denied"
+        ));
+        let reason = match wanted.verdict {
+            Verdict::Deny(reason) => format!("one digest of it: {reason}; patterns name no digests"),
+            Verdict::Accept | Verdict::Signed(_) => {
+                "policy.json speaks of one digest of it; list that under `digestIn:`".to_owned()
+            }
+        };
+        rules.deny_repository(repository, &reason);
+        return;
+    }
     let verdict = match (wanted.verdict, &wanted.only) {
         (Verdict::Deny(reason), _) => {
             if reason != REJECT {
                 rules.note(format!("{scope}: {reason}; it is denied"));
             }
             Verdict::Deny(reason)
-        }
-        (_, _) if digest => {
-            rules.note(format!(
-                "{scope}: patterns name no digests; the whole repository is denied"
-            ));
-            Verdict::Deny("policy.json speaks of one digest of it; list that under `digestIn:`".to_owned())
         }
         (_, Some(only)) if only != repository => {
             let reason = format!("policy.json wants a signature that names {only}, which is another repository");
@@ -118,7 +127,7 @@ fn add(rules: &mut Rules, scope: &str, wanted: Wanted) {
     if name.contains('/') {
         decided.push((name.to_owned(), verdict.clone()));
     }
-    if !has_tag && !digest {
+    if !has_tag {
         let below = match (&verdict, &wanted.only) {
             (Verdict::Signed(_), Some(only)) => {
                 Verdict::Deny(format!("policy.json wants a signature that names {only}"))
@@ -127,11 +136,10 @@ fn add(rules: &mut Rules, scope: &str, wanted: Wanted) {
         };
         decided.push((format!("{name}/**"), below));
     }
-    let good = |(pattern, _): &(String, Verdict)| Pattern::parse(pattern).is_ok() && !name.contains('*');
-    match decided.iter().all(good) {
+    match !digest && decided.iter().all(|(pattern, _)| is_name(pattern)) {
         true => decided
             .into_iter()
-            .for_each(|(pattern, verdict)| rules.add(&[pattern], verdict)),
+            .for_each(|(pattern, verdict)| rules.add(pattern, verdict)),
         false => rules.note(format!(
             "{scope}: is no name that a rule can match; nothing is said about it, and it is refused (NO_RULE)"
         )),
@@ -156,7 +164,7 @@ fn wanted(requirements: &Value, beside: &Beside<'_>) -> Result<Wanted, String> {
     if requirements.is_empty() {
         return Err("a list of requirements has at least one".to_owned());
     }
-    let (mut signed, mut only, mut denied) = (Vec::new(), None, None);
+    let (mut signed, mut repositories, mut denied) = (Vec::new(), BTreeSet::new(), None);
     for requirement in requirements {
         let kind = requirement
             .get("type")
@@ -174,7 +182,7 @@ fn wanted(requirements: &Value, beside: &Beside<'_>) -> Result<Wanted, String> {
             }
             "sigstoreSigned" => match sigstore::read(requirement, beside)? {
                 Ok(by) => {
-                    only = only.or(by.repository);
+                    repositories.extend(by.repository);
                     signed.push(by.keys);
                 }
                 Err(why) => denied = denied.or(Some(format!("policy.json wants a sigstore signature {why}"))),
@@ -182,17 +190,26 @@ fn wanted(requirements: &Value, beside: &Beside<'_>) -> Result<Wanted, String> {
             other => return Err(format!("unknown requirement `{other}`")),
         }
     }
+    if repositories.len() > 1 {
+        let names: Vec<&str> = repositories.iter().map(String::as_str).collect();
+        let why = format!(
+            "policy.json wants signatures that name different repositories, {}",
+            names.join(" and ")
+        );
+        denied = denied.or(Some(why));
+    }
     let verdict = match denied {
         Some(reason) => Verdict::Deny(reason),
         None if signed.is_empty() => Verdict::Accept,
         None => Verdict::Signed(signed),
     };
+    let only = repositories.pop_first();
     Ok(Wanted { verdict, only })
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::super::super::{Decision, Policy};
     use super::*;
 
@@ -338,6 +355,99 @@ mod tests {
             let text = format!(r#"{{"default": [{{"type": "sigstoreSigned", {bad}}}]}}"#);
             assert!(containers("p", text.as_bytes(), &nothing()).is_err(), "{bad}");
         }
+    }
+
+    /// Imports scopes of images in registries; everything else is rejected.
+    fn scopes(scopes: &str) -> (Policy, Imported) {
+        let text = format!(r#"{{"default": [{{"type": "reject"}}], "transports": {{"docker": {{{scopes}}}}}}}"#);
+        let imported = containers("policy.json", text.as_bytes(), &nothing()).unwrap();
+        (Policy::parse("p.yml", imported.yaml.as_bytes()).unwrap(), imported)
+    }
+
+    #[test]
+    fn a_hosts_port_makes_its_scope_no_more_specific() {
+        for host in ["r.example", "r.example:5999", "[::1]:5999"] {
+            let (policy, imported) = scopes(&format!(
+                r#""{host}": [{{"type": "insecureAcceptAnything"}}], "{host}/app": [{{"type": "reject"}}],
+                   "{host}/app:v1": [{{"type": "insecureAcceptAnything"}}]"#
+            ));
+            for (name, admitted) in [
+                ("other:v1", true),
+                ("app:v1", true),
+                ("app:v2", false),
+                ("app/x:v1", false),
+            ] {
+                let name = format!("{host}/{name}");
+                assert_eq!(admits(&policy, &name), admitted, "{name}\n{}", imported.yaml);
+            }
+        }
+    }
+
+    #[test]
+    fn where_one_digest_is_rejected_the_whole_repository_is() {
+        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let accept = r#"[{"type": "insecureAcceptAnything"}]"#;
+        let above = format!(r#""r.example/app": {accept}"#);
+        let of_one = |wanted: &str| format!(r#""r.example/app/a@{digest}": {wanted}"#);
+        let whole = format!(r#""r.example/app/a": {accept}, "r.example/app/a:v1": {accept}"#);
+        let reject = of_one(r#"[{"type": "reject"}]"#);
+        let signed = of_one(r#"[{"type": "sigstoreSigned", "keyPath": "/k.pub"}]"#);
+        let named = format!("r.example/app/a:v1@{digest}");
+        let (policy, _) = scopes(&format!("{above}, {whole}"));
+        assert!(admits(&policy, &named));
+        for parts in [
+            [&above, &whole, &reject],
+            [&reject, &whole, &above],
+            [&above, &signed, &whole],
+        ] {
+            let (policy, imported) = scopes(&parts.map(String::as_str).join(", "));
+            for (name, admitted) in [
+                (&*named, false),
+                ("r.example/app/a:v1", false),
+                ("r.example/app/a:v2", false),
+                ("r.example/app/a/x:v1", true),
+                ("r.example/app/b:v1", true),
+            ] {
+                assert_eq!(admits(&policy, name), admitted, "{name}\n{}", imported.yaml);
+            }
+            assert_eq!(imported.notes.len(), 1, "{:?}", imported.notes);
+            assert!(imported.notes[0].contains("the whole repository is denied"));
+            // One rule for each name, and each can be reached.
+            let patterns: BTreeSet<String> = policy.rules().iter().map(|rule| rule.pattern.to_string()).collect();
+            assert_eq!(patterns.len(), policy.rules().len(), "{}", imported.yaml);
+        }
+    }
+
+    #[test]
+    fn signatures_that_name_different_repositories_are_denied() {
+        let exact = |repository: &str, key: &str| {
+            format!(
+                r#"{{"type": "sigstoreSigned", "keyPath": "{key}",
+                     "signedIdentity": {{"type": "exactRepository", "dockerRepository": "{repository}"}}}}"#
+            )
+        };
+        let own = r#"{"type": "sigstoreSigned", "keyPath": "/b.pub"}"#;
+        let (this, other) = (exact("r.example/a", "/a.pub"), exact("s.example/x", "/b.pub"));
+        let denied = |requirements: &[&str]| {
+            let (policy, imported) = scopes(&format!(r#""r.example/a": [{}]"#, requirements.join(", ")));
+            let rule = policy.rule_for(&"r.example/a:v1".parse().unwrap()).unwrap();
+            (
+                matches!(rule.decision, Decision::Denied { .. }),
+                imported.notes.join("\n"),
+            )
+        };
+        for both in [[&*this, &*other], [&*other, &*this]] {
+            let (denied, notes) = denied(&both);
+            assert!(
+                denied && notes.contains("r.example/a and s.example/x"),
+                "{both:?}: {notes}"
+            );
+        }
+        // What names the image's own repository names this one.
+        for both in [[&*this, own], [own, &*this], [&*this, &*this]] {
+            assert_eq!(denied(&both), (false, String::new()), "{both:?}");
+        }
+        assert!(denied(&[&*other, own]).0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::without_tag;
 use crate::failure::Place;
 use crate::policy::{Binding, Decision, Demand, Pattern, Plain, Policy, Requirement, Rule, Signer, SigstoreSigner};
 
@@ -380,14 +381,6 @@ impl<'p> Export<'p> {
             }
         }
         Part::Is(Want::Reject)
-    }
-}
-
-/// Returns a scope without its tag.
-fn without_tag(scope: &str) -> &str {
-    match scope.rsplit_once(':') {
-        Some((name, tag)) if name.contains('/') && !tag.contains('/') => name,
-        _ => scope,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Policies of other tools, read as policies of ours, and ours written as theirs: nothing that they demand is lost silently, and
-//! nothing is widened.
+//! nothing is widened, but for what `export` says.
 //!
 //! - What can be said in this grammar is carried over; what cannot becomes `deny:`, and the report says so.
 //! - Where no rule matches, the answer is no, whatever the other tool's default was.
@@ -91,7 +91,8 @@ impl Key {
 /// Rules as they are gathered, each with how specific its scope is.
 #[derive(Default)]
 struct Rules {
-    rules: Vec<(Vec<String>, Verdict)>,
+    /// By pattern.
+    rules: BTreeMap<String, Verdict>,
     notes: Vec<String>,
 }
 
@@ -100,24 +101,31 @@ impl Rules {
         self.notes.push(text);
     }
 
-    /// Adds what is decided about names that match `patterns`.
-    fn add(&mut self, patterns: &[String], verdict: Verdict) {
-        self.rules.push((patterns.to_vec(), verdict));
+    /// Adds what is decided about names that match `pattern`.
+    fn add(&mut self, pattern: String, verdict: Verdict) {
+        self.rules.insert(pattern, verdict);
+    }
+
+    /// Denies a repository with its tags, whatever has been decided about them.
+    fn deny_repository(&mut self, repository: &str, reason: &str) {
+        let verdict = Verdict::Deny(reason.to_owned());
+        let own = self.rules.iter_mut();
+        for (_, decided) in own.filter(|(pattern, _)| without_tag(pattern) == repository) {
+            *decided = verdict.clone();
+        }
+        self.add(repository.to_owned(), verdict);
     }
 
     /// Writes the policy: longer scopes first, as the other tools try the most specific one first.
-    fn finish(mut self, source: &str) -> Result<Imported, Failure> {
-        let depth = |pattern: &String| {
-            let path = pattern.trim_end_matches("/**");
-            (
-                path.contains(':') && path.rfind(':') > path.rfind('/'),
-                path.matches('/').count(),
-            )
+    fn finish(self, source: &str) -> Result<Imported, Failure> {
+        let depth = |pattern: &str| {
+            let name = pattern.trim_end_matches("/**");
+            (without_tag(name) != name, name.matches('/').count())
         };
-        let key = |(patterns, _): &(Vec<String>, Verdict)| Reverse(patterns.first().map(depth));
-        self.rules.sort_by_key(key);
+        let mut rules: Vec<(String, Verdict)> = self.rules.into_iter().collect();
+        rules.sort_by_key(|(pattern, _)| Reverse(depth(pattern)));
         let quoted = |text: &str| Value::from(text).to_string();
-        let signed = self.rules.iter().filter_map(|(_, verdict)| match verdict {
+        let signed = rules.iter().filter_map(|(_, verdict)| match verdict {
             Verdict::Signed(all) => Some(all.iter().flatten()),
             Verdict::Accept | Verdict::Deny(_) => None,
         });
@@ -144,11 +152,7 @@ impl Rules {
             files.extend(key.content.clone().map(|content| (key.file.clone(), content)));
         }
         yaml.push_str("\nrules:");
-        for (pattern, verdict) in self
-            .rules
-            .iter()
-            .flat_map(|(patterns, verdict)| patterns.iter().map(move |pattern| (pattern, verdict)))
-        {
+        for (pattern, verdict) in &rules {
             yaml.push_str(&format!("\n  - match: {}\n", quoted(pattern)));
             match verdict {
                 Verdict::Accept => yaml.push_str("    unsigned: accept"),
@@ -171,7 +175,7 @@ impl Rules {
                 }
             }
         }
-        if self.rules.is_empty() {
+        if rules.is_empty() {
             yaml.push_str(" []");
         }
         yaml.push('\n');
@@ -182,6 +186,14 @@ impl Rules {
             files,
             notes: self.notes,
         })
+    }
+}
+
+/// Returns a scope without its tag; a host's port is none.
+fn without_tag(scope: &str) -> &str {
+    match scope.rsplit_once(':') {
+        Some((name, tag)) if name.contains('/') && !tag.contains('/') => name,
+        _ => scope,
     }
 }
 
