@@ -1,10 +1,12 @@
-//! A policy of ours as containers-policy.json(5), for podman, skopeo, buildah and CRI-O: never one that admits more.
+//! A policy of ours as containers-policy.json(5), for podman, skopeo, buildah and CRI-O: one that admits no more, but
+//! for the last two of these.
 //!
 //! - There the most specific scope decides, here the first rule that matches. So each scope gets what holds for all names that it
 //!   decides about; where that is several things, the strictest of them, or it rejects.
 //! - What policy.json cannot demand rejects, and is told: [`Loss`].
 //! - A scope is about a repository and all below it. A rule about a repository alone takes signatures of that very repository
 //!   (`exactRepository`): of what lies below, none has them but an image that was signed as one of the repository.
+//! - There the manifest of an index that is pulled has to be signed, and not the index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -147,7 +149,8 @@ pub fn export(policy: &Policy, key: &dyn Fn(&str) -> Option<String>) -> Exported
         });
     }
     for rule in policy.rules() {
-        export.add(rule, key);
+        // As the gate takes it: what is demanded of every part of an image is demanded of this one.
+        export.add(rule, rule.proved || policy.image().proved, key);
     }
     let scopes = export.scopes();
     let signed = scopes
@@ -175,14 +178,14 @@ struct Export<'p> {
 }
 
 impl<'p> Export<'p> {
-    fn add(&mut self, rule: &'p Rule, key: &dyn Fn(&str) -> Option<String>) {
+    fn add(&mut self, rule: &'p Rule, proved: bool, key: &dyn Fn(&str) -> Option<String>) {
         let want = match &rule.decision {
             Decision::Denied { .. } => Ok(Want::Reject),
-            Decision::Unsigned => Ok(Want::Accept),
-            Decision::Required(_) if rule.proved => {
+            Decision::Required(_) | Decision::Unsigned if proved => {
                 Err("proved: policy.json cannot demand that an image's signer signed its tree".to_owned())
             }
-            Decision::Required(requirement) => self.wanted(rule, requirement, key),
+            Decision::Unsigned => Ok(Want::Accept),
+            Decision::Required(requirement) => self.wanted(rule, requirement, key).map(Want::Signed),
         };
         let want = want.unwrap_or_else(|reason| {
             self.lose(&rule.pattern, &rule.place, reason);
@@ -207,30 +210,37 @@ impl<'p> Export<'p> {
         });
     }
 
-    /// Says what a requirement comes to, or why it cannot be demanded.
+    /// Says which signatures a requirement comes to, or why it cannot be demanded.
     fn wanted(
         &mut self,
         rule: &Rule,
         requirement: &Requirement,
         key: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Want, String> {
+    ) -> Result<BTreeSet<Signed>, String> {
         let lost = |why: &str| Err(format!("{requirement}: {why}"));
         match &requirement.demand {
             Demand::AllOf(parts) => {
                 let mut all = BTreeSet::new();
                 for part in parts {
-                    if let Want::Signed(more) = self.wanted(rule, part, key)? {
-                        all.extend(more);
-                    }
+                    all.extend(self.wanted(rule, part, key)?);
                 }
-                Ok(Want::Signed(all))
+                Ok(all)
             }
             Demand::AtLeast { of, among } if *of == among.len() => {
-                let all = Requirement {
-                    demand: Demand::AllOf(among.clone()),
-                    place: requirement.place.clone(),
-                };
-                self.wanted(rule, &all, key)
+                let (mut all, mut known) = (BTreeSet::new(), BTreeSet::new());
+                for part in among {
+                    let more = self.wanted(rule, part, key)?;
+                    let keys: BTreeSet<String> = more.iter().flat_map(|signed| signed.keys.clone()).collect();
+                    // There each demand is looked at alone: one signature would do for two.
+                    if !known.is_disjoint(&keys) {
+                        return lost(
+                            "policy.json does not count distinct keys, and a key of one of them is another's as well",
+                        );
+                    }
+                    known.extend(keys);
+                    all.extend(more);
+                }
+                Ok(all)
             }
             Demand::AtLeast { of: 1, among } => {
                 let mut any: Option<Signed> = None;
@@ -238,7 +248,7 @@ impl<'p> Export<'p> {
                 for part in among {
                     let wanted = self.wanted(rule, part, key);
                     let one = wanted.and_then(|wanted| match wanted {
-                        Want::Signed(all) if all.len() == 1 => Ok(all),
+                        all if all.len() == 1 => Ok(all),
                         _ => Err(format!(
                             "{part}: policy.json takes one of several keys, and nothing else"
                         )),
@@ -264,7 +274,7 @@ impl<'p> Export<'p> {
                 for reason in lost {
                     self.lose(&rule.pattern, &rule.place, format!("{reason}; the other ways remain"));
                 }
-                Ok(Want::Signed(BTreeSet::from([any])))
+                Ok(BTreeSet::from([any]))
             }
             Demand::AtLeast { .. } => lost("policy.json cannot demand some of several signatures, only all or one"),
             Demand::Signed {
@@ -274,10 +284,10 @@ impl<'p> Export<'p> {
                 by: Signer::Sigstore(SigstoreSigner::Key { file, names }),
                 ..
             } => match key(file) {
-                Some(pem) => Ok(Want::Signed(BTreeSet::from([Signed {
+                Some(pem) => Ok(BTreeSet::from([Signed {
                     keys: BTreeSet::from([pem]),
                     tag: *names == Binding::Tag,
-                }]))),
+                }])),
                 None => lost("its key was not read"),
             },
             Demand::Signed {

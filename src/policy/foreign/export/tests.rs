@@ -15,13 +15,15 @@ signers:
   b: {key: b.pub}
   c: {key: c.pub, names: repository}
   d: {key: d.pub, names: tag}
+  ar: {key: a.pub, names: repository}
+  ax: {key: ax.pub}
   ci: {identity: ci@example.com, issuer: 'https://issuer.example'}
 rules:
 ";
 
-/// The file stands for the key in it.
+/// The file stands for the key in it; ax.pub is a copy of a.pub.
 fn key(file: &str) -> Option<String> {
-    Some(file.to_owned())
+    Some(if file == "ax.pub" { "a.pub" } else { file }.to_owned())
 }
 
 /// A signature: the key, and the name that it gives the image: R stands for the image's repository, T for its tag.
@@ -70,20 +72,43 @@ fn admits_there(policy: &Value, image: &Reference, signatures: &[Signature<'_>])
     !requirements.is_empty() && requirements.iter().all(holds)
 }
 
-fn holds_here(requirement: &Requirement, image: &Reference, signatures: &[Signature<'_>]) -> bool {
-    let holds = |part: &Requirement| holds_here(part, image, signatures);
+/// The keys by which a requirement holds; none where it does not.
+fn holds_here(requirement: &Requirement, image: &Reference, signatures: &[Signature<'_>]) -> Option<BTreeSet<String>> {
+    let parts = |parts: &[Requirement]| -> Vec<_> {
+        let held = parts.iter().map(|part| holds_here(part, image, signatures));
+        held.collect()
+    };
     match &requirement.demand {
-        Demand::AllOf(parts) => parts.iter().all(holds),
-        Demand::AtLeast { of, among } => among.iter().filter(|part| holds(part)).count() >= *of,
+        Demand::AllOf(all) => {
+            let all: Option<Vec<_>> = parts(all).into_iter().collect();
+            all.map(|keys| keys.into_iter().flatten().collect())
+        }
+        Demand::AtLeast { of, among } => {
+            let held: Vec<_> = parts(among).into_iter().flatten().collect();
+            (distinct(&held, &BTreeSet::new()) >= *of).then(|| held.into_iter().flatten().collect())
+        }
         Demand::Signed {
             by: Signer::Sigstore(SigstoreSigner::Key { file, names }),
             ..
         } => {
-            let counts = |(key, name): &Signature<'_>| key == file && names.takes(&[&named(name, image)], image);
-            signatures.iter().any(counts)
+            let file = key(file).unwrap();
+            let counts = |(key, name): &Signature<'_>| *key == file && names.takes(&[&named(name, image)], image);
+            signatures.iter().any(counts).then(|| BTreeSet::from([file]))
         }
-        _ => false,
+        _ => None,
     }
+}
+
+/// Counts how many can each be given a key of their own, beside those that are taken.
+fn distinct(held: &[BTreeSet<String>], taken: &BTreeSet<String>) -> usize {
+    let Some((first, rest)) = held.split_first() else {
+        return 0;
+    };
+    let with = first.difference(taken).map(|key| {
+        let taken = taken.iter().chain([key]).cloned().collect();
+        1 + distinct(rest, &taken)
+    });
+    with.chain([distinct(rest, taken)]).max().unwrap()
 }
 
 fn admits_here(policy: &Policy, image: &Reference, signatures: &[Signature<'_>]) -> bool {
@@ -91,8 +116,10 @@ fn admits_here(policy: &Policy, image: &Reference, signatures: &[Signature<'_>])
     !forbidden
         && policy.rule_for(image).is_some_and(|rule| match &rule.decision {
             Decision::Denied { .. } => false,
+            // Nobody signed a tree.
+            _ if rule.proved || policy.image().proved => false,
             Decision::Unsigned => true,
-            Decision::Required(requirement) => !rule.proved && holds_here(requirement, image, signatures),
+            Decision::Required(requirement) => holds_here(requirement, image, signatures).is_some(),
         })
 }
 
@@ -128,7 +155,7 @@ const SIGNATURES: [&[Signature<'static>]; 9] = [
 ];
 
 /// Every rule text, alone and behind and before each other.
-const RULES: [&str; 20] = [
+const RULES: [&str; 23] = [
     "  - {match: r.example/app, signed: a}\n",
     "  - {match: 'r.example/app/**', signed: a}\n",
     "  - {match: 'r.example/app/**', signed: b}\n",
@@ -149,6 +176,9 @@ const RULES: [&str; 20] = [
     "  - {match: r.example/app, signed: d}\n",
     "  - {match: 'r.example/**', anyOf: [{signed: c}, {signed: d}]}\n",
     "  - {match: r.example/team/a, allOf: [{signed: c}, {signed: d}]}\n",
+    "  - {match: r.example/app, signed: {by: [a, ax], threshold: 2}}\n",
+    "  - {match: r.example/team, unsigned: accept, proved: true}\n",
+    "  - {match: 'r.example/team/*', atLeast: {of: 2, requirements: [{signed: a}, {signed: {by: [a, b], threshold: 1}}]}}\n",
 ];
 
 #[test]
@@ -191,6 +221,86 @@ fn nothing_is_admitted_there_that_is_not_admitted_here() {
     assert!(there > 10_000, "{there}");
 }
 
+/// Of distinct keys.
+#[test]
+fn each_of_several_signers_signs_with_a_key_of_its_own() {
+    let either = "{signed: {by: [a, b], threshold: 1}}";
+    let of = |of: usize, parts: &str| format!("atLeast: {{of: {of}, requirements: [{parts}]}}");
+    let alone: [&[Signature<'_>]; 3] = [
+        &[("a.pub", "R:T")],
+        &[("b.pub", "R:T")],
+        &[("a.pub", "R:T"), ("a.pub", "R:T")],
+    ];
+    let image = "r.example/app:v1".parse().unwrap();
+    for demand in [
+        of(2, &format!("{either}, {either}")),
+        of(2, &format!("{{signed: a}}, {either}")),
+        of(2, "{signed: a}, {signed: ax}"),
+        of(2, "{allOf: [{signed: b}, {signed: a}]}, {signed: ar}"),
+        "signed: {by: [a, ax], threshold: 2}".to_owned(),
+        "signed: {by: [a, ar], threshold: 2}".to_owned(),
+        "signed: {by: [a, b, ax], threshold: 3}".to_owned(),
+        format!("allOf: [{{{}}}, {{signed: b}}]", of(2, "{signed: a}, {signed: ax}")),
+    ] {
+        let policy = parsed(&format!("  - {{match: r.example/app, {demand}}}\n"));
+        let exported = export(&policy, &key);
+        for signatures in alone {
+            assert!(!admits_here(&policy, &image, signatures), "{demand}");
+            assert!(
+                !admits_there(&exported.policy, &image, signatures),
+                "{demand} {signatures:?}"
+            );
+        }
+        let losses: Vec<String> = exported.losses.iter().map(ToString::to_string).collect();
+        assert!(
+            losses.len() == 1 && losses[0].contains("distinct keys"),
+            "{demand}: {losses:?}"
+        );
+        assert_eq!(
+            exported.policy["transports"]["docker"]["r.example/app"][0]["type"],
+            "reject"
+        );
+    }
+    // Where no key is another's as well, and where nobody asks for that, all of them are asked for.
+    for demand in [
+        of(2, "{signed: a}, {signed: b}"),
+        "signed: {by: [ax, b], threshold: 2}".to_owned(),
+        format!("allOf: [{either}, {{signed: ar}}, {{signed: b}}]"),
+    ] {
+        let exported = export(&parsed(&format!("  - {{match: r.example/app, {demand}}}\n")), &key);
+        assert_eq!(exported.losses, [], "{demand}");
+        let both = [("a.pub", "R:T"), ("b.pub", "R:T")];
+        assert!(admits_there(&exported.policy, &image, &both), "{demand}");
+        for signatures in alone {
+            assert!(
+                !admits_there(&exported.policy, &image, signatures),
+                "{demand} {signatures:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_has_to_be_proved_comes_not_over_whoever_says_so() {
+    let proved = "  - {match: r.example/app, RULE, proved: true}\n";
+    let image = "  - {match: r.example/app, RULE}\nimage:\n  proved: true\n";
+    for rule in ["signed: a", "unsigned: accept"] {
+        let wanted = |text: &str| {
+            let exported = export(&parsed(&text.replace("RULE", rule)), &key);
+            let signatures = [("a.pub", "R:T")];
+            let admitted = admits_there(&exported.policy, &"r.example/app:v1".parse().unwrap(), &signatures);
+            let told = exported.losses.iter().any(|loss| loss.reason.starts_with("proved:"));
+            (admitted, told)
+        };
+        let free = image
+            .replace("true", "false")
+            .replace("RULE}", "RULE}\n  - {match: 'r.example/app/**', RULE}");
+        assert_eq!(wanted(&free), (true, false), "{rule}");
+        assert_eq!(wanted(proved), (false, true), "{rule}");
+        assert_eq!(wanted(image), (false, true), "{rule}");
+    }
+}
+
 #[test]
 fn what_comes_over_and_what_is_lost_are_pinned() {
     let policy = parsed(
@@ -210,6 +320,7 @@ fn what_comes_over_and_what_is_lost_are_pinned() {
   - {match: 'u.example/team/**', signed: a}
   - {match: v.example/app, signed: d}
   - {match: 'w.example/**', signed: d}
+  - {match: x.example/twice, signed: {by: [a, ax], threshold: 2}}
 ",
     );
     let exported = export(&policy, &key);
