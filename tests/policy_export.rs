@@ -334,6 +334,15 @@ fn the_program_for_containerd_decides_as_the_policy_does() {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("UNSIGNED"), "{said}");
     assert_eq!(judge(&signed, &other).0, 1);
+    // A name may say the digest: the one that is going to be fetched.
+    let at = |digest: &str| format!("{signed}@{digest}");
+    let (code, said) = judge(&at(&digest), &digest);
+    assert_eq!(code, 0, "{said}");
+    for asked in [&*other, ""] {
+        let (code, said) = judge(&at(&digest), asked);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("names another digest"), "{said}");
+    }
     assert_eq!(judge("s.example/app:v1", &digest).0, 1);
     assert_ne!(judge("--help", &digest).0, 0);
     assert_ne!(judge("", &digest).0, 0);

@@ -114,7 +114,8 @@ while [ $# -gt 1 ]; do
 done
 case $name in
   "") echo "no image is named"; exit 2 ;;
-  *@*) ;;
+  *@"$digest") ;;
+  *@*) echo "$name names another digest than $digest, which is what would be fetched"; exit 1 ;;
   *) name=$name@$digest ;;
 esac
 exec @IMGKIT@ policy explain --policy @POLICY@@ENVIRONMENT@ -- "$name" 2>&1
