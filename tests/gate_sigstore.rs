@@ -227,6 +227,7 @@ fn a_signature_of_another_image_is_none_wherever_it_lies() {
         case.image.digest.hex()
     );
     // Another image takes the name, and the signature is put beside it.
+    case.node.good(&["cache", "rm", &case.name]);
     let other = push(&case.node, &case.name, 6);
     let (_, bytes) = client().document(&reference(&signature)).unwrap();
     let tag = format!("sha256-{}.sig", other.digest.hex());

@@ -225,12 +225,27 @@ impl Scope {
     }
 }
 
-/// The variable with which a path (`a.b[0].c`) begins.
+/// The variable with which a path (`a.b[0].c`) begins. What `filter` keeps of a path's items is a part of it too, and so is what `map`
+/// takes out of each.
 fn root_of(expr: &IdedExpr) -> Option<&str> {
     match &expr.expr {
         Expr::Ident(name) => Some(name),
         Expr::Select(select) => root_of(&select.operand),
         Expr::Call(call) if call.func_name == operators::INDEX => root_of(call.args.first()?),
+        Expr::Comprehension(each) if root_of(kept(&each.loop_step)?)? == each.iter_var => root_of(&each.iter_range),
+        _ => None,
+    }
+}
+
+/// What a step of `map` or `filter` puts behind its result.
+fn kept(step: &IdedExpr) -> Option<&IdedExpr> {
+    let Expr::Call(call) = &step.expr else { return None };
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (operators::CONDITIONAL, [_, yes, _]) => kept(yes),
+        (operators::ADD, [_, added]) => match &added.expr {
+            Expr::List(list) => list.elements.first(),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -529,6 +544,8 @@ mod tests {
             "predicate.list.all(x, x.i.all(a, a < 10000))",
             "predicate.list.all(x, x.i.exists(a, a == 9999) && 9999 in x.i && x.t.contains('x'))",
             "predicate.list.all(x, x.t.matches('^x+$'))",
+            "predicate.list.all(x, x.i.filter(a, a > 9998).size() == 1)",
+            "predicate.list.map(x, x.i).all(i, i.all(a, a < 10000))",
         ] {
             assert_eq!(holds(text, &nested), Ok(true), "{text}");
         }
