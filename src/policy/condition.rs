@@ -330,6 +330,7 @@ impl Walk {
     fn weight(&self, operand: &IdedExpr, scope: &Scope) -> u64 {
         match &operand.expr {
             Expr::Literal(_) | Expr::List(_) => 0,
+            Expr::Call(call) if !MAKES_ANY.contains(&call.func_name.as_str()) => 1,
             _ if scope.begun(operand).is_some() => 1,
             _ => self.most(operand),
         }
@@ -384,6 +385,16 @@ const FUNCTIONS: [&str; 13] = [
     "string",
     "type",
     "uint",
+];
+
+/// Functions whose results are of any size; all others make true, false or a number.
+const MAKES_ANY: [&str; 6] = [
+    operators::ADD,
+    operators::CONDITIONAL,
+    operators::INDEX,
+    "bytes",
+    "dyn",
+    "string",
 ];
 
 /// Functions that look no further than at their operands.
