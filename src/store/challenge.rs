@@ -5,12 +5,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oci_client::secrets::RegistryAuth;
 use reqwest::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{StatusCode, Url};
 
 use super::http::copy;
-use super::registry::{Trouble, chain, is_loopback, later};
+use super::registry::{Login, Trouble, chain, is_loopback, later};
 use crate::failure::Failure;
 use crate::json::{self, Limits};
 use crate::limit;
@@ -39,7 +38,7 @@ impl Bearer {
         &self,
         http: &reqwest::Client,
         scope: &str,
-        auth: &RegistryAuth,
+        auth: &Login,
     ) -> Result<Option<String>, Trouble> {
         let subject = format!("the token server {}", self.realm);
         let bad = |problem: &str| Failure::unavailable(&subject, problem);
@@ -52,11 +51,13 @@ impl Bearer {
         if !self.service.is_empty() {
             url.query_pairs_mut().append_pair("service", &self.service);
         }
-        let mut request = http.get(url);
-        if let RegistryAuth::Basic(user, password) = auth {
-            request = request.query(&[("account", user)]);
-            request = request.header(AUTHORIZATION, basic(user, password));
-        }
+        let request = match auth {
+            Login::Basic(user, password) => {
+                url.query_pairs_mut().append_pair("account", user);
+                http.get(url).header(AUTHORIZATION, basic(user, password))
+            }
+            _ => http.get(url),
+        };
         let response = request.send().await;
         let mut response = response.map_err(|error| match error.is_connect() {
             true => bad(&format!("it cannot be reached: {}", chain(&error))).into(),

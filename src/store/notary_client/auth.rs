@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use oci_client::secrets::RegistryAuth;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 
 use super::super::challenge::{Challenge, basic};
-use super::super::registry::{Credentials, Trouble};
+use super::super::registry::{Credentials, Login, Trouble};
 use crate::failure::Failure;
 use crate::reference::{Reference, Repository};
 
@@ -57,7 +56,7 @@ impl Auth {
                 let token = bearer.token(http, &scope, &auth).await?;
                 format!("Bearer {}", token.ok_or_else(|| self.unauthorised(gun))?)
             }
-            (Some(Challenge::Basic), RegistryAuth::Basic(user, password)) => basic(user, password),
+            (Some(Challenge::Basic), Login::Basic(user, password)) => basic(user, password),
             _ => return Err(self.unauthorised(gun).into()),
         };
         let mut headers = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,16 +65,16 @@ impl Auth {
     }
 
     /// Finds what to log in with.
-    fn find(&self, gun: &str) -> Result<RegistryAuth, Failure> {
+    fn find(&self, gun: &str) -> Result<Login, Failure> {
         let server = format!("{}/notary", self.server);
         for name in [gun, &server] {
             let Some(repository) = repository(name) else { continue };
             match self.credentials.find(&repository)? {
-                RegistryAuth::Anonymous => {}
+                Login::Anonymous => {}
                 found => return Ok(found),
             }
         }
-        Ok(RegistryAuth::Anonymous)
+        Ok(Login::Anonymous)
     }
 
     pub(super) fn unauthorised(&self, gun: &str) -> Failure {

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use oci_client::errors::OciDistributionError;
-use reqwest::header::HeaderValue;
-
 use super::host::{Place, Put};
 use super::patience::{Trouble, chain, patiently};
 use super::{Digest, Failure, Reference, Registry, digest_mismatch};
@@ -46,12 +43,9 @@ impl Registry {
     pub fn put_blob(&self, repository: &Repository, media_type: &str, bytes: &[u8]) -> Result<Descriptor, Failure> {
         let place = self.place(repository)?;
         let blob = Descriptor::of(media_type, bytes);
-        let digest = blob.digest.to_string();
-        let subject = format!("{repository}, blob {digest}");
+        let subject = format!("{repository}, blob {}", blob.digest);
         self.runtime.block_on(patiently(&subject, async || {
-            let reference = place.name(&digest);
-            let pushed = place.pusher().await?.push_blob(&reference, bytes.to_vec(), &digest);
-            pushed.await.map(drop).map_err(|error| place.explain(&error))
+            place.put_blob(&blob.digest, blob.size, bytes.to_vec()).await
         }))?;
         Ok(blob)
     }
@@ -71,20 +65,8 @@ impl Registry {
         let document = Descriptor::of(media_type, bytes);
         let name = tag.map_or_else(|| document.digest.to_string(), str::to_owned);
         let subject = format!("{repository}, {name}");
-        let content_type = HeaderValue::from_str(media_type).map_err(|error| Failure::malformed(&subject, error))?;
         self.runtime.block_on(patiently(&subject, async || {
-            let reference = place.name(&name);
-            let pushed = place
-                .pusher()
-                .await?
-                .push_manifest_raw(&reference, bytes.to_vec(), content_type.clone());
-            pushed.await.map(drop).map_err(|error| match &error {
-                // What was put a moment ago, or is being put by another as well, is not everywhere yet.
-                OciDistributionError::ServerError { message, .. } if message.contains("BLOB_UNKNOWN") => {
-                    Trouble::Passing(chain(&error))
-                }
-                _ => place.explain(&error),
-            })
+            place.put(&name, media_type, bytes).await.map(drop)
         }))?;
         Ok(document)
     }

@@ -5,12 +5,20 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError as Problem, DockerCredential, get_credential_from_reader};
-use oci_client::secrets::RegistryAuth;
 
 use crate::failure::Failure;
 use crate::limit;
 use crate::reference::Repository;
 use crate::store::file::cannot;
+
+/// What to log in with.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::store) enum Login {
+    /// Nothing.
+    Anonymous,
+    /// A user's name and password.
+    Basic(String, String),
+}
 
 /// Where credentials are looked for.
 #[derive(Clone, Debug, Default)]
@@ -25,13 +33,13 @@ impl Credentials {
     }
 
     /// Finds what to log in with: the first file's entry for the repository, or a path above it, or its host.
-    pub(in crate::store) fn find(&self, repository: &Repository) -> Result<RegistryAuth, Failure> {
+    pub(in crate::store) fn find(&self, repository: &Repository) -> Result<Login, Failure> {
         for path in &self.files {
             if let Some(auth) = find_in(path, repository)? {
                 return Ok(auth);
             }
         }
-        Ok(RegistryAuth::Anonymous)
+        Ok(Login::Anonymous)
     }
 
     /// Says where credentials were looked for.
@@ -44,7 +52,7 @@ impl Credentials {
     }
 }
 
-fn find_in(path: &Path, repository: &Repository) -> Result<Option<RegistryAuth>, Failure> {
+fn find_in(path: &Path, repository: &Repository) -> Result<Option<Login>, Failure> {
     let mut text = String::new();
     let file = match File::open(path) {
         Ok(file) => file,
@@ -57,7 +65,7 @@ fn find_in(path: &Path, repository: &Repository) -> Result<Option<RegistryAuth>,
         let found = get_credential_from_reader(text.as_bytes(), &server);
         let problem = match found {
             Ok(DockerCredential::UsernamePassword(user, password)) => {
-                return Ok(Some(RegistryAuth::Basic(user, password)));
+                return Ok(Some(Login::Basic(user, password)));
             }
             Ok(DockerCredential::IdentityToken(_)) => {
                 let problem = format!(
@@ -114,9 +122,9 @@ mod tests {
 
     fn user(credentials: &Credentials, name: &str) -> Option<String> {
         match credentials.find(&repository(name)).unwrap() {
-            RegistryAuth::Basic(user, _) => Some(user),
-            RegistryAuth::Anonymous => None,
-            other @ RegistryAuth::Bearer(_) => panic!("{other:?}"),
+            Login::Basic(user, _) => Some(user),
+            Login::Anonymous => None,
+            other @ Login::Bearer(_) => panic!("{other:?}"),
         }
     }
 

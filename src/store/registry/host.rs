@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, RegistryOperation};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH, RANGE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
+use super::credentials::Login;
 use super::patience::{Trouble, chain};
 use crate::failure::Failure;
 use crate::limit;
@@ -27,27 +24,23 @@ pub(in crate::store) const USER_AGENT: &str = concat!("imgkit/", env!("CARGO_PKG
 /// A repository of a registry, with what is needed to talk to it.
 pub(super) struct Place {
     pub(super) repository: Repository,
-    client: Client,
-    /// The same registry for requests whose answers are read within bounds; `oci-client` reads them whole.
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
+    /// The same for uploads, which say nothing until all of it has arrived.
+    pub(super) patient: reqwest::Client,
     /// Where requests for this repository begin.
     base: String,
     /// Where the registry says how to log in.
     ping: String,
-    auth: RegistryAuth,
+    auth: Login,
     looked: String,
-    tokens: Mutex<BTreeMap<&'static str, Option<String>>>,
-    /// How the client that pushes is logged in, if it is.
-    pushing: Mutex<Option<Login>>,
+    tokens: Mutex<BTreeMap<Action, Option<String>>>,
 }
 
-/// How old a login is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Login {
-    /// What was refused with it is refused for good.
-    New,
-    /// Its token may have run out.
-    Used,
+/// What a login is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Action {
+    Pull,
+    Push,
 }
 
 /// What became of a document that was put where none should be.
@@ -59,33 +52,18 @@ pub(super) enum Put {
 }
 
 impl Place {
-    pub(super) fn new(repository: &Repository, auth: RegistryAuth, looked: String) -> Result<Self, Failure> {
+    pub(super) fn new(repository: &Repository, auth: Login, looked: String) -> Result<Self, Failure> {
         let loopback = is_loopback(repository.host());
         let cannot = |error: &dyn Error| Failure::unavailable(repository.host(), chain(error));
-        let mut config = ClientConfig {
-            protocol: if loopback {
-                ClientProtocol::Http
-            } else {
-                ClientProtocol::Https
-            },
-            connect_timeout: Some(limit::CONNECT_TIMEOUT),
-            read_timeout: Some(limit::READ_TIMEOUT),
-            user_agent: USER_AGENT,
-            use_monolithic_push: true,
-            ..ClientConfig::default()
+        let client = || {
+            let client = reqwest::Client::builder()
+                .connect_timeout(limit::CONNECT_TIMEOUT)
+                .user_agent(USER_AGENT)
+                .redirect(redirects());
+            // A proxy could not reach this machine's loopback.
+            if loopback { client.no_proxy() } else { client }
         };
-        let mut http = reqwest::Client::builder()
-            .connect_timeout(limit::CONNECT_TIMEOUT)
-            .read_timeout(limit::READ_TIMEOUT)
-            .user_agent(USER_AGENT)
-            .redirect(redirects());
-        if loopback {
-            // A proxy could not reach this machine's loopback. `oci-client` can only be kept from the environment's proxy by
-            // naming one, which is then never used.
-            http = http.no_proxy();
-            config.http_proxy = Some("http://127.0.0.1:9".to_owned());
-            config.no_proxy = Some("localhost,127.0.0.0/8,::1".to_owned());
-        }
+        let http = client().read_timeout(limit::READ_TIMEOUT).build();
         let host = match repository.host() {
             "docker.io" => "index.docker.io",
             host => host,
@@ -93,66 +71,34 @@ impl Place {
         let scheme = if loopback { "http" } else { "https" };
         Ok(Self {
             repository: repository.clone(),
-            client: Client::try_from(config).map_err(|error| cannot(&error))?,
-            http: http.build().map_err(|error| cannot(&error))?,
+            http: http.map_err(|error| cannot(&error))?,
+            patient: client().build().map_err(|error| cannot(&error))?,
             base: format!("{scheme}://{host}/v2/{}", repository.path()),
             ping: format!("{scheme}://{host}/v2/"),
             auth,
             looked,
             tokens: Mutex::default(),
-            pushing: Mutex::default(),
         })
     }
 
-    /// Names an object of this repository as `oci-client` does: by tag or by digest.
-    pub(super) fn name(&self, tag_or_digest: &str) -> oci_client::Reference {
-        let (host, path) = (self.repository.host().to_owned(), self.repository.path().to_owned());
-        match tag_or_digest.contains(':') {
-            true => oci_client::Reference::with_digest(host, path, tag_or_digest.to_owned()),
-            false => oci_client::Reference::with_tag(host, path, tag_or_digest.to_owned()),
-        }
-    }
-
     /// Logs in, and remembers the token for this repository.
-    async fn log_in(&self, operation: RegistryOperation) -> Result<Option<String>, Trouble> {
-        let token = self.token(operation).await?;
+    pub(super) async fn log_in(&self, action: Action) -> Result<Option<String>, Trouble> {
+        let token = self.token(action).await?;
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.insert(operation_key(operation), token.clone());
+        tokens.insert(action, token.clone());
         Ok(token)
     }
 
-    /// Returns the client that pushes, logged in: by itself it would read whatever a token server sends.
-    pub(super) async fn pusher(&self) -> Result<&Client, Trouble> {
-        if let Some(login) = &mut *self.pushing() {
-            *login = Login::Used;
-            return Ok(&self.client);
-        }
-        let operation = RegistryOperation::Push;
-        let token = self.log_in(operation).await?;
-        let auth = token.map_or_else(|| self.auth.clone(), RegistryAuth::Bearer);
-        let known = self.client.auth(&self.name("latest"), &auth, operation).await;
-        known.map_err(|error| self.explain(&error))?;
-        *self.pushing() = Some(Login::New);
-        Ok(&self.client)
-    }
-
-    fn pushing(&self) -> MutexGuard<'_, Option<Login>> {
-        self.pushing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Gets a token, where the registry wants one.
-    async fn token(&self, operation: RegistryOperation) -> Result<Option<String>, Trouble> {
-        if let RegistryAuth::Bearer(token) = &self.auth {
-            return Ok(Some(token.clone()));
-        }
+    async fn token(&self, action: Action) -> Result<Option<String>, Trouble> {
         let response = self.http.get(&self.ping).send().await;
         let response = response.map_err(|error| self.no_answer(&error))?;
         let Some(Challenge::Bearer(bearer)) = Challenge::of(response.headers()) else {
             return Ok(None);
         };
-        let actions = match operation {
-            RegistryOperation::Pull => "pull",
-            RegistryOperation::Push => "pull,push",
+        let actions = match action {
+            Action::Pull => "pull",
+            Action::Push => "pull,push",
         };
         let scope = format!("repository:{}:{actions}", self.repository.path());
         let token = bearer.token(&self.http, &scope, &self.auth).await?;
@@ -181,7 +127,7 @@ impl Place {
                 _ => request.header(RANGE, format!("bytes={from}-")),
             }
         };
-        let response = self.ask(RegistryOperation::Pull, request).await?;
+        let response = self.ask(Action::Pull, request).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(None),
             StatusCode::RANGE_NOT_SATISFIABLE => Ok(Some(response)),
@@ -198,7 +144,7 @@ impl Place {
     /// Asks for an index at a URL of this registry; nothing where it says that it has no such thing.
     pub(super) async fn find_at(&self, url: &Url, what: &str) -> Result<Option<Response>, Trouble> {
         let request = || self.http.get(url.clone()).header(ACCEPT, INDEX);
-        let response = self.ask(RegistryOperation::Pull, request).await?;
+        let response = self.ask(Action::Pull, request).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(None),
             _ => self.judge(what, response).await.map(Some),
@@ -219,7 +165,7 @@ impl Place {
             let request = self.request_put(&what, bytes);
             request.header(CONTENT_TYPE, media_type).header(IF_NONE_MATCH, "*")
         };
-        let response = self.ask(RegistryOperation::Push, request).await?;
+        let response = self.ask(Action::Push, request).await?;
         match response.status() {
             StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => {
                 self.judge(&what, response).await.map(|_| Put::Done)
@@ -234,32 +180,31 @@ impl Place {
     }
 
     /// Sends a request with what logs it in, and once more with a new token: one lives for minutes, a pull may take longer.
-    pub(super) async fn ask(
-        &self,
-        operation: RegistryOperation,
-        request: impl Fn() -> RequestBuilder,
-    ) -> Result<Response, Trouble> {
-        let remembered = {
-            let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            tokens.get(operation_key(operation)).cloned()
-        };
+    pub(super) async fn ask(&self, action: Action, request: impl Fn() -> RequestBuilder) -> Result<Response, Trouble> {
+        let remembered = self.remembered(action);
         let first = remembered.is_none();
         let token = match remembered {
             Some(token) => token,
-            None => self.log_in(operation).await?,
+            None => self.log_in(action).await?,
         };
         let response = self.send(request(), token).await?;
         if response.status() != StatusCode::UNAUTHORIZED || first {
             return Ok(response);
         }
-        let token = self.log_in(operation).await?;
+        let token = self.log_in(action).await?;
         self.send(request(), token).await
     }
 
-    async fn send(&self, request: RequestBuilder, token: Option<String>) -> Result<Response, Trouble> {
+    /// Returns what the last login gave, if there was one: a token where the registry wants one.
+    pub(super) fn remembered(&self, action: Action) -> Option<Option<String>> {
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.get(&action).cloned()
+    }
+
+    pub(super) async fn send(&self, request: RequestBuilder, token: Option<String>) -> Result<Response, Trouble> {
         let request = match (token, &self.auth) {
             (Some(token), _) => request.bearer_auth(token),
-            (None, RegistryAuth::Basic(user, password)) => request.basic_auth(user, Some(password)),
+            (None, Login::Basic(user, password)) => request.basic_auth(user, Some(password)),
             (None, _) => request,
         };
         request.send().await.map_err(|error| self.no_answer(&error))
@@ -282,31 +227,11 @@ impl Place {
         }
     }
 
-    fn subject(&self, what: &str) -> String {
+    pub(super) fn subject(&self, what: &str) -> String {
         format!("{}, {what}", self.repository)
     }
 
-    /// Says what an error of `oci-client` means.
-    pub(super) fn explain(&self, error: &OciDistributionError) -> Trouble {
-        let is_refused = match error {
-            OciDistributionError::RequestError(error) => error.status() == Some(StatusCode::UNAUTHORIZED),
-            OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => true,
-            OciDistributionError::ServerError { code, .. } => *code == 401,
-            _ => false,
-        };
-        if is_refused && self.pushing().take() == Some(Login::Used) {
-            return Trouble::Passing("the login has run out".to_owned());
-        }
-        match error {
-            _ if is_refused => self.unauthorised("the login failed").into(),
-            OciDistributionError::RequestError(error) => self.no_answer(error),
-            OciDistributionError::ServerError { code: 403, .. } => self.unauthorised("the login failed").into(),
-            OciDistributionError::ServerError { code: 429 | 500.., .. } => Trouble::Passing(chain(error)),
-            _ => Failure::unavailable(&self.repository, chain(error)).into(),
-        }
-    }
-
-    fn no_answer(&self, error: &reqwest::Error) -> Trouble {
+    pub(super) fn no_answer(&self, error: &reqwest::Error) -> Trouble {
         match error.status() {
             Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 return self.unauthorised("the login failed").into();
@@ -326,8 +251,8 @@ impl Place {
 
     fn unauthorised(&self, answer: &str) -> Failure {
         let have = match &self.auth {
-            RegistryAuth::Anonymous => "none were found",
-            RegistryAuth::Basic(..) | RegistryAuth::Bearer(_) => "those found were not accepted",
+            Login::Anonymous => "none were found",
+            Login::Basic(..) => "those found were not accepted",
         };
         let problem = format!(
             "the registry wants credentials ({answer}); {}, {have}; log in with `docker login {}` or `podman login`",
@@ -383,13 +308,6 @@ pub(in crate::store) async fn excerpt(response: &mut Response) -> String {
     let _ = copy("an error", response, 300, &mut text).await;
     let text = String::from_utf8_lossy(&text);
     text.chars().filter(|c| !c.is_control()).take(300).collect()
-}
-
-fn operation_key(operation: RegistryOperation) -> &'static str {
-    match operation {
-        RegistryOperation::Pull => "pull",
-        RegistryOperation::Push => "push",
-    }
 }
 
 #[cfg(test)]

@@ -14,9 +14,11 @@ mod patience;
 mod pull;
 mod push;
 mod referrers;
+mod upload;
 
 pub use attach::NewBundle;
 pub use credentials::Credentials;
+pub(super) use credentials::Login;
 pub(super) use host::{USER_AGENT, excerpt, is_loopback, later};
 pub(super) use patience::{Trouble, chain, patiently};
 pub use pull::Platforms;

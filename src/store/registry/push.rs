@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
-use oci_client::errors::OciDistributionError;
-use reqwest::header::HeaderValue;
+use bytes::Bytes;
+use reqwest::Body;
 
-use super::host::Place;
+use super::host::{Action, Place};
 use super::patience::{Trouble, patiently};
 use super::{Failure, Reference, Registry, digest_mismatch};
 use crate::limit;
@@ -40,7 +40,7 @@ impl Registry {
         let place = self.place(remote.repository())?;
         // Who may not push is told so before anything is read.
         self.runtime
-            .block_on(patiently(&subject, async || place.pusher().await.map(drop)))?;
+            .block_on(patiently(&subject, async || place.log_in(Action::Push).await.map(drop)))?;
         if let Document::Index(index) = Document::parse(&subject, &bytes, Some(&root.media_type))? {
             for manifest in index.manifests() {
                 let bytes = layout
@@ -85,39 +85,22 @@ impl Registry {
                 progress.advance(blob.size);
             }
         }
-        let Ok(content_type) = HeaderValue::from_str(&descriptor.media_type) else {
-            return Err(Failure::malformed(subject, "its media type cannot be sent in a header"));
-        };
         self.runtime.block_on(patiently(&subject, async || {
-            let reference = place.name(name);
-            let pushed = place
-                .pusher()
-                .await?
-                .push_manifest_raw(&reference, bytes.clone(), content_type.clone());
-            pushed.await.map(drop).map_err(|error| place.explain(&error))
+            place.put(name, &descriptor.media_type, &bytes).await.map(drop)
         }))
     }
 
     fn push_blob(&self, place: &Place, layout: &Layout, blob: &Descriptor) -> Result<(), Failure> {
-        let digest = blob.digest.to_string();
-        let reference = place.name(&digest);
-        let subject = format!("{}, blob {digest}", place.repository);
+        let subject = format!("{}, blob {}", place.repository, blob.digest);
         self.runtime.block_on(patiently(&subject, async || {
-            let there = place.pusher().await?.blob_exists(&reference, &digest).await;
-            if there.map_err(|error| place.explain(&error))? {
+            if place.has_blob(&blob.digest).await? {
                 return Ok(());
             }
-            let content = stream(layout.blob_reader(blob)?);
-            let pushed = place
-                .pusher()
-                .await?
-                .push_blob_stream(&reference, content, &digest, Some(blob.size))
-                .await;
-            match pushed {
-                Ok(_) => Ok(()),
+            let content = Body::wrap_stream(stream(layout.blob_reader(blob)?));
+            match place.put_blob(&blob.digest, blob.size, content).await {
                 // What the sender found wrong with its own bytes arrives here as a broken connection.
                 Err(_) if !layout.is_intact(blob) => Err(wrong(layout, blob)),
-                Err(error) => Err(place.explain(&error)),
+                put => put,
             }
         }))
     }
@@ -143,9 +126,7 @@ fn of_other_platform(failure: Failure) -> Failure {
 }
 
 /// Streams a blob; it ends in an error when the bytes are not those that were named.
-fn stream<B: From<Vec<u8>> + Send + 'static>(
-    reader: BlobReader,
-) -> impl futures_util::Stream<Item = Result<B, OciDistributionError>> + Send + 'static {
+fn stream(reader: BlobReader) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
     futures_util::stream::unfold(reader, |mut reader| {
         let mut chunk = vec![0; CHUNK];
         let read = reader.read(&mut chunk);
@@ -153,9 +134,9 @@ fn stream<B: From<Vec<u8>> + Send + 'static>(
             Ok(0) => None,
             Ok(n) => {
                 chunk.truncate(n);
-                Some((Ok(B::from(chunk)), reader))
+                Some((Ok(Bytes::from(chunk)), reader))
             }
-            Err(error) => Some((Err(error.into()), reader)),
+            Err(error) => Some((Err(error), reader)),
         })
     })
 }

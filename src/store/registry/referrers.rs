@@ -10,11 +10,10 @@
 use std::collections::BTreeSet;
 use std::thread::sleep;
 
-use oci_client::RegistryOperation;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{StatusCode, Url};
 
-use super::host::Place;
+use super::host::{Action, Place};
 use super::link::next_page;
 use super::patience::{Trouble, patiently};
 use super::{Digest, Failure, Reference, Registry, read_body};
@@ -146,10 +145,10 @@ impl Registry {
 
 impl Place {
     /// Puts a document under a tag or its digest, whatever that named before.
-    async fn put(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<reqwest::Response, Trouble> {
+    pub(super) async fn put(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<reqwest::Response, Trouble> {
         let what = format!("manifests/{name}");
         let request = || self.request_put(&what, bytes).header(CONTENT_TYPE, media_type);
-        let response = self.ask(RegistryOperation::Push, request).await?;
+        let response = self.ask(Action::Push, request).await?;
         match response.status() {
             // What was put a moment ago is not everywhere yet.
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => match self.judge(&what, response).await {
