@@ -171,11 +171,11 @@ impl DockerTrust {
     }
 
     /// Returns a file of a collection by the name that it has on a server, with its hash or version in it. Of a role there is the
-    /// last trusted file alone, of the root the newest.
+    /// last trusted file alone, of the root the newest. One of more than `max` bytes is not read.
     ///
     /// # Errors
     /// As [`DockerTrust::known`].
-    pub fn file(&self, gun: &str, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    pub fn file(&self, gun: &str, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
         let stem = name.strip_suffix(".json").unwrap_or(name);
         let (role, version) = match stem.split_once('.') {
             Some((version, "root")) => ("root", Some(version)),
@@ -187,7 +187,7 @@ impl DockerTrust {
         if !is_role || stamp(&path)?.is_none() {
             return Ok(None);
         }
-        let bytes = read_limited(&path, limit::TARGETS_BYTES)?;
+        let bytes = read_limited(&path, max.min(limit::TARGETS_BYTES))?;
         let is_wanted =
             version.is_none_or(|wanted| version_of(&bytes).is_some_and(|found| found.to_string() == wanted));
         Ok(is_wanted.then_some(bytes))

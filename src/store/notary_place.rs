@@ -55,7 +55,7 @@ impl Source for &Collection {
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
         match &self.place {
             Place::Server(server) => server.file(&self.gun, name, max),
-            Place::Directory(dir) => dir.file(&self.gun, name),
+            Place::Directory(dir) => dir.file(&self.gun, name, max),
         }
     }
 }
