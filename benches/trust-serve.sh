@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Measures `imgkit trust serve` against Debian's notary-server in the same run, and prints ratios; numbers alone mean little on a shared machine.
 # Usage: benches/trust-serve.sh [SECONDS]   (of each measurement; default 5)
-# Both with TLS; notary-server with notary-signer, in memory and with PostgreSQL; imgkit with a directory and with PostgreSQL.
+# Both with TLS, or both without where SCHEME=http; notary-server with notary-signer, in memory and with PostgreSQL; imgkit with a directory and with PostgreSQL.
 # IMGKIT names another binary than target/release/imgkit. As root, PostgreSQL runs as nobody.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 imgkit=${IMGKIT:-$here/target/release/imgkit}
 seconds=${1:-5}
+scheme=${SCHEME:-https}
 for need in notary:notary notary:notary-server notary:notary-signer wrk:wrk openssl:openssl python3:python3; do
   command -v "${need#*:}" >/dev/null || { echo "trust-serve.sh: ${need#*:} is missing; apt-get install ${need%%:*}" >&2; exit 2; }
 done
@@ -58,17 +59,21 @@ listening "$signer"
 # theirs NAME STORAGE: starts notary-server; sets pid and url
 theirs() {
   local at; at=$(port)
+  local tls=",\"tls_cert_file\":\"$work/tls.crt\",\"tls_key_file\":\"$work/tls.key\""
+  [ "$scheme" = https ] || tls=
   cat >"$1.json" <<JSON
-{"server":{"http_addr":"127.0.0.1:$at","tls_cert_file":"$work/tls.crt","tls_key_file":"$work/tls.key"},
+{"server":{"http_addr":"127.0.0.1:$at"$tls},
  "trust_service":{"type":"remote","hostname":"127.0.0.1","port":"$signer","tls_ca_file":"$work/tls.crt","key_algorithm":"ecdsa",
   "tls_client_cert":"$work/tls.crt","tls_client_key":"$work/tls.key"},"logging":{"level":"error"},"storage":$2}
 JSON
-  notary-server -config "$1.json" >"$1.log" 2>&1 & pid=$! url=https://127.0.0.1:$at; pids+=("$pid")
+  notary-server -config "$1.json" >"$1.log" 2>&1 & pid=$! url=$scheme://127.0.0.1:$at; pids+=("$pid")
   listening "$at"
 }
 # ours NAME STORE: starts imgkit; sets pid and url
 ours() {
-  HOME=$work IMGKIT_PASSPHRASE=bench "$imgkit" trust serve --listen 127.0.0.1:0 --store "$2" --tls-cert tls.crt --tls-key tls.key \
+  local tls=(--tls-cert tls.crt --tls-key tls.key)
+  [ "$scheme" = https ] || tls=()
+  HOME=$work IMGKIT_PASSPHRASE=bench "$imgkit" trust serve --listen 127.0.0.1:0 --store "$2" "${tls[@]}" \
     >"$1.out" 2>"$1.log" & pid=$!; pids+=("$pid")
   for _ in $(seq 200); do [ -s "$1.out" ] && break; sleep 0.05; done
   url=$(cat "$1.out")
@@ -137,7 +142,7 @@ compare() {
   row "$what, memory under load, KiB" "${loaded[$theirs]}" "${loaded[$ours]}" "$(ratio "${loaded[$ours]}" "${loaded[$theirs]}")" "<= 0.5"
   row "$what, anonymous memory of it, KiB" "${anonymous[$theirs]}" "${anonymous[$ours]}" "$(ratio "${anonymous[$ours]}" "${anonymous[$theirs]}")"
 }
-echo "wrk -t1 -c16 -d${seconds}s, TLS; targets.json has 1,000 targets; notary-signer's memory is not counted"
+echo "wrk -t1 -c16 -d${seconds}s, $scheme; targets.json has 1,000 targets; notary-signer's memory is not counted"
 row "" notary-server imgkit ratio goal
 compare memory directory "memory / directory"
 compare theirs-pg ours-pg PostgreSQL

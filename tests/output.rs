@@ -149,12 +149,43 @@ fn every_command_answers_yes_and_no_with_the_same_members() {
         (1, vec!["sigstore", "verify", &unsigned, "--key", "own.pub"]),
         (3, vec!["sigstore", "verify", &absent, "--key", "own.pub"]),
         (2, vec!["sigstore", "verify", &unsigned, "--key", "./policy.yml"]),
+        (2, vec!["verify", "--polcy", "policy.yml", "out/node-bios.img"]),
+        (2, vec!["trust", "lokup", svc]),
     ] {
         let answer = node.run(&args);
         let what = args.join(" ");
         assert_eq!(answer.code, code, "{what}: {}", answer.json);
         check(&what, code, &answer.json);
     }
+}
+
+#[test]
+fn a_wrong_command_line_is_told_in_the_forms_it_asks_for() {
+    let node = Node::new();
+    let output = node
+        .command(&["policy", "--output=junit=report.xml", "chek"])
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    let problem = "unrecognized subcommand 'chek'";
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    check("policy chek", 2, &report);
+    assert_eq!(
+        (&report["command"], &report["error"]["problem"]),
+        (&"policy".into(), &problem.into())
+    );
+    assert!(err.contains(problem), "{err}");
+    let junit = fs::read_to_string(node.path("report.xml")).unwrap();
+    assert!(junit.contains("unrecognized subcommand"), "{junit}");
+    let bare = node.run(&["policy"]);
+    assert_eq!(
+        bare.json["error"]["problem"],
+        "expected a subcommand; --help lists them"
+    );
+    // Conformance suites know two exit codes.
+    assert_eq!(node.run(&["sigstore", "verify-bundle", "--bundel", "x"]).code, 1);
+    assert_eq!(node.run(&["tuf", "refresh"]).code, 1);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod sigstore;
 mod store;
 mod trust;
 mod tuf;
+mod usage;
 mod verify;
 mod vsa;
 mod web;
@@ -88,15 +89,17 @@ enum Command {
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    let cli = match lazy::parse::<Cli>(trust::respell(std::env::args_os().collect())) {
+    let words = trust::respell(std::env::args_os().collect());
+    let cli = match lazy::parse::<Cli>(words.clone()) {
         Ok(cli) => cli,
-        Err(error) => return tuf::usage(&error).unwrap_or_else(|| error.exit()),
+        Err(error) => return usage::print(&error, &words),
     };
     let outputs = match Outputs::new(cli.output) {
         Ok(outputs) => outputs,
-        Err(problem) => Cli::command()
-            .error(clap::error::ErrorKind::ArgumentConflict, problem)
-            .exit(),
+        Err(problem) => {
+            let error = Cli::command().error(clap::error::ErrorKind::ArgumentConflict, problem);
+            return usage::print(&error, &words);
+        }
     };
     let context = Context::new(outputs);
     let (name, result): (&str, Result<Report, Failure>) = match &*cli.command {

@@ -101,30 +101,12 @@ impl Tuf {
     }
 }
 
-/// Returns the exit code of `imgkit tuf`: 0 and 1 alone.
+/// Returns the exit code of a command that conformance suites run: 0 and 1 alone.
 pub(super) fn exit_code(code: ExitCode) -> ExitCode {
     match code == ExitCode::SUCCESS {
         true => code,
         false => ExitCode::FAILURE,
     }
-}
-
-/// Prints what was wrong with the command line, if it is that of `imgkit tuf`, and returns the exit code.
-pub(super) fn usage(error: &clap::Error) -> Option<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
-    let command = loop {
-        match arguments.next() {
-            Some(option) if option == "--output" => drop(arguments.next()),
-            Some(option) if option.starts_with('-') => {}
-            other => break other,
-        }
-    };
-    if !error.use_stderr() || command.as_deref() != Some("tuf") {
-        return None;
-    }
-    // Talk that nobody reads is no reason to fail otherwise.
-    let _ = error.print();
-    Some(ExitCode::FAILURE)
 }
 
 fn init(context: &Context, mut dir: TufDir, root: &Path) -> Result<Report, Failure> {

@@ -89,7 +89,7 @@ pub(super) fn print(context: &Context, command: &str, result: Result<Report, Fai
         Err(Failure::Malformed { .. }) => 2,
         Err(Failure::Unavailable { .. }) => 3,
     };
-    let mut end = code;
+    let mut end: u8 = code;
     for output in context.outputs().iter() {
         let written = match (&output.path, output.form) {
             (None, Form::Text) => as_text(&result).map_err(|error| (error.kind(), error.to_string())),
@@ -107,7 +107,8 @@ pub(super) fn print(context: &Context, command: &str, result: Result<Report, Fai
             Err((io::ErrorKind::BrokenPipe, _)) => {}
             Err((_, problem)) => {
                 context.say(&format!("the result could not be written: {problem}"));
-                end = end.max(3);
+                // A no stays a no, whoever is told.
+                end = if code == 0 { 3 } else { code };
             }
         }
     }

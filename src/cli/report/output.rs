@@ -79,6 +79,17 @@ impl Outputs {
         Ok(Self(outputs))
     }
 
+    /// Takes those of what was asked for that machines read, each place once.
+    pub(in crate::cli) fn for_machines(mut outputs: Vec<Output>) -> Self {
+        let mut seen = Vec::new();
+        outputs.retain(|output| {
+            let is_new = output.form != Form::Text && !seen.contains(&output.path);
+            seen.push(output.path.clone());
+            is_new
+        });
+        Self(outputs)
+    }
+
     /// Iterates over the places.
     pub(in crate::cli) fn iter(&self) -> impl Iterator<Item = &Output> {
         self.0.iter()
