@@ -1,3 +1,5 @@
+//! Puts the functions of a release's everyday commands beside each other (src/main.ld, made by benches/order.sh).
+//!
 //! Links the guest programs statically, beside the dynamic `imgkit`, in one plain `cargo build`; of that only libgcc is static: a
 //! library less to load, and to ask the processor what it is, whenever a command starts.
 //!
@@ -30,6 +32,11 @@ fn main() -> io::Result<()> {
     let folder = stand_ins(&Path::new(&out).join("static"), STAND_INS)?;
     let libgcc = stand_ins(&Path::new(&out).join("libgcc"), &[LIBGCC])?;
     println!("cargo:rustc-link-arg-bin=imgkit=-L{libgcc}");
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        let order = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.ld");
+        println!("cargo:rerun-if-changed={}", order.display());
+        println!("cargo:rustc-link-arg-bin=imgkit=-Wl,-T,{}", order.display());
+    }
     let programs = STATIC_PROGRAMS.iter().map(|program| format!("bin={program}"));
     // The one example is the tests' own guest program; without symbols it is small enough to be unpacked in no time.
     println!("cargo:rustc-link-arg-examples=-s");

@@ -5,8 +5,7 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use common::images::{noise, put};
 use common::node::{NOW, Node};
@@ -14,9 +13,6 @@ use imgkit::store::layout::Layout;
 use serde_json::Value;
 
 const SHIPPED: [&str; 3] = ["debug", "production", "release"];
-
-/// What the virtual environment of the schema's test holds.
-const PACKAGES: [&str; 2] = ["jsonschema==4.25.1", "PyYAML==6.0.3"];
 
 fn shipped(name: &str) -> String {
     format!("{}/policy/{name}.yml", env!("CARGO_MANIFEST_DIR"))
@@ -166,30 +162,6 @@ fn an_image_of_times_to_come_is_not_young() {
     }
 }
 
-/// Returns a Python that has a validator; the first test that needs it makes it.
-fn python() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-jsonschema");
-    fs::create_dir_all(&dir).unwrap();
-    let lock = fs::File::create(dir.join("lock")).unwrap();
-    lock.lock().unwrap();
-    let (python, done) = (dir.join("venv/bin/python"), dir.join("installed"));
-    if fs::read_to_string(&done).ok().as_deref() != Some(&PACKAGES.join(" ")) {
-        let venv = Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(dir.join("venv"))
-            .output();
-        assert_good(&venv.expect("python3 is missing; install it: sudo apt-get install python3-venv"));
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-        assert_good(&Command::new(&python).args(install).args(PACKAGES).output().unwrap());
-        fs::write(done, PACKAGES.join(" ")).unwrap();
-    }
-    python
-}
-
-fn assert_good(output: &Output) {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[test]
 fn the_schema_takes_the_shipped_policies_and_no_misspelt_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -238,12 +210,15 @@ for name, text in json.load(sys.stdin):
     print(json.dumps([name, validator.is_valid(yaml.safe_load(text))]))
 ";
     let all: Vec<&(String, String)> = good.iter().chain(&bad).collect();
-    let mut child = Command::new(python());
+    let mut child = Command::new(common::python(
+        "python-jsonschema",
+        &["jsonschema==4.25.1", "PyYAML==6.0.3"],
+    ));
     child.args(["-c", script]).arg(dir.path().join("schema.json"));
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     serde_json::to_writer(child.stdin.take().unwrap(), &all).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_good(&output);
+    assert!(output.status.success(), "the validator ended with {}", output.status);
     let answers = String::from_utf8(output.stdout).unwrap();
     let answers: Vec<(String, bool)> = answers
         .lines()
