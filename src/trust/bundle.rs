@@ -1,5 +1,7 @@
 //! Metadata files as one list: what a look-up read, and what it can be repeated from without a network.
 
+use std::sync::Arc;
+
 use crate::failure::Failure;
 
 /// A place that metadata come from: a bundle, a directory, a server.
@@ -19,24 +21,31 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
 }
 
-/// Metadata files by name, in the order in which they were read.
+/// Metadata files by name, in the order in which they were read; a copy shares their bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bundle {
-    files: Vec<(String, Vec<u8>)>,
+    files: Vec<(String, Arc<[u8]>)>,
 }
 
 impl Bundle {
     /// Adds a file; one that has the name already is replaced.
-    pub fn add(&mut self, name: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+    pub fn add(&mut self, name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) {
         let (name, bytes) = (name.into(), bytes.into());
         self.files.retain(|(other, _)| *other != name);
         self.files.push((name, bytes));
     }
 
+    /// Adds all files of another, each as [`Bundle::add`] does.
+    pub fn add_all(&mut self, other: &Self) {
+        for (name, bytes) in &other.files {
+            self.add(name, Arc::clone(bytes));
+        }
+    }
+
     /// Returns a file's bytes.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let found = self.files.iter().find(|(other, _)| other == name);
-        found.map(|(_, bytes)| bytes.as_slice())
+        found.map(|(_, bytes)| &**bytes)
     }
 
     /// Returns the root files, in order.
@@ -47,11 +56,11 @@ impl Bundle {
 
     /// Returns all files in order.
     pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        self.files.iter().map(|(name, bytes)| (name.as_str(), &**bytes))
     }
 }
 
-impl<N: Into<String>, B: Into<Vec<u8>>> FromIterator<(N, B)> for Bundle {
+impl<N: Into<String>, B: Into<Arc<[u8]>>> FromIterator<(N, B)> for Bundle {
     fn from_iter<I: IntoIterator<Item = (N, B)>>(files: I) -> Self {
         let mut bundle = Self::default();
         for (name, bytes) in files {

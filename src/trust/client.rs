@@ -38,25 +38,11 @@ impl<S: Source> Client<S> {
     /// # Errors
     /// [`TrustError`] of the step that failed.
     pub fn refresh(pin: &[u8], known: &Known, mut source: S, now: Time) -> Result<Self, TrustError> {
-        let mut chain = Chain::pinned(pin, now)?;
-        check_same_root(&chain, &mut source)?;
-        for root in &known.roots {
-            chain = chain.root(root)?;
-            check_same_root(&chain, &mut source)?;
-        }
-        loop {
-            let wanted = chain.wanted()?;
-            match fetch(&mut source, &wanted)? {
-                Some(bytes) => chain = chain.root(&bytes)?,
-                None => break,
-            }
-        }
-        let timestamp = need(&mut source, &chain.timestamp_wanted())?;
-        let chain = chain.timestamp(&timestamp, known.timestamp.as_deref())?;
-        let snapshot = need(&mut source, &chain.wanted()?)?;
-        let chain = chain.snapshot(&snapshot, known.snapshot.as_deref())?;
-        let targets = need(&mut source, &chain.wanted()?)?;
-        let chain = chain.targets(&targets)?;
+        let chain = match read(pin, known, &mut source, now) {
+            // Once more, before that is a verdict.
+            Err(error) if error.may_be_between_states() => read(pin, known, &mut source, now)?,
+            chain => chain?,
+        };
         Ok(Self { source, chain })
     }
 
@@ -257,6 +243,29 @@ pub(super) fn first_for(
         }
     }
     first.ok_or(unknown)
+}
+
+/// Reads and checks a source's metadata from the pinned root down to the top-level targets.
+fn read(pin: &[u8], known: &Known, source: &mut impl Source, now: Time) -> Result<Chain<AtTargets>, TrustError> {
+    let mut chain = Chain::pinned(pin, now)?;
+    check_same_root(&chain, source)?;
+    for root in &known.roots {
+        chain = chain.root(root)?;
+        check_same_root(&chain, source)?;
+    }
+    loop {
+        let wanted = chain.wanted()?;
+        match fetch(source, &wanted)? {
+            Some(bytes) => chain = chain.root(&bytes)?,
+            None => break,
+        }
+    }
+    let timestamp = need(source, &chain.timestamp_wanted())?;
+    let chain = chain.timestamp(&timestamp, known.timestamp.as_deref())?;
+    let snapshot = need(source, &chain.wanted()?)?;
+    let chain = chain.snapshot(&snapshot, known.snapshot.as_deref())?;
+    let targets = need(source, &chain.wanted()?)?;
+    chain.targets(&targets)
 }
 
 /// Refuses a source that has other bytes for the newest root of the chain.

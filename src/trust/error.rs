@@ -183,6 +183,20 @@ impl TrustError {
         !matches!(self, Self::Missing { .. } | Self::Pin { .. } | Self::Source(_))
     }
 
+    /// Tells whether a publication that came in while the files were read would look the same: one file is of the old state, another
+    /// of the new one.
+    pub(super) fn may_be_between_states(&self) -> bool {
+        matches!(
+            self,
+            Self::Digest { .. }
+                | Self::Revoked { .. }
+                | Self::Threshold { .. }
+                | Self::Unsigned { .. }
+                | Self::Version { .. }
+                | Self::WrongKey { .. }
+        )
+    }
+
     /// Says what this means for `subject`: a collection, an image, a disk.
     ///
     /// A missing or unreadable file is [`Failure::Unavailable`], a bad pin [`Failure::Malformed`]; the rest are refusals.

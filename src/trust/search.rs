@@ -260,6 +260,8 @@ impl Chain<AtTargets> {
             .collect();
         let mut missing = Vec::new();
         let paths = std::iter::once(Vec::new()).chain(self.state.delegated.iter().map(|role| self.path_to(role)));
+        // No look-up visits what lies deeper.
+        let paths = paths.filter(|path| path.len() + 1 < limit::DELEGATION_VISITS);
         for path in paths {
             // What a role above it or itself is named again below it was reached already.
             let targets = self.last_of(&path).body();

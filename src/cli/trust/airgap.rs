@@ -66,26 +66,28 @@ impl Export {
             false => self.names.iter().cloned().collect(),
         };
         let mut expires = client.evidence().expires();
+        // Names alone: each target carries the metadata of its look-up.
         let mut targets = Vec::new();
         for name in names {
             let target = find(&mut client, &name)?;
             expires = expires.min(target.evidence().expires());
-            add_all(&mut metadata, target.bundle());
-            targets.push(target);
+            metadata.add_all(target.bundle());
+            targets.push(target.name().to_owned());
         }
-        add_all(&mut metadata, client.bundle());
+        metadata.add_all(client.bundle());
         if self.all {
             let roles = client.chain().roles();
             expires = roles.fold(expires, |first, (_, signed)| first.min(signed.body().header.expires));
         }
         self.check_expiry(&place, expires, now)?;
 
-        let names = targets.iter().map(|target| target.name().to_owned()).collect();
+        let names = targets.iter().cloned().collect();
         let mut parcel = Parcel::new(&metadata, &names, self.all)?;
         let images = resolver(context, &self.store)?;
         let mut packed = 0;
-        for target in &targets {
-            packed += usize::from(self.image(target, &images, &self.store.open(context)?, &mut parcel)?);
+        for name in &targets {
+            let target = client.target(name).map_err(|error| error.about(name))?;
+            packed += usize::from(self.image(&target, &images, &self.store.open(context)?, &mut parcel)?);
         }
         let mut file = NewFile::beside(&self.file)?;
         parcel.write(&self.file, &images, &mut file)?;
@@ -246,7 +248,7 @@ impl Checked {
         for name in opened.targets() {
             let target = client.target(name).map_err(|error| error.about(name))?;
             expires = expires.min(target.evidence().expires());
-            add_all(&mut files, target.bundle());
+            files.add_all(target.bundle());
             if let Ok(image) = target.image() {
                 digests.insert(image.document);
                 digests.extend(image.platforms.iter().map(|platform| platform.manifest));
@@ -321,12 +323,6 @@ fn all_names<S: Source>(client: &Client<S>) -> BTreeSet<String> {
     let roles = chain.roles().map(|(_, signed)| signed.body());
     let all = std::iter::once(chain.targets().body()).chain(roles);
     all.flat_map(|targets| targets.targets.keys().cloned()).collect()
-}
-
-fn add_all(to: &mut Bundle, from: &Bundle) {
-    for (name, bytes) in from.files() {
-        to.add(name, bytes);
-    }
 }
 
 /// Tells whether a tag is one of cosign's for one of these digests.

@@ -8,7 +8,7 @@ fn rewrite(repository: &mut Repository, name: &str, change: impl FnOnce(String) 
     let text = String::from_utf8(repository.files.get(name).unwrap().to_vec()).unwrap();
     let changed = change(text.clone());
     assert_ne!(changed, text, "{name}");
-    repository.files.add(name, changed);
+    repository.files.add(name, changed.into_bytes());
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn a_bad_delegation_is_an_error_for_what_it_covers_and_for_nothing_else() {
             Code::Malformed,
         ),
         (
-            |repository| repository.files.add("1.team.json", "{}"),
+            |repository| repository.files.add("1.team.json", b"{}".as_slice()),
             Code::DigestMismatch,
         ),
     ];
@@ -189,6 +189,31 @@ fn roles_are_asked_in_order_depth_first() {
     let found = repository.find("team/d").unwrap();
     let path: Vec<_> = found.evidence().path.iter().map(|role| role.role.as_str()).collect();
     assert_eq!(path, ["second", "deep"]);
+}
+
+#[test]
+fn what_lies_deeper_than_any_look_up_goes_is_not_listed() {
+    let mut repository = Repository::new();
+    let names: Vec<&'static str> = (0..40).map(|depth| &*format!("role{depth}").leak()).collect();
+    for name in &names {
+        add_role(&mut repository, name, &[&format!("team/{name}")]);
+    }
+    let above: Vec<&'static str> = std::iter::once("targets").chain(names.iter().copied()).collect();
+    for (by, name) in above.iter().zip(&names).rev() {
+        delegate(&mut repository, by, name, &["team/role*"], false);
+        if *by != "targets" {
+            relink_role(&mut repository, by);
+        }
+    }
+    let mut client = repository.client();
+    client.fetch_roles().unwrap();
+    let listed: Vec<&str> = client.chain().roles().map(|(role, _)| role).collect();
+    assert!(repository.find("team/role30").is_ok());
+    assert!(matches!(
+        repository.find("team/role31"),
+        Err(TrustError::Malformed { .. })
+    ));
+    assert_eq!(listed.last(), Some(&"role30"), "{listed:?}");
 }
 
 // 5.6.7.2
