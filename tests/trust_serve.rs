@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::notary::PASSPHRASE;
-use common::notary_user::{GUN, HASH, User, targets, whole_life};
+use common::notary_user::{GUN, HASH, User, names, targets, whole_life};
 use common::serve::{Database, Setup, TrustServer};
 use common::{in_home, run, succeed};
 use rustix::process::Signal;
@@ -35,6 +35,20 @@ fn debians_client_leads_a_whole_life_with_two_servers_on_one_database() {
     });
     whole_life(&[&starting.0, &starting.1]);
     publishers_at_once(&[&starting.0, &starting.1], 5);
+}
+
+#[test]
+fn debians_client_rotates_a_root_key() {
+    let setup = Setup::in_directory();
+    let server = setup.start(&[]);
+    let user = User::new();
+    user.notary(&server, &["init", "-p", GUN]);
+    let mut rotate = user.command(&server, &["key", "rotate", GUN, "root"]);
+    let mut rotate = rotate.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    std::io::Write::write_all(&mut rotate.stdin.take().unwrap(), b"yes\n").unwrap();
+    assert!(rotate.wait().unwrap().success());
+    user.publish(&server, "after");
+    assert_eq!(targets(&server), names(&["after"]));
 }
 
 #[test]

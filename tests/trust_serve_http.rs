@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::notary::{PASSWORD, USER, certificate, token_server};
 use common::notary_user::{GUN, HASH, User};
-use common::serve::{Setup, TrustServer};
+use common::serve::{Database, Setup, TrustServer};
 use common::{run, succeed};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -282,4 +282,53 @@ fn wrong_options_and_passphrases_are_refused() {
     let _first = setup.start_plain(&[]);
     let (code, text) = run(&mut setup.command(&[]));
     assert_eq!((code, text.contains("another server is using it")), (3, true), "{text}");
+}
+
+#[test]
+fn a_damaged_log_is_told_and_counted() {
+    let setup = Setup::in_directory();
+    let mut server = setup.start_plain(&[]);
+    let user = User::new();
+    user.notary(&server, &["init", "-p", GUN]);
+    user.publish(&server, "v1");
+    server.stop(Signal::TERM);
+    let hash = imgkit::digest::Digest::sha256(GUN.as_bytes()).hex();
+    let log = setup.path().join("store/collections").join(hash).join("log");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&log, &bytes).unwrap();
+    // The changefeed's last change is another collection's, as it usually is.
+    let _ = fs::remove_file(setup.path().join("store/changes"));
+    let said = setup.path().join("stderr");
+    let mut command = setup.command(&[]);
+    command.stderr(fs::File::create(&said).unwrap());
+    let mut server = setup.spawn(&mut command);
+    let counted = |line: &str| {
+        let metrics = String::from_utf8(server.ask("GET", "/metrics", &[], b"").2).unwrap();
+        metrics.lines().any(|found| found == line)
+    };
+    // It looks as soon as it is up.
+    let end = Instant::now() + Duration::from_secs(10);
+    while !counted("notary_server_failed_renewals_total 1") {
+        assert!(Instant::now() < end, "no renewal failed");
+        sleep(Duration::from_millis(20));
+    }
+    server.stop(Signal::TERM);
+    let said = fs::read_to_string(&said).unwrap();
+    assert!(said.contains("store is damaged"), "{said}");
+}
+
+#[test]
+fn deleting_keys_alone_changes_what_publications_are_planned_on() {
+    let database = Database::start();
+    let setup = Setup::in_database(&database.url());
+    let server = setup.start_plain(&[]);
+    let revisions = || database.query("SELECT gun, revision FROM imgkit_notary_collections");
+    let path = |file: &str| format!("/v2/{GUN}/_trust/tuf/{file}");
+    assert_eq!(server.ask("DELETE", &path(""), &[], b"").0, 200);
+    assert_eq!(revisions(), "");
+    assert_eq!(server.ask("GET", &path("timestamp.key"), &[], b"").0, 200);
+    assert_eq!(server.ask("DELETE", &path(""), &[], b"").0, 200);
+    assert_eq!(revisions(), format!("{GUN}|1"));
+    assert_eq!(database.query("SELECT count(*) FROM imgkit_notary_changes"), "0");
 }

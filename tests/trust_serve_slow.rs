@@ -9,9 +9,13 @@ use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use common::serve::{Setup, TrustServer};
+use rustix::process::Signal;
 
 /// When every slow client has been left: the longest limit is 15 seconds.
 const LEFT: Duration = Duration::from_secs(18);
+
+/// How many connections the server has at once.
+const CONNECTIONS: usize = 1024;
 
 const HEALTH: &str = "/_notary_server/health";
 
@@ -98,4 +102,24 @@ fn who_drips_or_sips_is_left_while_others_are_served() {
     let (taken, all) = sips.join().unwrap();
     assert!(taken < all, "an answer of {all} bytes was cut off: {taken}");
     assert_eq!(server.ask("GET", HEALTH, &[], b"").0, 200);
+}
+
+#[test]
+fn a_server_whose_places_are_all_taken_ends_when_it_is_told_to() {
+    let setup = Setup::in_directory();
+    let mut server = setup.start_plain(&[]);
+    let host = server.host().to_owned();
+    let mut taken: Vec<_> = (0..CONNECTIONS).map(|_| connect(&host)).collect();
+    for stream in &mut taken {
+        // Whoever is answered has a place, and keeps it for a while.
+        let request = format!("GET {HEALTH} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    for stream in &mut taken {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+    }
+    let began = Instant::now();
+    assert!(server.stop(Signal::TERM).success());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

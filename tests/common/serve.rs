@@ -250,6 +250,13 @@ impl Database {
         let _ = self.child.wait();
     }
 
+    /// Returns what PostgreSQL answers: a line for each row, `|` between columns.
+    pub fn query(&self, sql: &str) -> String {
+        let mut psql = as_nobody("psql", self.dir.path());
+        psql.args(["--no-psqlrc", "-At", "-c", sql, &self.url()]);
+        succeed(&mut psql).trim_end().to_owned()
+    }
+
     /// Returns the address for `--store`.
     pub fn url(&self) -> String {
         format!("postgres://imgkit@127.0.0.1:{}/postgres", self.port)

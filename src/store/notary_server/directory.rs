@@ -8,9 +8,10 @@
 //! - `collections/…/keys` holds the server's private keys, sealed, or where they are in a token; `vault.pem` what they are sealed with,
 //!   under the passphrase.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +41,9 @@ type Line<'a> = (u64, &'a [u8]);
 /// How many hexadecimal digits of its hash a line begins with.
 const CHECK_DIGITS: usize = 16;
 
+/// The longest name of a file on Linux, in bytes: where a role's name makes a longer one, its hash stands there.
+const FILE_NAME_BYTES: usize = 255;
+
 /// A directory of collections that this process alone serves.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -49,13 +53,18 @@ pub(super) struct Directory {
     _lock: Lock,
 }
 
-/// The changefeed's file and where its lines begin.
+/// The changefeed's file, where its lines begin, and which are whose.
 #[derive(Debug)]
 struct Changes {
-    file: File,
+    file: Arc<File>,
     starts: Vec<u64>,
     end: u64,
+    /// The ids of each collection's lines, rising: where it is asked for, others' lines are not read.
+    of: HashMap<String, Vec<u64>>,
 }
+
+/// Where a line of the changefeed stands, and its id.
+type Place = (u64, Range<u64>);
 
 /// A line of the changefeed's file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -268,8 +277,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Returns the collections whose timestamp was made before `time`.
-    pub(super) fn older_than(&self, time: Time) -> Result<Vec<Gun>, Failure> {
+    /// Returns the collections whose timestamp was made before `time`, and what is wrong with those that cannot be read.
+    pub(super) fn older_than(&self, time: Time) -> Result<Vec<Result<Gun, Failure>>, Failure> {
         let dir = self.dir.join(COLLECTIONS);
         let listed = fs::read_dir(&dir).map_err(|error| cannot("list", &dir, &error))?;
         let mut guns = Vec::new();
@@ -278,15 +287,13 @@ impl Directory {
             if entry.path().extension().is_some() {
                 continue;
             }
-            let (entries, _) = read_log(&entry.path().join(LOG)).map_err(|problem| {
-                Failure::unavailable(
-                    entry.path().display(),
-                    format!("the server's store is damaged: {problem}"),
-                )
-            })?;
-            // Every publication has a timestamp.
-            if let Some(last) = entries.last().filter(|last| last.at < time) {
-                guns.extend(Gun::new(&last.gun));
+            match read_log(&entry.path().join(LOG)) {
+                Ok((entries, _)) => {
+                    // Every publication has a timestamp.
+                    let last = entries.last().filter(|last| last.at < time);
+                    guns.extend(last.and_then(|last| Gun::new(&last.gun)).map(Ok));
+                }
+                Err(problem) => guns.push(Err(damaged(entry.path().display(), problem))),
             }
         }
         Ok(guns)
@@ -294,33 +301,13 @@ impl Directory {
 
     /// Returns lines of the changefeed, oldest first.
     pub(super) fn changes(&self, query: &ChangeQuery) -> Result<Vec<Change>, Failure> {
-        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = changes.starts.len() as u64;
-        let mut found = Vec::new();
-        let mut take = |id: u64| -> Result<bool, Failure> {
-            let line = changes.line(id)?;
-            if query.gun.as_ref().is_none_or(|gun| gun.as_str() == line.gun) {
-                found.push(change(id, line));
-            }
-            Ok(found.len() >= query.count)
+        // What stands there now stays: publishers need not wait while it is read.
+        let (file, places) = {
+            let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            (Arc::clone(&changes.file), changes.places(query))
         };
-        // Ids count from 1.
-        if query.back {
-            let end = query.from.map_or(count, |from| from.saturating_sub(1).min(count));
-            for id in (1..=end).rev() {
-                if take(id)? {
-                    break;
-                }
-            }
-            found.reverse();
-        } else {
-            for id in query.from.unwrap_or(0).saturating_add(1)..=count {
-                if take(id)? {
-                    break;
-                }
-            }
-        }
-        Ok(found)
+        let read = |(id, place)| Ok(change(id, read_change(&file, place)?));
+        places.into_iter().map(read).collect()
     }
 
     /// Says whether the directory can still be read.
@@ -334,10 +321,10 @@ impl Directory {
     /// Cuts off a last change that was written by a server which was killed before it became true.
     fn drop_untrue_change(&self) -> Result<(), Failure> {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(line) = changes.starts.len().checked_sub(1).map(|_| changes.starts.len() as u64) else {
+        let Some(last) = changes.place(changes.starts.len() as u64) else {
             return Ok(());
         };
-        let line = changes.line(line)?;
+        let line = read_change(&changes.file, last)?;
         let Some(gun) = Gun::new(&line.gun) else { return Ok(()) };
         let (entries, _) = self.log(&gun)?;
         let newest = entries
@@ -400,8 +387,13 @@ impl Directory {
 
     fn file_path(&self, gun: &Gun, file: &EntryFile) -> PathBuf {
         // A role's name has no `.`, so no two files share one.
-        let role = file.role.replace('/', ".");
-        self.dir_of(gun).join(format!("{}.{role}.json", file.sha256.hex()))
+        let name = |role: &str| format!("{}.{role}.json", file.sha256.hex());
+        let plain = name(&file.role.replace('/', "."));
+        let name = match plain.len() <= FILE_NAME_BYTES {
+            true => plain,
+            false => name(&Digest::sha256(file.role.as_bytes()).hex()),
+        };
+        self.dir_of(gun).join(name)
     }
 }
 
@@ -415,10 +407,17 @@ impl Changes {
             .map_err(|error| cannot("read", path, &error))?;
         let (lines, whole) = whole_lines(&bytes).map_err(|problem| Failure::unavailable(path.display(), problem))?;
         file.set_len(whole).map_err(|error| cannot("write", path, &error))?;
+        let mut of: HashMap<String, Vec<u64>> = HashMap::new();
+        for (id, (_, json)) in (1..).zip(&lines) {
+            let line: Result<ChangeLine, _> = serde_json::from_slice(json);
+            let line = line.map_err(|error| Failure::unavailable(path.display(), error))?;
+            of.entry(line.gun).or_default().push(id);
+        }
         Ok(Self {
-            file,
+            file: Arc::new(file),
             starts: lines.into_iter().map(|(start, _)| start).collect(),
             end: whole,
+            of,
         })
     }
 
@@ -436,34 +435,68 @@ impl Changes {
         }
         self.starts.push(self.end);
         self.end += line.len() as u64;
+        let id = self.starts.len() as u64;
+        self.of.entry(change.gun.clone()).or_default().push(id);
         Ok(())
     }
 
     fn drop_last(&mut self) -> Result<(), Failure> {
+        let last = self.starts.len() as u64;
         let Some(start) = self.starts.pop() else { return Ok(()) };
         self.end = start;
+        for ids in self.of.values_mut() {
+            ids.pop_if(|id| *id == last);
+        }
         let cut = self.file.set_len(start).and_then(|()| self.file.sync_data());
         cut.map_err(|error| Failure::unavailable("the changefeed", format!("cannot write: {error}")))
     }
 
-    /// Returns the line of an id, from 1.
-    fn line(&self, id: u64) -> Result<ChangeLine, Failure> {
-        let bad =
-            |problem: &dyn std::fmt::Display| Failure::unavailable("the changefeed", format!("cannot read: {problem}"));
-        let at = usize::try_from(id - 1).map_err(|error| bad(&error))?;
-        let start = self
-            .starts
-            .get(at)
-            .copied()
-            .ok_or_else(|| bad(&"there is no such change"))?;
-        let end = self.starts.get(at + 1).copied().unwrap_or(self.end);
-        let mut bytes = vec![0; usize::try_from(end - start).map_err(|error| bad(&error))?];
-        self.file
-            .read_exact_at(&mut bytes, start)
-            .map_err(|error| bad(&error))?;
-        let text = bytes.get(CHECK_DIGITS + 1..).unwrap_or_default();
-        serde_json::from_slice(text).map_err(|error| bad(&error))
+    /// Returns where the lines stand that are asked for, oldest first.
+    fn places(&self, query: &ChangeQuery) -> Vec<Place> {
+        let last = self.starts.len() as u64;
+        // Ids count from 1.
+        let (first, last) = match query.back {
+            true => (1, query.from.map_or(last, |from| from.saturating_sub(1).min(last))),
+            false => (query.from.unwrap_or(0).saturating_add(1), last),
+        };
+        let pick = |ids: &mut dyn DoubleEndedIterator<Item = u64>| match query.back {
+            true => {
+                let mut ids: Vec<_> = ids.rev().take(query.count).collect();
+                ids.reverse();
+                ids
+            }
+            false => ids.take(query.count).collect(),
+        };
+        let ids = match &query.gun {
+            None => pick(&mut (first..=last)),
+            Some(gun) => {
+                let ids = self.of.get(gun.as_str()).map_or(&[][..], Vec::as_slice);
+                let (from, to) = (
+                    ids.partition_point(|id| *id < first),
+                    ids.partition_point(|id| *id <= last),
+                );
+                pick(&mut ids.get(from..to).unwrap_or_default().iter().copied())
+            }
+        };
+        ids.into_iter().filter_map(|id| Some((id, self.place(id)?))).collect()
     }
+
+    /// Returns where the line of an id stands.
+    fn place(&self, id: u64) -> Option<Range<u64>> {
+        let at = usize::try_from(id.checked_sub(1)?).ok()?;
+        let start = *self.starts.get(at)?;
+        Some(start..self.starts.get(at + 1).copied().unwrap_or(self.end))
+    }
+}
+
+fn read_change(file: &File, place: Range<u64>) -> Result<ChangeLine, Failure> {
+    let bad =
+        |problem: &dyn std::fmt::Display| Failure::unavailable("the changefeed", format!("cannot read: {problem}"));
+    let mut bytes = vec![0; usize::try_from(place.end - place.start).map_err(|error| bad(&error))?];
+    file.read_exact_at(&mut bytes, place.start)
+        .map_err(|error| bad(&error))?;
+    let text = bytes.get(CHECK_DIGITS + 1..).unwrap_or_default();
+    serde_json::from_slice(text).map_err(|error| bad(&error))
 }
 
 fn change(id: u64, line: ChangeLine) -> Change {
@@ -554,147 +587,4 @@ fn remove(dir: &Path) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::trust::notary::NewFile;
-
-    fn gun() -> Gun {
-        Gun::new("example.com/a/b").unwrap()
-    }
-
-    fn publication(base: u64, version: u64) -> Publication {
-        let file = |role: &str| NewFile {
-            role: role.into(),
-            version,
-            bytes: format!("{role} {version}").into_bytes(),
-        };
-        Publication {
-            gun: gun(),
-            base,
-            files: vec![file("targets"), file("targets/x"), file("timestamp")],
-            used: BTreeSet::new(),
-            at: Time::EPOCH.plus(i64::try_from(version).unwrap()),
-        }
-    }
-
-    fn log_of(dir: &Path) -> PathBuf {
-        let name = Digest::sha256(gun().as_str().as_bytes()).hex();
-        dir.join(COLLECTIONS).join(name).join(LOG)
-    }
-
-    fn versions(store: &Directory) -> (u64, Vec<(String, u64)>) {
-        let collection = store.collection(&gun()).unwrap();
-        let version = |role: &str| collection.file(role).map(|file| (role.to_owned(), file.version()));
-        let roles = ["targets", "targets/x", "timestamp"];
-        (
-            collection.revision,
-            roles.iter().filter_map(|role| version(role)).collect(),
-        )
-    }
-
-    fn all(query: (i64, i64)) -> ChangeQuery {
-        ChangeQuery::new(None, query.0, query.1)
-    }
-
-    #[test]
-    fn publications_follow_each_other_and_stay() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Directory::open(dir.path()).unwrap();
-        assert!(matches!(store.publish(&publication(0, 1)).unwrap(), Published::Done));
-        assert!(matches!(
-            store.publish(&publication(0, 2)).unwrap(),
-            Published::Overtaken
-        ));
-        assert!(matches!(store.publish(&publication(1, 5)).unwrap(), Published::Done));
-        assert!(Directory::open(dir.path()).is_err(), "another server has it");
-        drop(store);
-        let store = Directory::open(dir.path()).unwrap();
-        let (revision, files) = versions(&store);
-        assert_eq!((revision, files.len()), (2, 3));
-        assert!(files.iter().all(|(_, version)| *version == 5));
-        let old = store
-            .find(&gun(), "targets/x", |version, _| version == 1)
-            .unwrap()
-            .unwrap();
-        assert_eq!(old.body().as_ref(), b"targets/x 1");
-        assert!(
-            store
-                .find(&gun(), "targets", |version, _| version == 2)
-                .unwrap()
-                .is_none()
-        );
-        assert_eq!(store.older_than(Time::EPOCH.plus(6)).unwrap(), [gun()]);
-        assert_eq!(store.older_than(Time::EPOCH.plus(5)).unwrap(), []);
-        store.delete(&gun(), Time::EPOCH).unwrap();
-        store.delete(&gun(), Time::EPOCH).unwrap();
-        assert_eq!(versions(&store), (0, Vec::new()));
-        let told = store.changes(&all((0, 10))).unwrap();
-        assert_eq!(told.iter().map(|change| change.version).collect::<Vec<_>>(), [1, 5, 0]);
-        let last = store.changes(&all((0, -1))).unwrap();
-        assert_eq!((last[0].id.as_str(), last[0].category), ("3", Change::DELETION));
-        assert_eq!(store.changes(&all((3, -5))).unwrap().len(), 2);
-        assert_eq!(store.changes(&all((2, 5))).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_publication_that_was_killed_at_any_byte_is_not_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Directory::open(dir.path()).unwrap();
-        store.publish(&publication(0, 1)).unwrap();
-        let whole = fs::read(log_of(dir.path())).unwrap();
-        store.publish(&publication(1, 2)).unwrap();
-        drop(store);
-        let after = fs::read(log_of(dir.path())).unwrap();
-        let changes = fs::read(dir.path().join(CHANGES)).unwrap();
-        for end in (whole.len()..after.len()).step_by(7) {
-            // The change stands there already, the line only in part.
-            fs::write(log_of(dir.path()), &after[..end]).unwrap();
-            fs::write(dir.path().join(CHANGES), &changes).unwrap();
-            let store = Directory::open(dir.path()).unwrap();
-            let (revision, files) = versions(&store);
-            assert_eq!((revision, files[0].1), (1, 1), "{end}");
-            assert_eq!(store.changes(&all((0, 10))).unwrap().len(), 1, "{end}");
-            assert!(matches!(store.publish(&publication(1, 3)).unwrap(), Published::Done));
-            assert_eq!(versions(&store).1[0].1, 3, "{end}");
-        }
-    }
-
-    #[test]
-    fn a_change_that_was_written_in_part_is_not_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Directory::open(dir.path()).unwrap();
-        store.publish(&publication(0, 1)).unwrap();
-        drop(store);
-        let path = dir.path().join(CHANGES);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes.extend_from_slice(b"0123456789abcdef {\"at\"");
-        fs::write(&path, &bytes).unwrap();
-        let store = Directory::open(dir.path()).unwrap();
-        assert_eq!(store.changes(&all((0, 10))).unwrap().len(), 1);
-        store.publish(&publication(1, 2)).unwrap();
-        assert_eq!(store.changes(&all((0, 10))).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn what_was_changed_on_the_disk_is_not_served() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Directory::open(dir.path()).unwrap();
-        store.publish(&publication(0, 1)).unwrap();
-        let file = fs::read_dir(log_of(dir.path()).parent().unwrap()).unwrap().flatten();
-        let file = file
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|ext| ext == "json"));
-        fs::write(file.unwrap(), b"other").unwrap();
-        assert!(matches!(store.collection(&gun()), Err(Failure::Unavailable { .. })));
-        // A damaged line before a whole one is no torn end.
-        store.publish(&publication(1, 2)).unwrap();
-        let mut log = fs::read(log_of(dir.path())).unwrap();
-        log[20] ^= 1;
-        fs::write(log_of(dir.path()), &log).unwrap();
-        assert!(store.keys(&gun()).is_ok(), "there are no keys to read");
-        assert!(matches!(store.collection(&gun()), Err(Failure::Unavailable { .. })));
-    }
-}
+mod tests;

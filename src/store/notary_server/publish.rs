@@ -72,7 +72,15 @@ impl Server {
         // Every timestamp here was made by a server, with this lifetime.
         let made_before = now.plus(RENEW_TIMESTAMP - TIMESTAMP_LIFETIME);
         for gun in self.store.older_than(made_before).await? {
-            if let Err(failure) = self.renew(&gun).await {
+            let renewed = match gun {
+                Ok(gun) => self.renew(&gun).await.map(drop),
+                Err(damaged) => {
+                    self.metrics.failed_renewals.fetch_add(1, Ordering::Relaxed);
+                    Err(damaged)
+                }
+            };
+            // The others are renewed all the same.
+            if let Err(failure) = renewed {
                 self.own_fault(&failure);
             }
         }

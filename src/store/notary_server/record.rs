@@ -163,7 +163,7 @@ impl ChangeQuery {
 }
 
 /// Says that what the store holds is not what it wrote.
-pub(super) fn damaged(gun: &Gun, problem: impl std::fmt::Display) -> Failure {
+pub(super) fn damaged(gun: impl std::fmt::Display, problem: impl std::fmt::Display) -> Failure {
     Failure::unavailable(
         gun,
         format!("the server's store is damaged: {problem}; restore it from a backup"),

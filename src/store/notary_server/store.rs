@@ -87,8 +87,8 @@ impl Store {
         }
     }
 
-    /// Returns the collections whose timestamp was made before `time`.
-    pub(super) async fn older_than(&self, time: Time) -> Result<Vec<Gun>, Failure> {
+    /// Returns the collections whose timestamp was made before `time`, and what is wrong with those that cannot be read.
+    pub(super) async fn older_than(&self, time: Time) -> Result<Vec<Result<Gun, Failure>>, Failure> {
         match self {
             Self::Directory(store) => blocking(store, move |store| store.older_than(time)).await,
             Self::Postgres(store) => store.older_than(time).await,

@@ -423,7 +423,7 @@ fn check_known<T: Body>(
 }
 
 /// Refuses a root with a root key that stands in no certificate for the collection.
-fn check_certificates(gun: &str, root: &Signed<Root>) -> Result<(), TrustError> {
+pub(super) fn check_certificates(gun: &str, root: &Signed<Root>) -> Result<(), TrustError> {
     for key in root.body().role_keys("root").keys().values() {
         let raw = || TrustError::Certificate {
             role: "root".to_owned(),

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::chain::check_certificates;
 use super::document::{Draft, Signed, Unverified};
 use super::file::FileMeta;
 use super::key::NotaryKey;
@@ -326,6 +327,8 @@ impl Upload<'_> {
                 .map_err(bad)?;
         }
         signed.check_not_expired(self.now).map_err(bad)?;
+        // Also those that did not sign: clients refuse a root of which they could not tell whose its keys are.
+        check_certificates(self.gun, &signed).map_err(bad)?;
         Ok(root)
     }
 

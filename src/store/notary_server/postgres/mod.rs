@@ -37,6 +37,10 @@ const CHANNEL: &str = "imgkit_notary";
 /// Held while a change gets its number: a number of imgkit's own.
 const CHANGES_LOCK: i64 = 0x696d_676b_6975;
 
+const MAKE_COLLECTION: &str = "INSERT INTO imgkit_notary_collections VALUES ($1, 0) ON CONFLICT DO NOTHING";
+const LOCK_REVISION: &str = "SELECT revision FROM imgkit_notary_collections WHERE gun = $1 FOR UPDATE";
+const SET_REVISION: &str = "UPDATE imgkit_notary_collections SET revision = $2 WHERE gun = $1";
+
 /// A database and the way to it.
 pub(super) struct Postgres {
     place: Place,
@@ -189,12 +193,12 @@ impl Postgres {
     }
 
     /// Returns the collections whose timestamp was made before `time`.
-    pub(super) async fn older_than(&self, time: Time) -> Result<Vec<Gun>, Failure> {
+    pub(super) async fn older_than(&self, time: Time) -> Result<Vec<Result<Gun, Failure>>, Failure> {
         let client = self.reader().await?;
         let select = "SELECT gun FROM imgkit_notary_files WHERE role = 'timestamp' GROUP BY gun HAVING max(at) < $1";
         let rows = self.place.answer(client.query(select, &[&time.unix()])).await?;
         let guns: Result<Vec<String>, _> = rows.iter().map(|row| self.get(row, 0)).collect();
-        Ok(guns?.iter().filter_map(|gun| Gun::new(gun)).collect())
+        Ok(guns?.iter().filter_map(|gun| Gun::new(gun)).map(Ok).collect())
     }
 
     /// Returns lines of the changefeed, oldest first.
@@ -296,10 +300,8 @@ impl Postgres {
 async fn publish(client: &mut Client, publication: &Publication) -> Result<Published, tokio_postgres::Error> {
     let (gun, at) = (publication.gun.as_str(), publication.at.unix());
     let transaction = client.transaction().await?;
-    let make = "INSERT INTO imgkit_notary_collections VALUES ($1, 0) ON CONFLICT DO NOTHING";
-    transaction.execute(make, &[&gun]).await?;
-    let lock = "SELECT revision FROM imgkit_notary_collections WHERE gun = $1 FOR UPDATE";
-    let revision: i64 = transaction.query_one(lock, &[&gun]).await?.try_get(0)?;
+    transaction.execute(MAKE_COLLECTION, &[&gun]).await?;
+    let revision: i64 = transaction.query_one(LOCK_REVISION, &[&gun]).await?.try_get(0)?;
     if u64::try_from(revision) != Ok(publication.base) {
         return Ok(Published::Overtaken);
     }
@@ -330,17 +332,26 @@ async fn publish(client: &mut Client, publication: &Publication) -> Result<Publi
 async fn delete(client: &mut Client, gun: &Gun, at: Time) -> Result<(), tokio_postgres::Error> {
     let gun = gun.as_str();
     let transaction = client.transaction().await?;
-    let lock = "SELECT revision FROM imgkit_notary_collections WHERE gun = $1 FOR UPDATE";
-    let row = transaction.query_opt(lock, &[&gun]).await?;
-    transaction
+    // A first publication that is planned with these keys has no row yet: it is made, so that its revision can change.
+    let make = "INSERT INTO imgkit_notary_collections
+                SELECT $1::text, 0 WHERE EXISTS (SELECT FROM imgkit_notary_keys WHERE gun = $1::text)
+                ON CONFLICT DO NOTHING";
+    transaction.execute(make, &[&gun]).await?;
+    let row = transaction.query_opt(LOCK_REVISION, &[&gun]).await?;
+    let keys = transaction
         .execute("DELETE FROM imgkit_notary_keys WHERE gun = $1", &[&gun])
         .await?;
-    let deleted = transaction
+    let files = transaction
         .execute("DELETE FROM imgkit_notary_files WHERE gun = $1", &[&gun])
         .await?;
-    if let Some(row) = row.filter(|_| deleted > 0) {
-        let revision: i64 = row.try_get(0)?;
-        changed(&transaction, gun, revision + 1, (at.unix(), 0, None)).await?;
+    if let Some(row) = row {
+        let revision = row.try_get::<_, i64>(0)? + 1;
+        if files > 0 {
+            changed(&transaction, gun, revision, (at.unix(), 0, None)).await?;
+        } else if keys > 0 {
+            // What was planned with these keys is planned again; readers saw none of them, so nobody is told.
+            transaction.execute(SET_REVISION, &[&gun, &revision]).await?;
+        }
     }
     transaction.commit().await
 }
@@ -352,8 +363,7 @@ async fn changed(
     revision: i64,
     (at, version, sha256): (i64, i64, Option<&Vec<u8>>),
 ) -> Result<(), tokio_postgres::Error> {
-    let count = "UPDATE imgkit_notary_collections SET revision = $2 WHERE gun = $1";
-    transaction.execute(count, &[&gun, &revision]).await?;
+    transaction.execute(SET_REVISION, &[&gun, &revision]).await?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&CHANGES_LOCK])
         .await?;

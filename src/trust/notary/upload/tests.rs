@@ -323,6 +323,32 @@ fn a_roots_certificate_is_for_its_collection_and_in_its_time() {
 }
 
 #[test]
+fn every_root_key_stands_in_a_certificate_for_the_collection() {
+    let fixture = Fixture::new();
+    let judge = |second: &Key| {
+        let mut root = fixture.root.clone();
+        root.header.version = 2;
+        root.keys.insert(second.notary.clone());
+        root.roles
+            .insert("root".into(), Role::of([fixture.root_key.id(), second.id()], 1));
+        // One key signs, as the threshold demands; the other only stands there.
+        let files = [("root".into(), signed(&root, &[&fixture.root_key]))].into();
+        fixture.judge(&files)
+    };
+    for (second, found) in [
+        (Key::plain(), "without one"),
+        (Key::root("example.com/other", now().plus(DAY)), "example.com/other"),
+    ] {
+        let Err(UploadError::Root(problem)) = judge(&second) else {
+            panic!("{found}")
+        };
+        assert!(problem.contains(found), "{problem}");
+    }
+    // One whose time is over can stand there, as clients let it.
+    assert!(judge(&Key::root(GUN, now().plus(-1))).is_ok());
+}
+
+#[test]
 fn targets_skip_versions_and_never_go_back_or_repeat() {
     let mut fixture = Fixture::new();
     let same = [fixture.targets_file()].into();
