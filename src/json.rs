@@ -2,7 +2,8 @@
 //!
 //! - A reader refuses what two readers could understand differently: duplicate members at any depth, numbers that are no
 //!   64-bit integers, bytes after the value, text that is not UTF-8, lone surrogates.
-//! - Size and depth are bounded before anything is built of them ([`Limits`]).
+//! - Size and depth are bounded before anything is built of them ([`Limits`]), and so is how many arrays and objects there are: a few
+//!   bytes of text can be hundreds in memory.
 //! - [`canonical`] writes the one encoding that TUF signs: members sorted by their bytes, no white space, only `"` and `\`
 //!   escaped, integers only.
 
@@ -73,6 +74,7 @@ pub fn parse(bytes: &[u8], limits: Limits) -> Result<Value, JsonError> {
     let seed = Strict {
         limits,
         depth: 0,
+        containers: &Cell::new(0),
         found: &found,
     };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -149,6 +151,12 @@ pub enum JsonError {
         /// The deepest nesting allowed.
         limit: usize,
     },
+    /// Too many arrays and objects.
+    #[error("more than {limit} arrays and objects")]
+    TooMany {
+        /// The most allowed.
+        limit: usize,
+    },
     /// More bytes than allowed.
     #[error("{found} bytes long, expected at most {limit}")]
     TooLong {
@@ -164,27 +172,30 @@ pub enum JsonError {
 struct Strict<'a> {
     limits: Limits,
     depth: usize,
+    /// How many arrays and objects were begun.
+    containers: &'a Cell<usize>,
     found: &'a Cell<Option<JsonError>>,
 }
 
 impl Strict<'_> {
-    fn deeper(self) -> Option<Self> {
-        (self.depth < self.limits.depth).then_some(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+    /// Begins an array or object.
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        let limit = self.limits.depth;
+        if self.depth >= limit {
+            return Err(self.refuse(JsonError::TooDeep { limit }));
+        }
+        let limit = limit::JSON_CONTAINERS;
+        if self.containers.replace(self.containers.get().saturating_add(1)) >= limit {
+            return Err(self.refuse(JsonError::TooMany { limit }));
+        }
+        let depth = self.depth + 1;
+        Ok(Self { depth, ..self })
     }
 
     fn refuse<E: serde::de::Error>(self, error: JsonError) -> E {
         let text = E::custom(&error);
         self.found.set(Some(error));
         text
-    }
-
-    fn too_deep<E: serde::de::Error>(self) -> E {
-        self.refuse(JsonError::TooDeep {
-            limit: self.limits.depth,
-        })
     }
 }
 
@@ -236,7 +247,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let deeper = self.deeper().ok_or_else(|| self.too_deep())?;
+        let deeper = self.deeper()?;
         let mut array = Vec::new();
         while let Some(item) = items.next_element_seed(deeper)? {
             array.push(item);
@@ -245,7 +256,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let deeper = self.deeper().ok_or_else(|| self.too_deep())?;
+        let deeper = self.deeper()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             match object.entry(name) {
@@ -356,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_too_deep_or_too_long() {
+    fn refuses_what_is_too_deep_too_much_or_too_long() {
         assert!(parse(b"[[[1]]]", LIMITS).is_ok());
         assert_eq!(parse(b"[[{\"a\":[]}]]", LIMITS), Err(JsonError::TooDeep { limit: 3 }));
         let bomb = vec![b'['; 100_000];
@@ -365,6 +376,14 @@ mod tests {
             Err(JsonError::TooDeep {
                 limit: limit::JSON_DEPTH
             })
+        );
+        let many = format!("[{}]", "[],".repeat(limit::JSON_CONTAINERS - 2) + "[]");
+        assert!(parse(many.as_bytes(), Limits::integers(many.len())).is_ok());
+        let more = many.replacen("[]", "[[]]", 1);
+        let limit = limit::JSON_CONTAINERS;
+        assert_eq!(
+            parse(more.as_bytes(), Limits::integers(more.len())),
+            Err(JsonError::TooMany { limit })
         );
         let long = vec![b' '; 101];
         assert_eq!(parse(&long, LIMITS), Err(JsonError::TooLong { limit: 100, found: 101 }));

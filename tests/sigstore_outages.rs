@@ -171,18 +171,22 @@ fn a_listed_manifest_that_cannot_be_had_may_be_a_signature_whatever_the_list_cal
         Some("application/vnd.dsse.envelope.v1+json"),
     ];
     for kind in kinds {
-        for is_there in [true, false] {
+        for found in ["it", "nothing", "half of it"] {
             let server = serve(move |shop, request| match request.path.as_str() {
                 path if path.starts_with("/v2/a/referrers/") => {
                     let mut entry = shop.entry();
                     entry["artifactType"] = kind.map(Value::from).unwrap_or_default();
                     Some(shop.page(&[entry]))
                 }
-                path if path.contains("manifests/sha256:") && !is_there => Some(Answer::status(404)),
+                path if path.contains("manifests/sha256:") => match found {
+                    "nothing" => Some(Answer::status(404)),
+                    "half of it" => Some(Answer::ok("{\"schemaVersion\":2,").with("Content-Type", MANIFEST)),
+                    _ => None,
+                },
                 _ => None,
             });
             let (code, json) = verify(&server);
-            assert_eq!(code, if is_there { 0 } else { 3 }, "{kind:?}: {json}");
+            assert_eq!(code, if found == "it" { 0 } else { 3 }, "{kind:?}, {found}: {json}");
         }
     }
 }

@@ -18,15 +18,18 @@ pub struct Plain<'a> {
     at: usize,
     /// How many more levels may be entered.
     depth: usize,
+    /// How many more arrays and objects may be begun.
+    containers: usize,
 }
 
 impl<'a> Plain<'a> {
-    /// Begins at the start of `text`, which may be nested as deeply as any document.
+    /// Begins at the start of `text`, which may be nested as deeply, and hold as many arrays and objects, as any document.
     pub fn new(text: &'a str) -> Self {
         Self {
             text,
             at: 0,
             depth: limit::JSON_DEPTH,
+            containers: limit::JSON_CONTAINERS,
         }
     }
 
@@ -159,6 +162,7 @@ impl<'a> Plain<'a> {
 
     fn enter(&mut self, open: u8) -> Option<()> {
         self.depth = self.depth.checked_sub(1)?;
+        self.containers = self.containers.checked_sub(1)?;
         self.take(open)
     }
 

@@ -63,6 +63,15 @@ impl Pattern {
         if !host.chars().all(host_is_plain) {
             return Err(bad("a host or port has no wildcards and no upper case"));
         }
+        // As references are normalised: a pattern that is not would match none, and forbid none.
+        if matches!(host, "index.docker.io" | "registry-1.docker.io") {
+            return Err(bad("names of this registry begin with docker.io/; write that"));
+        }
+        if host == "docker.io" && path != "**" && !path.contains('/') {
+            return Err(bad(
+                "no name has one part after docker.io/; Docker's own images are docker.io/library/NAME",
+            ));
+        }
         let (path, tag) = match path.split_once(':') {
             Some((path, tag)) => (path, Some(tag.to_owned())),
             None => (path, None),
@@ -355,6 +364,23 @@ mod tests {
         }
         assert!(Pattern::parse("r.example/**").unwrap().is_whole_host());
         assert!(!Pattern::parse("r.example/a/**").unwrap().is_whole_host());
+    }
+
+    #[test]
+    fn refuses_patterns_that_no_normalised_name_matches() {
+        for never in [
+            "docker.io/alpine",
+            "docker.io/*",
+            "docker.io/busybox:*",
+            "index.docker.io/library/debian",
+            "registry-1.docker.io/library/debian",
+        ] {
+            let error = Pattern::parse(never).unwrap_err().to_string();
+            assert!(error.contains("docker.io/"), "{error}");
+        }
+        for good in ["docker.io/**", "docker.io/library/*", "docker.io/*/alpine:3"] {
+            assert!(Pattern::parse(good).is_ok(), "{good}");
+        }
     }
 
     #[test]

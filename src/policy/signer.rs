@@ -91,7 +91,9 @@ impl Binding {
             .is_ok_and(|named| named.repository() == reference.repository());
         same && match reference.tag() {
             // Written out: a name without a tag is not one with `latest`.
-            Some(tag) if self == Self::Tag => name.strip_suffix(tag).is_some_and(|rest| rest.ends_with(':')),
+            Some(tag) if self == Self::Tag => {
+                !name.contains('@') && name.strip_suffix(tag).is_some_and(|rest| rest.ends_with(':'))
+            }
             _ => true,
         }
     }
@@ -161,6 +163,18 @@ mod tests {
         let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert!(takes(Binding::Tag, "r.example/a", &format!("r.example/a@{digest}")));
         assert!(!takes(Binding::Tag, "r.example/a", "r.example/a:latest"));
+        // A tag can look like a digest's digits.
+        let digits = digest.trim_start_matches("sha256:");
+        assert!(takes(
+            Binding::Tag,
+            &format!("r.example/a:{digits}"),
+            &format!("r.example/a:{digits}")
+        ));
+        assert!(!takes(
+            Binding::Tag,
+            &format!("r.example/a@{digest}"),
+            &format!("r.example/a:{digits}")
+        ));
         assert!(!Binding::Repository.takes(&[], &"r.example/a:v1".parse().unwrap()));
         assert!(takes(Binding::Repository, "alpine", "docker.io/library/alpine:3"));
     }

@@ -146,7 +146,9 @@ fn read_referrer(
     listed: &Annotated,
 ) -> Result<(Vec<u8>, Artifact), Failure> {
     let subject = format!("{repository}@{}", listed.descriptor.digest);
-    let bytes = source.document_bytes(repository, &listed.descriptor)?;
+    let bytes = source.document_bytes(repository, &listed.descriptor);
+    // Other bytes than are listed are not what somebody signed, or did not: that is not known.
+    let bytes = bytes.map_err(|failure| Failure::unavailable(&subject, failure))?;
     let artifact = Artifact::parse(&subject, &bytes)?;
     match &artifact.subject {
         Some(about) if about.digest == *digest => Ok((bytes, artifact)),

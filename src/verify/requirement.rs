@@ -474,11 +474,7 @@ fn version(reference: &Reference, image: &Image, least: &Version) -> Result<Stri
         (None, Some(tag)) => ("its tag says", tag),
         (None, None) => {
             let found = format!("no label {VERSION_LABEL}, and no tag");
-            return Err((
-                Code::Version,
-                found,
-                "name it by its tag, or have it made with the label",
-            ));
+            return Err((Code::Version, found, "have it made with the label"));
         }
     };
     let found = format!("{whence} `{}`", text.chars().take(64).collect::<String>());

@@ -147,11 +147,11 @@ impl Piece {
     fn describe(&self, text: &mut String, nobody: Option<&str>) {
         let (kind, more) = self.claim.words();
         let what = match more {
-            Some(uri) => PredicateType::short(uri).to_owned(),
-            None if matches!(self.claim, Claim::Other | Claim::Sbom) => self.media_type.clone(),
+            Some(uri) => PredicateType::short(uri).escape_debug().to_string(),
+            None if matches!(self.claim, Claim::Other | Claim::Sbom) => self.media_type.escape_debug().to_string(),
             None => String::new(),
         };
-        let time = self.time.as_deref().unwrap_or("-");
+        let time = self.time.as_deref().unwrap_or("-").escape_debug().to_string();
         let signer = match (self.evidence.as_ref().map(|evidence| &evidence.author), nobody) {
             (Some(Author::Key(key)), _) => format!("  by {}", fingerprint(key).short()),
             (Some(identity), _) => format!("  by {identity}"),

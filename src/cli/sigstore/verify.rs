@@ -67,13 +67,15 @@ impl Verify {
 /// Describes one good signature for people.
 fn describe(text: &mut String, evidence: &Evidence) {
     let what = match evidence.statement() {
-        Some(statement) => PredicateType::short(statement.predicate_type()).to_owned(),
+        Some(statement) => PredicateType::short(statement.predicate_type())
+            .escape_debug()
+            .to_string(),
         None => "signature".to_owned(),
     };
     let _ = writeln!(text, "  {what}, {} {}", evidence.form.name(), evidence.layer.short());
     let _ = writeln!(text, "    by       {}", evidence.author);
     for name in evidence.names() {
-        let _ = writeln!(text, "    named    {name}");
+        let _ = writeln!(text, "    named    {}", name.escape_debug());
     }
     if let Some(time) = evidence.time() {
         let _ = writeln!(text, "    signed   {time} (the signer's own word)");

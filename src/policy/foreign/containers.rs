@@ -124,7 +124,9 @@ fn add(rules: &mut Rules, scope: &str, wanted: Wanted) {
     }
     // Each pattern of the scope, and what is decided about it.
     let mut decided = Vec::new();
-    if name.contains('/') {
+    // No repository is called like a user of Docker's.
+    let is_user = !has_tag && name.strip_prefix("docker.io/").is_some_and(|user| !user.contains('/'));
+    if name.contains('/') && !is_user {
         decided.push((name.to_owned(), verdict.clone()));
     }
     if !has_tag {
