@@ -316,10 +316,16 @@ pub const UPLOAD_BYTES: usize = 32 << 20;
 /// Most files in one upload: every delegation of a large collection at once.
 pub const UPLOAD_PARTS: usize = 1024;
 
-/// How many uploads the Notary server takes at once: at their largest they take half a gigabyte of memory.
+/// How many uploads the Notary server judges at once.
 pub const UPLOADS_AT_ONCE: usize = 16;
 
-/// How slowly an upload may come, in bytes for each second, after [`UPLOAD_GRACE`]: slower ones keep others waiting.
+/// Most bytes that the Notary server holds of all uploads: sixteen of the largest.
+pub const UPLOADS_BYTES: usize = 16 * UPLOAD_BYTES;
+
+/// How long an upload waits for room, and then for its turn, before it is told to come again.
+pub const UPLOAD_WAIT: Duration = Duration::from_secs(10);
+
+/// How slowly an upload may come, in bytes for each second, after [`UPLOAD_GRACE`]: slower ones keep others' room.
 pub const UPLOAD_RATE: u64 = 64 << 10;
 
 /// How long an upload may be as slow as it likes.
@@ -337,6 +343,12 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// Most bytes of collections that the Notary server keeps in memory: about 100,000 small ones.
 pub const SERVER_CACHE_BYTES: usize = 64 << 20;
+
+/// Most bytes that are kept in memory of a collection which does not fit there as a whole.
+pub const SERVER_CACHED_PART_BYTES: usize = SERVER_CACHE_BYTES / 4;
+
+/// How many collections the Notary server reads from its store at once to answer with their current files.
+pub const SERVER_READS_AT_ONCE: usize = 4;
 
 /// How long a PKCS#11 library may take to say which tokens there are, to open one and to close it: USB readers take a second or two.
 pub const TOKEN_LOOK_TIMEOUT: Duration = Duration::from_secs(15);

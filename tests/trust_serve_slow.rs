@@ -123,3 +123,26 @@ fn a_server_whose_places_are_all_taken_ends_when_it_is_told_to() {
     assert!(server.stop(Signal::TERM).success());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
+
+#[test]
+fn slow_uploads_keep_nobody_from_publishing() {
+    let setup = Setup::in_directory();
+    let server = setup.start_plain(&[]);
+    // More than are judged at once; all are within their time.
+    let mut slow: Vec<_> = (0..20).map(|_| connect(server.host())).collect();
+    for (stream, number) in slow.iter_mut().zip(0..) {
+        let upload = format!(
+            "POST /v2/example.com/slow{number}/_trust/tuf/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\
+             Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+        );
+        stream.write_all(upload.as_bytes()).unwrap();
+    }
+    sleep(Duration::from_millis(500));
+    let kind = ("Content-Type", "multipart/form-data; boundary=b");
+    let part = "--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"root\"\r\n\r\n{}\r\n--b--\r\n";
+    let asked = Instant::now();
+    let (status, _, body) = server.ask("POST", "/v2/example.com/quick/_trust/tuf/", &[kind], part.as_bytes());
+    assert_eq!(status, 400, "{}", String::from_utf8_lossy(&body));
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    drop(slow);
+}

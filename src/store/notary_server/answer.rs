@@ -4,13 +4,14 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RETRY_AFTER, VARY,
 };
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::http_date;
 use super::ready::Ready;
+use crate::limit;
 use crate::trust::notary::UploadError;
 
 /// An answer.
@@ -96,6 +97,13 @@ impl Refused {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UPDATING", message, Value::Null)
     }
 
+    /// There is no room for the request now; when to come again stands in the header.
+    pub(super) fn busy() -> Self {
+        let message = "service unavailable";
+        let detail = "other uploads take all room; try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, detail.into())
+    }
+
     pub(super) fn unauthorized(detail: Value) -> Self {
         let message = "authentication required";
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message, detail)
@@ -112,6 +120,10 @@ impl Refused {
         answer
             .headers_mut()
             .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let wait = HeaderValue::from(limit::UPLOAD_WAIT.as_secs());
+            answer.headers_mut().insert(RETRY_AFTER, wait);
+        }
         answer
     }
 }

@@ -52,9 +52,14 @@ impl Cache {
         Epoch(self.inner.read().unwrap_or_else(PoisonError::into_inner).epoch)
     }
 
+    /// Tells whether a collection can be taken at all.
+    pub(super) fn fits(&self, gun: &Gun, collection: &Collection) -> bool {
+        cost(gun, collection) <= self.max
+    }
+
     /// Takes a collection whose reading began at `epoch`.
     pub(super) fn put(&self, gun: &Gun, collection: &Arc<Collection>, epoch: Epoch) {
-        let cost = collection.cost() + gun.as_str().len();
+        let cost = cost(gun, collection);
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if !inner.open || inner.epoch != epoch.0 || cost > self.max {
             return;
@@ -100,9 +105,13 @@ impl Cache {
 impl Inner {
     fn remove(&mut self, gun: &Gun) {
         if let Some(old) = self.collections.remove(gun) {
-            self.cost = self.cost.saturating_sub(old.cost() + gun.as_str().len());
+            self.cost = self.cost.saturating_sub(cost(gun, &old));
         }
     }
+}
+
+fn cost(gun: &Gun, collection: &Collection) -> usize {
+    collection.cost() + gun.as_str().len()
 }
 
 #[cfg(test)]

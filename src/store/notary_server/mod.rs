@@ -136,7 +136,12 @@ struct Server {
     metrics: Metrics,
     clock: Clock,
     log: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Bytes of uploads that can be taken yet.
+    room: Semaphore,
+    /// Uploads that can be judged yet.
     uploads: Semaphore,
+    /// Collections that can be read yet, where memory does not hold them.
+    reads: Semaphore,
     turns: [Mutex<()>; TURNS],
 }
 
@@ -199,7 +204,9 @@ impl Bound {
             metrics: Metrics::new(),
             clock: options.clock,
             log: options.log,
+            room: Semaphore::new(limit::UPLOADS_BYTES),
             uploads: Semaphore::new(limit::UPLOADS_AT_ONCE),
+            reads: Semaphore::new(limit::SERVER_READS_AT_ONCE),
             turns: std::array::from_fn(|_| Mutex::new(())),
         };
         Ok(Self {

@@ -123,7 +123,7 @@ impl Server {
 
     async fn named_keys(&self, gun: &Gun, role: HeldRole) -> Result<Vec<KeyId>, Failure> {
         let collection = self.current(gun).await?;
-        let Some(root) = collection.file("root") else {
+        let Some(root) = self.file_of(gun, &collection, "root").await? else {
             return Ok(Vec::new());
         };
         let root = Unverified::<Root>::parse("root", root.body(), limit::ROOT_BYTES);

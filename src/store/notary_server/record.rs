@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::ready::Ready;
 use super::route::{Gun, HeldRole};
+use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::key::KeyId;
 use crate::limit;
@@ -29,6 +30,8 @@ pub(super) struct Collection {
     /// Counts publications and deletions; 0 before the first.
     pub(super) revision: u64,
     files: BTreeMap<String, Arc<Ready>>,
+    /// The hashes of published files that are not here: they are read when they are asked for.
+    left_out: BTreeMap<String, Digest>,
     /// From when on (seconds since 1970) the timestamp is due.
     due: AtomicI64,
 }
@@ -42,16 +45,41 @@ impl Collection {
         Self {
             revision,
             files,
+            left_out: BTreeMap::new(),
             due: AtomicI64::new(due.unwrap_or(i64::MAX)),
         }
     }
 
+    /// Returns the collection without its largest files, so that it costs about `max`.
+    pub(super) fn part(self, max: usize) -> Self {
+        let mut smallest_first: Vec<_> = self.files.into_iter().collect();
+        smallest_first.sort_by_key(|(_, file)| file.cost());
+        let (mut cost, mut files, mut left_out) = (0, BTreeMap::new(), self.left_out);
+        for (role, file) in smallest_first {
+            cost += role.len() + file.cost();
+            match cost <= max {
+                true => drop(files.insert(role, file)),
+                false => drop(left_out.insert(role, file.sha256())),
+            }
+        }
+        Self {
+            files,
+            left_out,
+            ..self
+        }
+    }
+
     pub(super) fn is_published(&self) -> bool {
-        !self.files.is_empty()
+        !(self.files.is_empty() && self.left_out.is_empty())
     }
 
     pub(super) fn file(&self, role: &str) -> Option<&Arc<Ready>> {
         self.files.get(role)
+    }
+
+    /// Returns the hash of a role's file that is published and not here.
+    pub(super) fn left_out(&self, role: &str) -> Option<Digest> {
+        self.left_out.get(role).copied()
     }
 
     /// Returns the files' bytes.
@@ -77,7 +105,9 @@ impl Collection {
 
     /// Returns about how much memory it takes.
     pub(super) fn cost(&self) -> usize {
-        self.files.iter().map(|(role, file)| role.len() + file.cost()).sum()
+        let files = self.files.iter().map(|(role, file)| role.len() + file.cost());
+        let left_out = self.left_out.keys().map(|role| role.len() + size_of::<Digest>());
+        files.chain(left_out).sum()
     }
 }
 
@@ -172,7 +202,37 @@ pub(super) fn damaged(gun: impl std::fmt::Display, problem: impl std::fmt::Displ
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_part_knows_what_was_left_out() {
+        let file = |len: usize| {
+            let bytes = vec![b' '; len];
+            let sha256 = Digest::sha256(&bytes);
+            Arc::new(Ready::new(bytes.into(), sha256, 1, Time::EPOCH))
+        };
+        let sizes = [
+            ("root", 500),
+            ("targets", 90_000),
+            ("targets/x", 9_000),
+            ("timestamp", 400),
+        ];
+        let files = sizes.map(|(role, len)| (role.to_owned(), file(len)));
+        let whole = Collection::new(7, files.into());
+        let cost = whole.cost();
+        let part = whole.part(25_000);
+        assert!(part.cost() < 25_000 && cost > 190_000, "{} of {cost}", part.cost());
+        for (role, len) in sizes {
+            let left_out = (role == "targets").then(|| file(len).sha256());
+            assert_eq!(
+                (part.file(role).is_none(), part.left_out(role)),
+                (role == "targets", left_out)
+            );
+        }
+        assert!(part.is_published() && part.revision == 7);
+        assert_eq!(part.left_out("never"), None);
+    }
 
     #[test]
     fn the_changefeeds_parameters_mean_what_the_originals_do() {

@@ -12,11 +12,13 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderVa
 use hyper::{Method, Request, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::json;
+use tokio::sync::{AcquireError, SemaphorePermit};
 
 use super::answer::{self, Answer, Lifetime, Refused};
 use super::auth::Access;
 use super::metrics::Operation;
 use super::multipart;
+use super::ready::Ready;
 use super::record::{ChangeQuery, Collection};
 use super::route::{Gun, HeldRole, Route, Which, is_role};
 use super::{Server, http_date};
@@ -106,18 +108,23 @@ impl Server {
         request: &Request<Incoming>,
     ) -> Result<Answer, Refused> {
         let collection = self.fresh(gun, role, which).await?;
-        let current = collection.file(role).filter(|file| match which {
+        let wanted = |file: &Arc<Ready>| match which {
             Which::Current => true,
             Which::Hash(hash) => file.sha256() == *hash,
             Which::Version(version) => file.version() == *version,
-        });
+        };
+        let current = match which {
+            Which::Current => self.file_of(gun, &collection, role).await,
+            Which::Hash(_) | Which::Version(_) => Ok(collection.file(role).filter(|file| wanted(file)).cloned()),
+        };
+        let current = current.map_err(|failure| self.own_fault(&failure))?;
         let lifetime = match which {
             Which::Current => Lifetime::Current,
             Which::Hash(_) | Which::Version(_) => Lifetime::Fixed,
         };
         let private = self.auth.is_some();
         if let Some(file) = current {
-            return Ok(answer::file(file, lifetime, private, request.headers()));
+            return Ok(answer::file(&file, lifetime, private, request.headers()));
         }
         let found = self.store.file(gun, role, which).await;
         let found = found.map_err(|failure| self.own_fault(&failure))?;
@@ -149,12 +156,39 @@ impl Server {
             return Ok(collection);
         }
         self.metrics.misses.fetch_add(1, Ordering::Relaxed);
+        let read = self.reads.acquire().await;
+        let _read = read.map_err(|error| Failure::unavailable("the server's own work", error))?;
+        // Whoever waited may find what another has read.
+        if let Some(collection) = self.cache.find(gun) {
+            return Ok(collection);
+        }
         let epoch = self.cache.epoch();
-        let collection = Arc::new(self.store.collection(gun).await?);
+        let collection = self.store.collection(gun).await?;
+        let collection = Arc::new(match self.cache.fits(gun, &collection) {
+            true => collection,
+            false => collection.part(limit::SERVER_CACHED_PART_BYTES),
+        });
         if collection.is_published() {
             self.cache.put(gun, &collection, epoch);
         }
         Ok(collection)
+    }
+
+    /// Returns a role's file of a collection that [`Self::current`] gave.
+    pub(super) async fn file_of(
+        &self,
+        gun: &Gun,
+        collection: &Collection,
+        role: &str,
+    ) -> Result<Option<Arc<Ready>>, Failure> {
+        match (collection.file(role), collection.left_out(role)) {
+            (Some(file), _) => Ok(Some(Arc::clone(file))),
+            (None, Some(hash)) => {
+                let found = self.store.file(gun, role, &Which::Hash(hash)).await?;
+                Ok(found.map(Arc::new))
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     async fn take_upload(self: &Arc<Self>, gun: &Gun, request: Request<Incoming>) -> Result<(), Refused> {
@@ -162,8 +196,9 @@ impl Server {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let boundary = kind.and_then(multipart::boundary).map(str::to_owned);
         let boundary = boundary.ok_or_else(|| bad("expected multipart/form-data with a boundary"))?;
-        let _turn = self.uploads.acquire().await.map_err(|_| Refused::not_stored())?;
-        let body = self.body(request).await?;
+        let (body, _room) = self.body(request).await?;
+        // Who is slow to send keeps nobody from being judged.
+        let _turn = soon(self.uploads.acquire(), limit::UPLOAD_WAIT).await?;
         let parts = multipart::parts(&body, &boundary).ok_or_else(|| bad("the parts are not whole"))?;
         let mut files: BTreeMap<String, Bytes> = BTreeMap::new();
         for part in parts {
@@ -184,8 +219,8 @@ impl Server {
         self.publish(gun, files).await
     }
 
-    /// Reads a body within its bounds of size and time.
-    async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Refused> {
+    /// Reads a body within its bounds of size and time, and with it the room that it takes.
+    async fn body(&self, request: Request<Incoming>) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refused> {
         let too_large = || {
             let detail = format!("an upload has at most {} bytes", limit::UPLOAD_BYTES);
             Refused::malformed_upload(StatusCode::PAYLOAD_TOO_LARGE, &detail)
@@ -198,20 +233,32 @@ impl Server {
         if length.is_some_and(|length: usize| length > limit::UPLOAD_BYTES) {
             return Err(too_large());
         }
-        let began = (self.clock.elapsed)();
+        let mut began = (self.clock.elapsed)();
         let mut body = request.into_body();
         let mut bytes = BytesMut::new();
+        let mut room: Option<SemaphorePermit<'_>> = None;
         loop {
             let earned = Duration::from_secs(bytes.len() as u64 / limit::UPLOAD_RATE);
             let spent = (self.clock.elapsed)().saturating_sub(began);
             let left = (limit::UPLOAD_GRACE + earned).checked_sub(spent).ok_or_else(too_slow)?;
             let frame = tokio::time::timeout(left, body.frame()).await.map_err(|_| too_slow())?;
-            let Some(frame) = frame else { return Ok(bytes.freeze()) };
+            let Some(frame) = frame else {
+                return Ok((bytes.freeze(), room));
+            };
             let frame =
                 frame.map_err(|_| Refused::malformed_upload(StatusCode::BAD_REQUEST, "the upload was cut off"))?;
             if let Some(data) = frame.data_ref() {
                 if bytes.len() + data.len() > limit::UPLOAD_BYTES {
                     return Err(too_large());
+                }
+                let wanted = u32::try_from(data.len()).map_err(|_| too_large())?;
+                let asked = (self.clock.elapsed)();
+                let more = soon(self.room.acquire_many(wanted), limit::UPLOAD_WAIT).await?;
+                // That others take the room is not this client's fault.
+                began += (self.clock.elapsed)().saturating_sub(asked);
+                match &mut room {
+                    Some(room) => room.merge(more),
+                    None => room = Some(more),
                 }
                 bytes.extend_from_slice(data);
             }
@@ -288,6 +335,17 @@ impl Task {
     }
 }
 
+/// Waits for a permit, but not for ever.
+async fn soon<'a>(
+    permit: impl Future<Output = Result<SemaphorePermit<'a>, AcquireError>>,
+    wait: Duration,
+) -> Result<SemaphorePermit<'a>, Refused> {
+    match tokio::time::timeout(wait, permit).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) | Err(_) => Err(Refused::busy()),
+    }
+}
+
 /// Reads what is asked for, or says which methods the path has; none when it names nothing.
 fn task_of(method: &Method, route: Route) -> Result<Task, &'static str> {
     let read = method == Method::GET || method == Method::HEAD;
@@ -319,4 +377,24 @@ fn wrong_method(allowed: &'static str) -> Answer {
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use hyper::header::RETRY_AFTER;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn who_finds_no_room_is_told_when_to_come_again() {
+        let room = Semaphore::new(3);
+        let wait = Duration::from_millis(20);
+        let taken = soon(room.acquire_many(2), wait).await.unwrap();
+        let refused = soon(room.acquire_many(2), wait).await.unwrap_err().answer();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers().get(RETRY_AFTER).unwrap(), "10");
+        drop(taken);
+        assert!(soon(room.acquire_many(2), wait).await.is_ok());
+    }
 }
