@@ -116,6 +116,9 @@ pub const CUSTOM_BYTES: usize = 64 << 10;
 /// Largest draft of unpublished metadata, in bytes: one targets file at its bound, written once more.
 pub const DRAFT_BYTES: usize = 96 << 20;
 
+/// How much later than its role's lifetime allows a draft's document may expire, in seconds: the clock of who made it may be fast.
+pub const DRAFT_AHEAD: i64 = 3600;
+
 /// Most platforms of one image: the largest official images have about a dozen.
 pub const PLATFORMS: usize = 256;
 

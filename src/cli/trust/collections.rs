@@ -335,7 +335,7 @@ impl TrustOptions {
             // Keys are opened before a lock is taken: others should not wait for a person.
             let mut collection = place.load()?;
             if let Some(file) = self.stage.as_ref().filter(|file| file.exists()) {
-                collection.adopt(&stage::read(file)?).map_err(about)?;
+                collection.adopt(&stage::read(file)?, now).map_err(about)?;
             }
             work(&mut collection, now).map_err(about)?;
             let roles = collection.to_sign();
@@ -349,7 +349,7 @@ impl TrustOptions {
             };
             let mut collection = place.load()?;
             if let Some(file) = self.stage.as_ref().filter(|file| file.exists()) {
-                collection.adopt(&stage::read(file)?).map_err(about)?;
+                collection.adopt(&stage::read(file)?, now).map_err(about)?;
             }
             work(&mut collection, now).map_err(about)?;
             let roles = collection.to_sign();

@@ -76,7 +76,7 @@ impl Propose {
         let now = options.now(context)?;
         let mut collection = place.load()?;
         if self.file.exists() {
-            collection.adopt(&read(&self.file)?).map_err(about)?;
+            collection.adopt(&read(&self.file)?, now).map_err(about)?;
         }
         match &self.role {
             Some(role) => {

@@ -16,6 +16,7 @@ use crate::cli::{Context, Report};
 use crate::failure::{Code, Failure, Refusal};
 use crate::limit;
 use crate::store::file::{NewFile, cannot, read_limited};
+use crate::time::Time;
 use crate::trust::edit::{Collection, Draft, Lacking};
 
 /// Writes a change to a file instead of publishing it.
@@ -70,7 +71,7 @@ impl Cosign {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
         let draft = read(&self.file)?;
-        let adopted = adopt(&place, &draft)?;
+        let adopted = adopt(&place, &draft, options.now(context)?)?;
         let mut text = difference(&place, &adopted)?;
         confirm(
             context,
@@ -99,7 +100,7 @@ impl Publish {
             return Err(too_few(&self.file, lacking));
         }
         let draft = read(&self.file)?;
-        let changed = options.change(context, |collection, _| collection.adopt(&draft))?;
+        let changed = options.change(context, |collection, now| collection.adopt(&draft, now))?;
         let mut text = format!("published {}\n", self.file.display());
         changed.tell(&mut text);
         Ok(Report::new(text, changed.json(json!({ "published": self.file }))))
@@ -152,9 +153,9 @@ pub(super) fn write(file: &Path, draft: &Draft) -> Result<(), Failure> {
     new.finish(file)
 }
 
-fn adopt<'a>(place: &'a Place, draft: &Draft) -> Result<Collection<'a>, Failure> {
+fn adopt<'a>(place: &'a Place, draft: &Draft, now: Time) -> Result<Collection<'a>, Failure> {
     let mut collection = place.load()?;
-    let adopted = collection.adopt(draft);
+    let adopted = collection.adopt(draft, now);
     adopted.map_err(|error| error.about(&place.subject()))?;
     Ok(collection)
 }

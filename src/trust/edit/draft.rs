@@ -10,17 +10,17 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::envelope::Envelope;
 use super::sign::is_next;
-use super::{Collection, EditError, Held, RoleSpec};
+use super::{Collection, EditError, Held, RoleSpec, lifetime};
 use crate::json::{self, Limits};
 use crate::key::{KeyId, Signer};
 use crate::limit;
 use crate::time::Time;
 use crate::trust::chain::{AtRoot, Chain};
-use crate::trust::metadata::{Body, Root, Snapshot, Targets, Timestamp};
+use crate::trust::metadata::{Body, Header, Root, SIGNED_AT, Snapshot, Targets, Timestamp};
 use crate::trust::role_keys::RoleKeys;
 use crate::trust::{TrustError, names};
 
@@ -239,7 +239,7 @@ impl Collection<'_> {
             true => self.parts_of("targets")?,
             false => Vec::new(),
         };
-        self.adopt(draft)?;
+        self.adopt(draft, now)?;
         for role in changed {
             self.touch(role);
         }
@@ -251,16 +251,20 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Takes the next versions of roles from a draft, with the signatures of them.
+    /// Takes the next versions of roles from a draft, with the signatures of them. Its snapshot and timestamp are taken if a key of
+    /// theirs signed them; else they are made anew.
     ///
     /// # Errors
-    /// [`EditError::Stale`] when somebody published since; [`EditError::NoRole`] for a role that is none.
-    pub fn adopt(&mut self, draft: &Draft) -> Result<(), EditError> {
+    /// [`EditError::Stale`] when somebody published since; [`EditError::NoRole`] for a role that is none; [`EditError::Expiry`] for a
+    /// document that would count for longer than one made at `now`; [`EditError::Trust`] for a snapshot or timestamp that says more
+    /// than it has to.
+    pub fn adopt(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
         // The root and then the roles that delegate come first: they say whose keys count for the rest.
         let mut envelopes: Vec<_> = draft.envelopes.iter().collect();
         envelopes.sort_by_key(|envelope| envelope.role != "root");
         if let Some(root) = envelopes.iter().find(|envelope| envelope.role == "root") {
             let body: Root = read(root)?;
+            check_expiry("root", &body.header, now)?;
             check_next("root", self.root.header.version, &body)?;
             self.root = body;
         }
@@ -281,6 +285,7 @@ impl Collection<'_> {
                     }
                     Err(error) => return Err(error),
                 }
+                check_expiry(role, &body.header, now)?;
                 check_next(role, self.meta(role).map_or(0, |meta| meta.version), &body)?;
                 let by = self.by(role).map(str::to_owned);
                 self.held.insert(role.to_owned(), Held { by, body });
@@ -293,16 +298,37 @@ impl Collection<'_> {
             }
         }
         for envelope in envelopes {
-            let stale = match envelope.role.as_str() {
-                "snapshot" => !is_next(&read::<Snapshot>(envelope)?, self.snapshot.header.version),
-                "timestamp" => !is_next(&read::<Timestamp>(envelope)?, self.timestamp.header.version),
+            let role = envelope.role.as_str();
+            let stale = match role {
+                "snapshot" => {
+                    let body: Snapshot = read(envelope)?;
+                    let ours = &self.snapshot;
+                    check_plain(role, (&body.header, &body.extra), (&ours.header, &ours.extra), now)?;
+                    !is_next(&body, ours.header.version)
+                }
+                "timestamp" => {
+                    let body: Timestamp = read(envelope)?;
+                    let ours = &self.timestamp;
+                    check_plain(role, (&body.header, &body.extra), (&ours.header, &ours.extra), now)?;
+                    !is_next(&body, ours.header.version)
+                }
                 _ => false,
             };
             // Snapshot and timestamp are made anew when somebody published since; only their own signatures are lost.
-            if !stale {
-                self.changed.remove(&envelope.role);
-                self.prepared.insert(envelope.role.clone(), envelope.clone());
+            if stale {
+                continue;
             }
+            // What nobody signed is worth nothing: whoever had the file on its way may have written it.
+            let signed = || {
+                self.known_keys(role)
+                    .is_some_and(|keys| envelope.has_good_signature(&keys))
+            };
+            if matches!(role, "snapshot" | "timestamp") && !signed() {
+                self.touch(role);
+                continue;
+            }
+            self.changed.remove(role);
+            self.prepared.insert(role.to_owned(), envelope.clone());
         }
         Ok(())
     }
@@ -350,6 +376,50 @@ fn read<T: Body>(envelope: &Envelope) -> Result<T, TrustError> {
     match problem {
         Some(problem) => Err(TrustError::malformed(names::file_name(&envelope.role, None), problem)),
         None => Ok(body),
+    }
+}
+
+/// Refuses a snapshot or timestamp that says more than what is published of it, or counts for longer than one made at `now`.
+fn check_plain(
+    role: &str,
+    (header, extra): (&Header, &Map<String, Value>),
+    (ours, known): (&Header, &Map<String, Value>),
+    now: Time,
+) -> Result<(), EditError> {
+    check_expiry(role, header, now)?;
+    let problem = |problem: String| TrustError::malformed(names::file_name(role, None), problem);
+    if header.spec_version != ours.spec_version {
+        let (found, expected) = (header.spec_version.escape_debug(), &ours.spec_version);
+        return Err(problem(format!("its spec_version is `{found}`, expected `{expected}`")).into());
+    }
+    let unknown = extra
+        .iter()
+        .find(|(name, value)| known.get(*name) != Some(value) && !is_signing_time(name, value));
+    match unknown {
+        Some((name, _)) => {
+            let name = name.escape_debug();
+            Err(problem(format!(
+                "its member `{name}` is not in what is published; stage the change again"
+            ))
+            .into())
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_signing_time(name: &str, value: &Value) -> bool {
+    name == SIGNED_AT && value.as_str().is_some_and(|text| text.parse::<Time>().is_ok())
+}
+
+fn check_expiry(role: &str, header: &Header, now: Time) -> Result<(), EditError> {
+    let latest = now.plus(lifetime(role) + limit::DRAFT_AHEAD);
+    match header.expires > latest {
+        true => Err(EditError::Expiry {
+            role: role.to_owned(),
+            found: header.expires,
+            latest,
+        }),
+        false => Ok(()),
     }
 }
 

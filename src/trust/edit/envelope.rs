@@ -60,6 +60,15 @@ impl Envelope {
         Ok(())
     }
 
+    /// Tells whether one of a role's keys signed it.
+    pub(super) fn has_good_signature(&self, role: &RoleKeys) -> bool {
+        let mut signatures = self.signatures.iter();
+        signatures.any(|(id, sig)| {
+            let key = role.keys().get(id);
+            key.is_some_and(|key| key.verify(&self.message, sig).is_ok())
+        })
+    }
+
     /// Says what it lacks to be signed by enough keys of every one of `roles`.
     pub(super) fn lacking(&self, roles: &[RoleKeys]) -> Option<EditError> {
         let signatures = self.signatures();

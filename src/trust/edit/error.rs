@@ -2,11 +2,25 @@
 
 use crate::failure::Failure;
 use crate::key::{KeyError, KeyId};
+use crate::time::Time;
 use crate::trust::TrustError;
 
 /// Why a collection cannot be changed or signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
+    /// A document of a draft would count for longer than its role's metadata may.
+    #[error(
+        "the draft's `{role}` expires {found}; expected {latest} at the latest: who made it had another clock, or wants it to \
+         count for ever; stage the change again"
+    )]
+    Expiry {
+        /// The role.
+        role: String,
+        /// When it would expire.
+        found: Time,
+        /// The latest expiry that is taken.
+        latest: Time,
+    },
     /// A number of bins that imgkit does not make.
     #[error(
         "2 to the power of {bits} bins were asked for; expected a power from 1 to {}",

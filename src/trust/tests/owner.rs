@@ -238,21 +238,21 @@ fn a_draft_goes_round_until_enough_keys_signed() {
     assert_eq!(sent, draft);
     // One who has neither signed nor the key changes nothing; the threshold stays.
     let mut collection = load();
-    collection.adopt(&sent).unwrap();
+    collection.adopt(&sent, days(2)).unwrap();
     let (again, lacking) = draft_of(collection, &[2, 9]);
     assert_eq!((again.roles(), lacking.len()), (draft.roles(), 1));
     let mut collection = load();
-    collection.adopt(&again).unwrap();
+    collection.adopt(&again, days(2)).unwrap();
     assert!(matches!(
         sign_with(collection, &[3, 4], days(1)),
         Err(EditError::Keys { have: 1, .. })
     ));
     let mut collection = load();
-    collection.adopt(&again).unwrap();
+    collection.adopt(&again, days(2)).unwrap();
     let (signed, lacking) = draft_of(collection, &[8, 3]);
     assert_eq!(lacking[0].role, "timestamp");
     let mut collection = load();
-    collection.adopt(&signed).unwrap();
+    collection.adopt(&signed, days(2)).unwrap();
     let made = sign_with(collection, &[4], days(2)).unwrap();
     let mut all = files.clone();
     made.files().files().for_each(|(name, bytes)| all.add(name, bytes));
@@ -261,7 +261,7 @@ fn a_draft_goes_round_until_enough_keys_signed() {
     // What was published in the meantime is not overwritten.
     let mut late = Collection::load(&pin, &all).unwrap();
     assert!(matches!(
-        late.adopt(&signed),
+        late.adopt(&signed, days(2)),
         Err(EditError::Stale {
             published: 2,
             found: 2,
@@ -282,7 +282,7 @@ fn a_draft_that_was_changed_on_the_way_loses_its_signatures() {
     let text = String::from_utf8(draft.to_bytes().unwrap()).unwrap();
     let changed = Draft::parse(text.replace("\"b\":{", "\"c\":{").as_bytes()).unwrap();
     let mut collection = Collection::load(&repository.pin(), &repository.files).unwrap();
-    collection.adopt(&changed).unwrap();
+    collection.adopt(&changed, days(2)).unwrap();
     assert!(matches!(
         sign_with(collection, &[SNAPSHOT, TIMESTAMP], days(1)),
         Err(EditError::Keys { have: 0, .. })
@@ -307,4 +307,80 @@ fn a_root_is_signed_offline_from_nothing_but_the_file() {
     let made = sign_with(collection, &[21, SNAPSHOT, TIMESTAMP], days(2)).unwrap();
     repository.publish(&made);
     assert_eq!(repository.find("a").unwrap().evidence().keys, [key(21).id()]);
+}
+
+/// A draft in which the document of `role` says something else; who changed it signs it with `by`.
+fn with_changed(draft: &Draft, role: &str, by: Option<&SigningKey>, change: impl FnOnce(&mut Value)) -> Draft {
+    let mut value: Value = serde_json::from_slice(&draft.to_bytes().unwrap()).unwrap();
+    let documents = value["documents"].as_array_mut().unwrap();
+    let document = documents.iter_mut().find(|document| document["role"] == role).unwrap();
+    change(&mut document["signed"]);
+    let message = json::canonical(&document["signed"]).unwrap();
+    document["signatures"] = match by {
+        Some(key) => json!({ key.id().to_string(): hex::encode(key.sign(&message).unwrap()) }),
+        None => json!({}),
+    };
+    Draft::parse(value.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn a_snapshot_or_timestamp_that_nobody_signed_is_made_anew() {
+    let repository = Repository::new();
+    let load = || Collection::load(&repository.pin(), &repository.files).unwrap();
+    let mut collection = load();
+    collection.put_target("targets", "b", file(b"b"), days(1)).unwrap();
+    let signed = [TARGETS, SNAPSHOT, TIMESTAMP].map(key);
+    let (draft, _) = collection.draft("c", &signers(&signed), days(1)).unwrap();
+    let keys = |role| if role == "snapshot" { SNAPSHOT } else { TIMESTAMP };
+    let expiry = |draft: &Draft, role: &str| {
+        let mut collection = load();
+        collection.adopt(draft, days(1)).unwrap();
+        let made = sign_with(collection, &[TARGETS, SNAPSHOT, TIMESTAMP], days(1)).unwrap();
+        let name = if role == "snapshot" {
+            "2.snapshot.json"
+        } else {
+            "timestamp.json"
+        };
+        let value: Value = serde_json::from_slice(made.files().get(name).unwrap()).unwrap();
+        value["signed"]["expires"].as_str().unwrap().to_owned()
+    };
+    for role in ["snapshot", "timestamp"] {
+        let usual = expiry(&draft, role);
+        let soon = |signed: &mut Value| signed["expires"] = json!("2026-11-26T00:00:00Z");
+        let by_owner = with_changed(&draft, role, Some(&key(keys(role))), soon);
+        assert_eq!(
+            expiry(&by_owner, role),
+            "2026-11-26T00:00:00Z",
+            "what a key of the role signed stays"
+        );
+        for by in [None, Some(&key(STRANGER))] {
+            assert_eq!(expiry(&with_changed(&draft, role, by, soon), role), usual);
+        }
+        let adopt = |draft: &Draft| load().adopt(draft, days(1)).unwrap_err();
+        for by in [None, Some(&key(keys(role)))] {
+            let late = with_changed(&draft, role, by, |signed| {
+                signed["expires"] = json!("2999-01-01T00:00:00Z")
+            });
+            assert!(matches!(adopt(&late), EditError::Expiry { .. }));
+            let more = with_changed(&draft, role, by, |signed| signed["x"] = json!(1));
+            assert!(matches!(adopt(&more), EditError::Trust(TrustError::Malformed { .. })));
+        }
+    }
+}
+
+#[test]
+fn no_document_of_a_draft_counts_for_longer_than_one_made_now() {
+    let repository = Repository::new();
+    let load = || Collection::load(&repository.pin(), &repository.files).unwrap();
+    let mut collection = load();
+    collection.put_target("targets", "b", file(b"b"), days(1)).unwrap();
+    collection.renew("root").unwrap();
+    let (draft, _) = collection.draft("c", &[], days(1)).unwrap();
+    load().adopt(&draft, days(1)).unwrap();
+    for role in ["root", "targets"] {
+        let late = with_changed(&draft, role, None, |signed| {
+            signed["expires"] = json!("2999-01-01T00:00:00Z")
+        });
+        assert!(matches!(load().adopt(&late, days(1)), Err(EditError::Expiry { role: found, .. }) if found == role));
+    }
 }
