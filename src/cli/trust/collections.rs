@@ -21,7 +21,7 @@ use crate::store::key_store::Secrets;
 use crate::store::trust_place::Outcome;
 use crate::store::{KeyStore, TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
-use crate::trust::edit::{Collection, EditError, Lacking, RoleSpec};
+use crate::trust::edit::{Collection, Draft, EditError, Lacking, RoleSpec};
 use crate::trust::{Client, Known, RoleKeys};
 
 /// Which collection, where it is, and when.
@@ -57,6 +57,9 @@ pub(super) struct TrustOptions {
     /// Where changes are written instead of being published.
     #[arg(skip)]
     stage: Option<PathBuf>,
+    /// What that file held when it was shown.
+    #[arg(skip)]
+    shown: Option<Box<Draft>>,
 }
 
 /// What became of a change.
@@ -295,6 +298,7 @@ impl TrustOptions {
             state: self.state.or(&other.state),
             passphrase: self.passphrase.or(&other.passphrase),
             stage: or(self.stage, &other.stage),
+            shown: self.shown.or_else(|| other.shown.clone()),
         }
     }
 
@@ -303,6 +307,23 @@ impl TrustOptions {
         Self {
             stage: Some(file.to_owned()),
             ..self.clone()
+        }
+    }
+
+    /// Signs what a file holds, as it was shown.
+    pub(super) fn staging_shown(&self, file: &Path, draft: &Draft) -> Self {
+        Self {
+            shown: Some(Box::new(draft.clone())),
+            ..self.staging(file)
+        }
+    }
+
+    /// Reads what a change is staged on top of, if it is staged and there is something.
+    fn staged(&self) -> Result<Option<Draft>, Failure> {
+        match (&self.shown, &self.stage) {
+            (Some(shown), _) => Ok(Some((**shown).clone())),
+            (None, Some(file)) => stage::read_if_there(file),
+            (None, None) => Ok(None),
         }
     }
 
@@ -334,8 +355,8 @@ impl TrustOptions {
         if self.passphrase.asks(context) {
             // Keys are opened before a lock is taken: others should not wait for a person.
             let mut collection = place.load()?;
-            if let Some(file) = self.stage.as_ref().filter(|file| file.exists()) {
-                collection.adopt(&stage::read(file)?, now).map_err(about)?;
+            if let Some(draft) = self.staged()? {
+                collection.adopt(&draft, now).map_err(about)?;
             }
             work(&mut collection, now).map_err(about)?;
             let roles = collection.to_sign();
@@ -348,8 +369,9 @@ impl TrustOptions {
                 None => Some(place.at.publisher()?),
             };
             let mut collection = place.load()?;
-            if let Some(file) = self.stage.as_ref().filter(|file| file.exists()) {
-                collection.adopt(&stage::read(file)?, now).map_err(about)?;
+            let before = self.staged()?;
+            if let Some(draft) = &before {
+                collection.adopt(draft, now).map_err(about)?;
             }
             work(&mut collection, now).map_err(about)?;
             let roles = collection.to_sign();
@@ -363,7 +385,7 @@ impl TrustOptions {
             let Some(publisher) = publisher else {
                 let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
                 let file = self.stage.clone().unwrap_or_default();
-                stage::write(&file, &draft)?;
+                stage::replace(&file, before.as_ref(), &draft)?;
                 let staged = Some((file, lacking));
                 return Ok(Changed { roles, staged });
             };

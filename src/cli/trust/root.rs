@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::TrustOptions;
 use super::chosen::{ChosenKeys, confirm};
-use super::stage::{read, tell_lacking, write};
+use super::stage::{read, read_if_there, replace, tell_lacking};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::trust::edit::{Draft, EditError};
@@ -75,8 +75,9 @@ impl Propose {
         let about = |error: EditError| error.about(&place.subject());
         let now = options.now(context)?;
         let mut collection = place.load()?;
-        if self.file.exists() {
-            collection.adopt(&read(&self.file)?, now).map_err(about)?;
+        let before = read_if_there(&self.file)?;
+        if let Some(draft) = &before {
+            collection.adopt(draft, now).map_err(about)?;
         }
         match &self.role {
             Some(role) => {
@@ -92,7 +93,7 @@ impl Propose {
             None => collection.renew("root").map_err(about)?,
         }
         let (made, lacking) = collection.draft(&place.keys, &[], now).map_err(about)?;
-        write(&self.file, &made)?;
+        replace(&self.file, before.as_ref(), &made)?;
         let mut text = describe(&made)?;
         let _ = writeln!(
             text,
@@ -134,8 +135,9 @@ impl Sign {
             let problem = "none of the root's keys is in the key directory; name it with --key-dir";
             return Err(Failure::malformed(self.file.display(), problem));
         }
+        let shown = draft.clone();
         let lacking = draft.sign_root(pin, &keys).map_err(about)?;
-        write(&self.file, &draft)?;
+        replace(&self.file, Some(&shown), &draft)?;
         let _ = writeln!(text, "signed {} with {} keys", self.file.display(), keys.len());
         tell_lacking(&mut text, &lacking);
         if lacking.is_empty() {

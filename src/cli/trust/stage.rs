@@ -15,7 +15,7 @@ use super::{Action, TrustOptions};
 use crate::cli::{Context, Report};
 use crate::failure::{Code, Failure, Refusal};
 use crate::limit;
-use crate::store::file::{NewFile, cannot, read_limited};
+use crate::store::file::{Lock, NewFile, cannot, read_limited};
 use crate::time::Time;
 use crate::trust::edit::{Collection, Draft, Lacking};
 
@@ -78,7 +78,9 @@ impl Cosign {
             self.yes,
             &format!("This is to be signed for the collection {}:\n{text}", place.name),
         )?;
-        let changed = options.staging(&self.file).change(context, |_, _| Ok(()))?;
+        let changed = options
+            .staging_shown(&self.file, &draft)
+            .change(context, |_, _| Ok(()))?;
         changed.tell(&mut text);
         Ok(Report::new(text, changed.json(json!({ "collection": place.name }))))
     }
@@ -143,8 +145,26 @@ pub(super) fn read(file: &Path) -> Result<Draft, Failure> {
     Draft::parse(&bytes).map_err(|error| Failure::malformed(file.display(), error))
 }
 
+/// Reads a staged change, if the file is there.
+pub(super) fn read_if_there(file: &Path) -> Result<Option<Draft>, Failure> {
+    file.exists().then(|| read(file)).transpose()
+}
+
+/// Writes a staged change in the place of what was read before, if that is there still.
+pub(super) fn replace(file: &Path, before: Option<&Draft>, draft: &Draft) -> Result<(), Failure> {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let _turn = Lock::of_dir(dir.unwrap_or(Path::new(".")))?;
+    match read_if_there(file)?.as_ref() == before {
+        true => write(file, draft),
+        false => Err(Failure::unavailable(
+            file.display(),
+            "somebody changed it meanwhile; it was not written, run the command again",
+        )),
+    }
+}
+
 /// Writes a staged change, whole or not at all.
-pub(super) fn write(file: &Path, draft: &Draft) -> Result<(), Failure> {
+fn write(file: &Path, draft: &Draft) -> Result<(), Failure> {
     let bytes = draft
         .to_bytes()
         .map_err(|error| Failure::malformed(file.display(), error))?;
@@ -175,4 +195,28 @@ fn difference(place: &Place, adopted: &Collection<'_>) -> Result<String, Failure
 /// Makes a report's part about a staged file.
 pub(super) fn staged_json(file: &Path, lacking: &[Lacking]) -> Value {
     json!({ "file": file, "lacking": lacking })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_wrote_meanwhile_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("change.json");
+        let draft = |name: &str| {
+            let text = format!(r#"{{"collection":"{name}","documents":[],"imgkitDraft":1,"roots":[]}}"#);
+            std::fs::write(&file, text).unwrap();
+            read(&file).unwrap()
+        };
+        let (before, after) = (draft("before"), draft("after"));
+        std::fs::remove_file(&file).unwrap();
+        replace(&file, None, &before).unwrap();
+        replace(&file, Some(&before), &after).unwrap();
+        let late = replace(&file, Some(&before), &before).unwrap_err();
+        assert!(matches!(late, Failure::Unavailable { .. }), "{late}");
+        assert_eq!(read(&file).unwrap(), after);
+    }
 }

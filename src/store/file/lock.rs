@@ -43,6 +43,16 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
+    /// Waits for the lock of a directory alone: nothing is made in it.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when it cannot be opened or locked.
+    pub fn of_dir(path: &Path) -> Result<Self, Failure> {
+        let file = File::open(path).map_err(|error| cannot("open", path, &error))?;
+        file.lock().map_err(|error| cannot("lock", path, &error))?;
+        Ok(Self { _file: file })
+    }
+
     /// Takes the lock at `path` alone, or says `None` when another holds it now.
     ///
     /// # Errors

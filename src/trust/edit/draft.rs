@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::envelope::Envelope;
 use super::sign::is_next;
 use super::{Collection, EditError, Held, RoleSpec, lifetime};
+use crate::digest::Digest;
 use crate::json::{self, Limits};
 use crate::key::{KeyId, Signer};
 use crate::limit;
@@ -187,6 +188,7 @@ impl Draft {
                 found: next.header.version,
             });
         }
+        check_key_ids("root", &next.keys, Some(&chain.newest_root().body().keys))?;
         let role = next.roles.get("root").ok_or_else(missing)?;
         let own = RoleKeys::new("root", &role.keyids, role.threshold, &next.keys);
         Ok(vec![chain.top_level_keys("root"), own])
@@ -266,6 +268,7 @@ impl Collection<'_> {
             let body: Root = read(root)?;
             check_expiry("root", &body.header, now)?;
             check_next("root", self.root.header.version, &body)?;
+            check_key_ids("root", &body.keys, Some(&self.root.keys))?;
             self.root = body;
         }
         let mut left: Vec<_> = Vec::new();
@@ -287,6 +290,11 @@ impl Collection<'_> {
                 }
                 check_expiry(role, &body.header, now)?;
                 check_next(role, self.meta(role).map_or(0, |meta| meta.version), &body)?;
+                let keys = |body: &'_ Targets| body.delegations.as_ref().map(|all| all.keys.clone());
+                let published = self.targets_of(role).and_then(keys);
+                if let Some(new) = &body.delegations {
+                    check_key_ids(role, &new.keys, published.as_ref())?;
+                }
                 let by = self.by(role).map(str::to_owned);
                 self.held.insert(role.to_owned(), Held { by, body });
             }
@@ -409,6 +417,31 @@ fn check_plain(
 
 fn is_signing_time(name: &str, value: &Value) -> bool {
     name == SIGNED_AT && value.as_str().is_some_and(|text| text.parse::<Time>().is_ok())
+}
+
+/// Refuses a new key under an id that is not the SHA-256 of its canonical form; what is published so stays usable.
+///
+/// TUF leaves ids open (TAP 12), and ids are what people compare before they sign.
+fn check_key_ids(
+    role: &str,
+    keys: &BTreeMap<KeyId, Value>,
+    published: Option<&BTreeMap<KeyId, Value>>,
+) -> Result<(), EditError> {
+    for (id, object) in keys {
+        if published.and_then(|keys| keys.get(id)) == Some(object) {
+            continue;
+        }
+        let canonical = json::canonical(object).map_err(|error| TrustError::malformed(SUBJECT, error))?;
+        let expected = Digest::sha256(&canonical).hex();
+        if id.to_string() != expected {
+            return Err(EditError::ForeignId {
+                role: role.to_owned(),
+                found: id.clone(),
+                expected,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_expiry(role: &str, header: &Header, now: Time) -> Result<(), EditError> {

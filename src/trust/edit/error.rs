@@ -21,6 +21,19 @@ pub enum EditError {
         /// The latest expiry that is taken.
         latest: Time,
     },
+    /// A key of a draft under an id that is not its own: who compares ids would be shown another key's.
+    #[error(
+        "the draft gives `{role}` the id {found} for a key whose id is {expected}: it was changed after it was made; do not sign it, \
+         and have it made anew"
+    )]
+    ForeignId {
+        /// The document's role.
+        role: String,
+        /// The id in the draft.
+        found: KeyId,
+        /// The SHA-256 of the key object's canonical form.
+        expected: String,
+    },
     /// A number of bins that imgkit does not make.
     #[error(
         "2 to the power of {bits} bins were asked for; expected a power from 1 to {}",

@@ -384,3 +384,42 @@ fn no_document_of_a_draft_counts_for_longer_than_one_made_now() {
         assert!(matches!(load().adopt(&late, days(1)), Err(EditError::Expiry { role: found, .. }) if found == role));
     }
 }
+
+#[test]
+fn a_key_under_the_id_of_another_is_signed_by_nobody() {
+    let repository = Repository::new();
+    let load = || Collection::load(&repository.pin(), &repository.files).unwrap();
+    let mut collection = load();
+    collection.replace_keys("targets", &spec(&[21], 1), days(1)).unwrap();
+    collection.replace_keys("team", &spec(&[22], 1), days(1)).unwrap();
+    let (draft, _) = collection.draft("c", &[], days(1)).unwrap();
+    load().adopt(&draft, days(1)).unwrap();
+    let mut offline = draft.clone();
+    assert!(
+        offline
+            .sign_root(Some(&repository.pin()), &[&key(ROOT)])
+            .unwrap()
+            .is_empty()
+    );
+    let swap = |keys: &mut Value, number: u8| {
+        keys[key(number).id().to_string()] = key(STRANGER).tuf_key().to_json().clone();
+    };
+    // A new key, and one that is published already.
+    for number in [21, ROOT] {
+        let mut swapped = with_changed(&draft, "root", None, |signed| swap(&mut signed["keys"], number));
+        let refused =
+            |error: EditError| matches!(error, EditError::ForeignId { found, .. } if found == key(number).id());
+        assert!(refused(load().adopt(&swapped, days(1)).unwrap_err()));
+        assert!(refused(load().adopt_root(&swapped, days(1)).unwrap_err()));
+        assert!(refused(
+            swapped.sign_root(Some(&repository.pin()), &[&key(ROOT)]).unwrap_err()
+        ));
+    }
+    for number in [22, SEAL] {
+        let swapped = with_changed(&draft, "targets", None, |signed| {
+            swap(&mut signed["delegations"]["keys"], number);
+        });
+        let refused = load().adopt(&swapped, days(1)).unwrap_err();
+        assert!(matches!(refused, EditError::ForeignId { found, .. } if found == key(number).id()));
+    }
+}
