@@ -444,6 +444,9 @@ pub const CONDITION_BYTES: usize = 4096;
 /// Most operators and brackets of a condition: its parser and evaluation call themselves for each, on stacks of 2 MiB.
 pub const CONDITION_OPERATORS: usize = 256;
 
+/// Largest program of an expression that a condition matches with, in KiB: it is built anew, 4 microseconds for each, whenever it is used.
+pub const CONDITION_PROGRAM_KIB: usize = 64;
+
 /// Most steps of a condition's evaluation: some seconds.
 pub const CONDITION_STEPS: u64 = 20_000_000;
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use cel::common::ast::{Expr, LiteralValue, operators};
 use cel::{Context, IdedExpr, Program, Value};
+use regex::RegexBuilder;
 
 use crate::limit;
 
@@ -265,11 +266,12 @@ impl Walk {
                     return Err("`+` in a loop could make values of any size; compare the parts instead".to_owned());
                 }
                 let looks_in = !LOGIC.contains(&call.func_name.as_str());
-                let mut sum = rounds.saturating_mul(matching(&call.func_name, &call.args)?);
+                let (own, each) = matching(&call.func_name, &call.args)?;
+                let mut sum = rounds.saturating_mul(own);
                 for operand in call.target.as_deref().into_iter().chain(&call.args) {
                     let read = if looks_in { self.weight(operand, scope) } else { 0 };
                     sum = sum.saturating_add(self.steps(operand, scope)?);
-                    sum = sum.saturating_add(read.saturating_mul(rounds));
+                    sum = sum.saturating_add(read.saturating_mul(each).saturating_mul(rounds));
                 }
                 Ok(sum)
             }
@@ -356,18 +358,41 @@ fn additions(expr: &IdedExpr) -> u64 {
     }
 }
 
-/// How many steps a call takes beside looking at its operands: an expression is read anew whenever something is matched with it.
-fn matching(function: &str, arguments: &[IdedExpr]) -> Result<u64, String> {
+/// How many steps a call takes beside looking at its operands, and how many for each value that it looks at there: an expression is
+/// built anew whenever something is matched with it, and the worst text visits all of its program at every byte.
+fn matching(function: &str, arguments: &[IdedExpr]) -> Result<(u64, u64), String> {
     const READ: u64 = 100;
-    const EACH_BYTE: u64 = 10;
+    const BUILD: u64 = 12;
+    const SEARCH: u64 = 20;
     if function != "matches" {
-        return Ok(1);
+        return Ok((1, 1));
     }
-    let pattern = arguments.last().map(|pattern| &pattern.expr);
-    match pattern {
-        Some(Expr::Literal(LiteralValue::String(text))) => Ok(READ + EACH_BYTE * text.len() as u64),
+    match arguments.last().map(|pattern| &pattern.expr) {
+        Some(Expr::Literal(LiteralValue::String(text))) => {
+            let kib = program_kib(text)?;
+            Ok((READ + BUILD * kib, SEARCH * kib))
+        }
         _ => Err("what `matches` looks for is written out, in quotes".to_owned()),
     }
+}
+
+/// Returns the size of an expression's program in KiB, rounded up to a power of two.
+fn program_kib(text: &str) -> Result<u64, String> {
+    let build = |kib: usize| RegexBuilder::new(text).size_limit(kib << 10).build();
+    let powers = (0..).map(|power| 1 << power);
+    for kib in powers.take_while(|kib| *kib <= limit::CONDITION_PROGRAM_KIB) {
+        match build(kib) {
+            Ok(_) => return Ok(kib as u64),
+            Err(regex::Error::CompiledTooBig(_)) => {}
+            Err(_) => return Err(format!("`{}` is no regular expression", short(text))),
+        }
+    }
+    Err(format!(
+        "`{}` takes more than {} KiB as a program; write fewer repetitions, and [0-9A-Za-z_] instead of \\w, which stands for the letters \
+         of all scripts",
+        short(text),
+        limit::CONDITION_PROGRAM_KIB
+    ))
 }
 
 /// CEL's functions, beside its operators (which have names that cannot be written) and its macros.
@@ -583,6 +608,41 @@ mod tests {
             "[".repeat(3000),
         ] {
             assert!(Condition::parse(&deep).is_err());
+        }
+    }
+
+    #[test]
+    fn expressions_cost_what_their_programs_take() {
+        let packages: Vec<_> = (0..3000)
+            .map(|at| json!({ "name": format!("libname-{at}"), "v": "1.0" }))
+            .collect();
+        let (packages, long) = (json!({ "l": packages }), json!({ "text": "ab".repeat(1_500_000) }));
+        for (good, predicate) in [
+            (
+                "predicate.l.all(p, p.name.matches('^[0-9A-Za-z_.-]{1,64}$'))",
+                &packages,
+            ),
+            ("predicate.l.all(p, p.name.matches('^[a-z0-9-]+$'))", &packages),
+            ("!predicate.text.matches('(x|y)+z')", &long),
+        ] {
+            assert_eq!(holds(good, predicate), Ok(true), "{good}");
+        }
+        for (bomb, predicate, why) in [
+            (
+                r"predicate.l.all(p, p.name.matches('^[\\w.-]{1,64}$'))",
+                &packages,
+                "KiB",
+            ),
+            (r"predicate.l.all(p, p.name.matches('\\pL{300}'))", &packages, "KiB"),
+            (
+                "predicate.text.matches('a[ab]{200}a[ab]{200}a[ab]{200}c')",
+                &long,
+                "steps",
+            ),
+            ("predicate.text.matches('(')", &long, "no regular expression"),
+        ] {
+            let error = holds(bomb, predicate).unwrap_err();
+            assert!(error.contains(why), "{bomb}: {error}");
         }
     }
 
