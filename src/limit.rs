@@ -152,7 +152,7 @@ pub const YAML_EXPANSION_BYTES: usize = 4 << 20;
 /// Deepest nesting of JSON: TUF's metadata reach 8, custom data of signers a few more; serde_json itself stops at 128.
 pub const JSON_DEPTH: usize = 32;
 
-/// Most arrays and objects in one JSON document: 100,000 images with five platforms each have fewer; each takes some 600 bytes of memory.
+/// Most arrays and objects in one JSON document: 100,000 images with five platforms each have fewer; each takes some hundreds of bytes of memory.
 pub const JSON_CONTAINERS: usize = 1 << 20;
 
 /// Largest public key, in bytes of DER: an RSA key of 8192 bits takes 1,062.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{KeyError, PublicKey, Scheme};
 use crate::digest::Digest;
-use crate::json;
+use crate::json::{self, JsonError};
 use crate::limit;
 
 /// A TUF key id: SHA-256 of the key object in hexadecimal when imgkit made it, otherwise an opaque name.
@@ -28,6 +28,14 @@ impl KeyId {
                 found: format!("`{}`", text.chars().take(80).collect::<String>().escape_debug()),
             })
         }
+    }
+
+    /// Returns the id that a key object has by itself: SHA-256 of its canonical JSON, in hexadecimal.
+    ///
+    /// # Errors
+    /// [`JsonError`] when it has no canonical form.
+    pub fn of(object: &Value) -> Result<Self, JsonError> {
+        Ok(Self(Digest::sha256(&json::canonical(object)?).hex()))
     }
 
     /// Returns the id's text.
@@ -140,7 +148,7 @@ impl TufKey {
     /// Returns SHA-256 of the key object's canonical JSON, in hexadecimal.
     pub fn id(&self) -> KeyId {
         // A key object that was read strictly, or made here, has no floats: its canonical form exists.
-        KeyId(Digest::sha256(&json::canonical(&self.object).unwrap_or_default()).hex())
+        KeyId::of(&self.object).unwrap_or_else(|_| KeyId(String::new()))
     }
 
     /// Returns the public key.

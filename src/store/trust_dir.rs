@@ -43,13 +43,13 @@ impl TrustDir {
 
     /// Tells whether a collection was published here.
     pub fn is_published(&self) -> bool {
-        self.dir.join(TIMESTAMP).exists() || self.next_of(TIMESTAMP).is_some_and(|path| path.exists())
+        self.dir.join(TIMESTAMP).exists() || self.dir.join(NEXT).join(COUNTS).exists()
     }
 
-    /// Returns where a file lies that counts, and has not got its own name yet.
-    fn next_of(&self, name: &str) -> Option<PathBuf> {
-        let next = self.dir.join(NEXT);
-        next.join(COUNTS).exists().then(|| next.join(name))
+    /// Tells whether there are files that count and have not got their own names yet.
+    fn is_unsettled(&self) -> Result<bool, Failure> {
+        let counts = self.dir.join(NEXT).join(COUNTS);
+        counts.try_exists().map_err(|error| cannot("look at", &counts, &error))
     }
 
     /// Waits until nobody else publishes here, and makes the directory if it is missing.
@@ -63,7 +63,7 @@ impl TrustDir {
             collection: self,
             _lock: lock,
         };
-        if self.next_of(TIMESTAMP).is_some() {
+        if self.is_unsettled()? {
             publisher.settle()?;
         }
         Ok(publisher)
@@ -72,18 +72,33 @@ impl TrustDir {
 
 impl Source for &TrustDir {
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
-        let next = self.next_of(name).and_then(|path| File::open(path).ok());
         let path = self.dir.join(name);
-        let file = match next.map_or_else(|| File::open(&path), Ok) {
-            Ok(file) => file,
-            // Before there is a directory there is nothing in it; where one was never named, nothing can be found out.
-            Err(error) if error.kind() == ErrorKind::NotFound && self.dir.is_dir() => return Ok(None),
-            Err(error) => return Err(cannot("open", &path, &error)),
+        let next = match self.is_unsettled()? {
+            true => open(&self.dir.join(NEXT).join(name))?,
+            false => None,
+        };
+        // What is not there any more has its name by now.
+        let file = match next {
+            Some(file) => file,
+            None => match open(&path)? {
+                Some(file) => file,
+                // Before there is a directory there is nothing in it; where one was never named, nothing can be found out.
+                None if self.dir.is_dir() => return Ok(None),
+                None => return Err(cannot("open", &path, &"there is no such directory")),
+            },
         };
         let mut bytes = Vec::new();
         let read = file.take(max as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| cannot("read", &path, &error))?;
         Ok(Some(bytes))
+    }
+}
+
+fn open(path: &Path) -> Result<Option<File>, Failure> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot("open", path, &error)),
     }
 }
 

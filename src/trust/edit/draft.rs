@@ -15,7 +15,6 @@ use serde_json::{Map, Value};
 use super::envelope::Envelope;
 use super::sign::is_next;
 use super::{Collection, EditError, Held, RoleSpec, lifetime};
-use crate::digest::Digest;
 use crate::json::{self, Limits};
 use crate::key::{KeyId, Signer};
 use crate::limit;
@@ -290,10 +289,9 @@ impl Collection<'_> {
                 }
                 check_expiry(role, &body.header, now)?;
                 check_next(role, self.meta(role).map_or(0, |meta| meta.version), &body)?;
-                let keys = |body: &'_ Targets| body.delegations.as_ref().map(|all| all.keys.clone());
-                let published = self.targets_of(role).and_then(keys);
                 if let Some(new) = &body.delegations {
-                    check_key_ids(role, &new.keys, published.as_ref())?;
+                    let published = self.targets_of(role).and_then(|body| body.delegations.as_ref());
+                    check_key_ids(role, &new.keys, published.map(|all| &all.keys))?;
                 }
                 let by = self.by(role).map(str::to_owned);
                 self.held.insert(role.to_owned(), Held { by, body });
@@ -431,9 +429,8 @@ fn check_key_ids(
         if published.and_then(|keys| keys.get(id)) == Some(object) {
             continue;
         }
-        let canonical = json::canonical(object).map_err(|error| TrustError::malformed(SUBJECT, error))?;
-        let expected = Digest::sha256(&canonical).hex();
-        if id.to_string() != expected {
+        let expected = KeyId::of(object).map_err(|error| TrustError::malformed(SUBJECT, error))?;
+        if *id != expected {
             return Err(EditError::ForeignId {
                 role: role.to_owned(),
                 found: id.clone(),

@@ -32,7 +32,7 @@ pub enum EditError {
         /// The id in the draft.
         found: KeyId,
         /// The SHA-256 of the key object's canonical form.
-        expected: String,
+        expected: KeyId,
     },
     /// A number of bins that imgkit does not make.
     #[error(

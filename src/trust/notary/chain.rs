@@ -436,7 +436,7 @@ pub(super) fn check_certificates(gun: &str, root: &Signed<Root>) -> Result<(), T
 }
 
 /// Refuses a root that was not signed by enough keys whose certificates are in their time.
-fn check_dates(root: &Signed<Root>, now: Time) -> Result<(), TrustError> {
+pub(super) fn check_dates(root: &Signed<Root>, now: Time) -> Result<(), TrustError> {
     let keys = root.body().role_keys("root");
     let certificates = root
         .signers()

@@ -14,8 +14,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::certificate::Certificate;
-use crate::digest::Digest;
-use crate::json;
 use crate::key::KeyError;
 use crate::key::KeyId;
 use crate::key::KeyType;
@@ -374,8 +372,7 @@ fn object_id(object: &Value) -> Result<KeyId, KeyError> {
     if !is_key {
         return Err(form("another object".to_owned()));
     }
-    let canonical = json::canonical(object).map_err(|error| form(error.to_string()))?;
-    KeyId::new(Digest::sha256(&canonical).hex())
+    KeyId::of(object).map_err(|error| form(error.to_string()))
 }
 
 fn plain_object(public: &PublicKey) -> (NotaryKeyType, Value) {

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::chain::check_certificates;
+use super::chain::{check_certificates, check_dates};
 use super::document::{Draft, Signed, Unverified};
 use super::file::FileMeta;
 use super::key::NotaryKey;
@@ -310,40 +310,17 @@ impl Upload<'_> {
                 "Root modifications must increment the version. Current {current}, new {new}"
             )));
         }
-        let mut problem = None;
-        let keys = role_keys(&root, "root", |key| match self.root_key_problem(key) {
-            None => true,
-            Some(error) => {
-                problem.get_or_insert(error);
-                false
-            }
-        });
-        let signed = document.verify(&keys).map_err(|error| problem.take().unwrap_or(error));
-        let mut signed: Signed<Root> = signed.map_err(bad)?;
+        let mut signed: Signed<Root> = document.verify(&root.role_keys("root")).map_err(bad)?;
+        // As clients have it: also those that did not sign say whose they are.
+        check_certificates(self.gun, &signed)
+            .and_then(|()| check_dates(&signed, self.now))
+            .map_err(bad)?;
         if let Some(published) = published {
             // Whether the old certificates are over does not matter: their keys hand over.
-            signed = signed
-                .verify_also(&role_keys(published, "root", |_| true))
-                .map_err(bad)?;
+            signed = signed.verify_also(&published.role_keys("root")).map_err(bad)?;
         }
         signed.check_not_expired(self.now).map_err(bad)?;
-        // Also those that did not sign: clients refuse a root of which they could not tell whose its keys are.
-        check_certificates(self.gun, &signed).map_err(bad)?;
         Ok(root)
-    }
-
-    fn root_key_problem(&self, key: &NotaryKey) -> Option<TrustError> {
-        let Some(certificate) = key.certificate() else {
-            return Some(TrustError::Certificate {
-                role: "root".to_owned(),
-                expected: format!("a certificate for {}", self.gun),
-                found: format!("a key of type {}", key.key_type()),
-            });
-        };
-        certificate
-            .check_name(self.gun)
-            .and_then(|()| certificate.check_dates(self.now))
-            .err()
     }
 
     /// Reads a targets role as it will be, after its delegators; judges it when it is uploaded.
@@ -373,7 +350,7 @@ impl Upload<'_> {
         // What was published before has been judged, but that the root may have other keys now.
         if uploaded.is_some() || (parent.is_none() && self.uploaded.contains_key("root")) {
             let keys = match parent {
-                None => role_keys(root, "targets", |_| true),
+                None => root.role_keys("targets"),
                 Some(parent) => delegated_keys(loaded.get(parent), role)?,
             };
             let signed = document.verify(&keys).map_err(bad)?;
@@ -387,7 +364,7 @@ impl Upload<'_> {
     fn uploaded_snapshot(&self, bytes: &[u8], root: &Root) -> Result<Snapshot, UploadError> {
         let bad = |error: TrustError| UploadError::Snapshot(error.to_string());
         let document = Unverified::<Snapshot>::parse("snapshot", bytes, limit::SNAPSHOT_BYTES).map_err(bad)?;
-        let signed = document.verify(&role_keys(root, "snapshot", |_| true)).map_err(bad)?;
+        let signed = document.verify(&root.role_keys("snapshot")).map_err(bad)?;
         signed.check_not_expired(self.now).map_err(bad)?;
         let snapshot = signed.body();
         for (role, meta) in &snapshot.meta {
@@ -534,26 +511,12 @@ fn is_child(parent: &str, role: &str) -> bool {
 }
 
 /// Collects the keys of a top-level role that `counts`.
-fn role_keys(root: &Root, role: &str, mut counts: impl FnMut(&NotaryKey) -> bool) -> RoleKeys<NotaryKey> {
-    let (keyids, threshold) = match root.roles.get(role) {
-        Some(found) => (found.keyids.as_slice(), found.threshold),
-        None => (&[][..], 1),
-    };
-    let counting: BTreeMap<_, _> = keyids
-        .iter()
-        .filter_map(|id| Some((id, root.keys.get(id)?)))
-        .filter(|(_, key)| counts(key))
-        .collect();
-    RoleKeys::of(role, keyids, threshold, |id| counting.get(id).map(|key| (*key).clone()))
-}
-
 /// Collects the keys of a delegated role from the one that delegates to it.
 fn delegated_keys(parent: Option<&Targets>, role: &str) -> Result<RoleKeys<NotaryKey>, UploadError> {
     let delegations = parent.map(|parent| &parent.delegations);
     let found = delegations.and_then(|delegations| {
         let found = delegations.roles.iter().find(|delegated| delegated.name == role)?;
-        let read = |id: &KeyId| delegations.keys.get(id).cloned();
-        Some(RoleKeys::of(role, &found.keyids, found.threshold, read))
+        Some(delegations.role_keys(found))
     });
     found.ok_or_else(|| UploadError::Targets(format!("tuf: invalid role {role}. delegation does not exist")))
 }

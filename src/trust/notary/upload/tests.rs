@@ -250,10 +250,7 @@ fn what_is_planned_is_signed_and_verifies() {
     assert_eq!(snapshot.meta.len(), 3);
     let timestamp =
         Unverified::<Timestamp>::parse("timestamp", &fixture.published["timestamp"], limit::TIMESTAMP_BYTES);
-    let timestamp = timestamp
-        .unwrap()
-        .verify(&role_keys(&fixture.root, "timestamp", |_| true))
-        .unwrap();
+    let timestamp = timestamp.unwrap().verify(&fixture.root.role_keys("timestamp")).unwrap();
     let named = timestamp.body().snapshot().unwrap();
     named.hashes.check("snapshot", &fixture.published["snapshot"]).unwrap();
     assert_eq!(timestamp.header().expires, now().plus(TIMESTAMP_LIFETIME));
@@ -296,7 +293,7 @@ fn a_roots_certificate_is_for_its_collection_and_in_its_time() {
             "a leaf certificate for example.com/golden/app",
         ),
         (Key::root(GUN, now().plus(-1)), "is good from"),
-        (raw, "a certificate for"),
+        (raw, "root keys in certificates for example.com/golden/app"),
     ];
     for (key, expected) in cases {
         let mut root = fixture.root.clone();
