@@ -502,3 +502,44 @@ fn policies_of_keys_and_identities_are_tested_and_proved() {
     let proof = node.good(&["policy", "prove", "policy.yml"]);
     insta::assert_snapshot!(serde_json::to_string_pretty(&proof["proofs"]).unwrap());
 }
+
+#[test]
+fn a_trial_counts_a_key_under_two_names_as_the_gate_does() {
+    let signers = "signers:\n  vendor: {key: vendor.pub}\n  second: {key: second.pub}\n";
+    let case = Case::with_signers(signers, "signed: {by: [vendor, second], threshold: 2}");
+    let node = &case.node;
+    let tried = |expect: &str| {
+        let case = format!(
+            "{{name: both, component: '{}', signed: [vendor, second], expect: {expect}}}",
+            case.name
+        );
+        node.write(
+            "cases.yml",
+            &format!("version: 1\npolicy: policy.yml\ncases: [{case}]\n"),
+        );
+        node.run(&["policy", "test", "cases.yml"]).code
+    };
+    let proved = || {
+        let answer = node.run(&["policy", "prove", "policy.yml"]);
+        let twin = &answer.json["result"]["proofs"][0]["trials"][0];
+        assert_eq!(twin["image"], "well signed", "{}", answer.json);
+        (answer.code, twin["found"].as_str().unwrap().to_owned())
+    };
+    // The same key, in a file of other bytes.
+    let vendor = fs::read_to_string(node.path("vendor.pub")).unwrap();
+    node.write("second.pub", &vendor.replace('\n', "\r\n"));
+    case.sign("vendor", &[]);
+    assert_eq!(case.refused(), ["THRESHOLD"]);
+    assert_eq!(tried("THRESHOLD"), 0);
+    assert_eq!(tried("admitted"), 1);
+    assert_eq!(proved(), (1, "THRESHOLD".to_owned()));
+    let other = fs::read_to_string(node.path("other.pub")).unwrap();
+    node.write("second.pub", &other);
+    case.sign("other", &[]);
+    case.built("both");
+    assert_eq!(tried("admitted"), 0);
+    assert_eq!(proved(), (0, "admitted".to_owned()));
+    // A file that is there is read, and has to be a key.
+    node.write("second.pub", "no key");
+    assert_eq!(tried("admitted"), 2);
+}

@@ -20,10 +20,25 @@ use crate::verify::{Anchor, Anchors, Metadata, NotaryAnchor, NotaryPin, Pins};
 
 /// Reads the files that a policy names: pinned roots, keys, trusted roots.
 pub(super) fn pins(path: &Path, policy: &Policy) -> Result<Pins, Failure> {
+    read_pins(path, policy, |_| true)
+}
+
+/// Reads those of the files that a policy names which are there: a policy can be tried before its keys are.
+pub(super) fn pins_at_hand(path: &Path, policy: &Policy) -> Result<Pins, Failure> {
+    read_pins(path, policy, |file| {
+        file.is_some_and(|file| !matches!(file.try_exists(), Ok(false)))
+    })
+}
+
+/// Reads the files that a policy names, those that are `wanted`; the public instance's trusted root has no path.
+fn read_pins(path: &Path, policy: &Policy, wanted: impl Fn(Option<&Path>) -> bool) -> Result<Pins, Failure> {
     let base = path.parent().unwrap_or(Path::new(""));
     let mut pins = Pins::default();
     for (name, Root { file, gun }) in policy.roots() {
         let path = base.join(file);
+        if !wanted(Some(&path)) {
+            continue;
+        }
         let pin = read_limited(&path, limit::POLICY_BYTES)?;
         // Told here, as it is the user's own file: below, a collection that does not have it is looked for in vain.
         let about = |error: TrustError| error.about(&path.display().to_string());
@@ -49,6 +64,9 @@ pub(super) fn pins(path: &Path, policy: &Policy) -> Result<Pins, Failure> {
         match &by {
             SigstoreSigner::Key { file, .. } => {
                 let path = base.join(file);
+                if !wanted(Some(&path)) {
+                    continue;
+                }
                 let pem = read_limited(&path, limit::KEY_FILE_BYTES)?;
                 let key = std::str::from_utf8(&pem).ok().map(PublicKey::from_pem);
                 let key = key.unwrap_or_else(|| PublicKey::from_pem(""));
@@ -56,8 +74,8 @@ pub(super) fn pins(path: &Path, policy: &Policy) -> Result<Pins, Failure> {
                 pins.keys.push((by, key));
             }
             SigstoreSigner::Identity { trusted_root, .. } => {
-                if !pins.trusted_roots.contains_key(trusted_root) {
-                    let path = trusted_root.as_ref().map(|file| base.join(file));
+                let path = trusted_root.as_ref().map(|file| base.join(file));
+                if !pins.trusted_roots.contains_key(trusted_root) && wanted(path.as_deref()) {
                     let read = sigstore::read_trusted_root(path.as_deref())?;
                     pins.trusted_roots.insert(trusted_root.clone(), Arc::new(read));
                 }

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Place};
 use crate::policy::{Policy, Signer, Signers};
 use crate::reference::Reference;
 use crate::time::Time;
+use crate::verify::Pins;
 use crate::verify::image::Identity;
 use crate::yaml::{Document, Fields, Item, YamlError};
 
@@ -110,12 +111,12 @@ impl Cases {
         })
     }
 
-    /// Judges each case by the policy, at `at`.
+    /// Judges each case by the policy, at `at`; `known` is as [`Trial::new`] takes it.
     ///
     /// # Errors
     /// [`Failure`] when a case names somebody whom the policy does not know, or the trial cannot be made.
-    pub fn run(&self, policy: &Policy, at: Time) -> Result<Vec<Outcome>, Failure> {
-        let trial = Trial::new(policy, at)?;
+    pub fn run(&self, policy: &Policy, at: Time, known: &Pins) -> Result<Vec<Outcome>, Failure> {
+        let trial = Trial::new(policy, at, known)?;
         self.cases.iter().map(|case| case.run(&trial)).collect()
     }
 }
@@ -132,7 +133,7 @@ impl Case {
                 let mut given = Given::clone(given);
                 for (by, number) in signed {
                     match trial.signer(by)? {
-                        Signer::Role(by) => given.signed.push(trial.of_role(by, *number)),
+                        Signer::Role(by) => given.signed.push(trial.of_role(&by, *number)),
                         Signer::Sigstore(by) => given.attached.push(by),
                     }
                 }
@@ -217,9 +218,9 @@ impl Trial<'_> {
         })
     }
 
-    /// Takes as many keys of a role as a case says, else as many as the policy ever asks for.
-    fn of_role(&self, Signers { root, role, .. }: Signers, number: Option<u32>) -> (String, String, u32) {
-        let all = u32::try_from(self.keys.of_role(&root, &role).len()).unwrap_or(u32::MAX);
+    /// Takes as many keys of a role as a case says, else all of them.
+    fn of_role(&self, by: &Signers, number: Option<u32>) -> (String, String, u32) {
+        let (root, role, all) = self.with_all_keys(by);
         (root, role, number.unwrap_or(all).min(all))
     }
 }

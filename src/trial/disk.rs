@@ -62,7 +62,7 @@ impl<'t> Finished<'t> {
     ) -> Result<Self, Failure> {
         let policy = trial.policy;
         let format = format(policy)?;
-        let given = well_signed(policy, reference)?;
+        let given = well_signed(trial, reference)?;
         let made = MadeUp::new(&trial.platform, at, given.version.as_deref())?;
         let spec = match format {
             Format::Tar => format!("init: [{reference}]\n"),
@@ -157,8 +157,8 @@ impl<'t> Finished<'t> {
         match by {
             SealedBy::Nobody => Vec::new(),
             SealedBy::Stranger => vec![self.trial.keys.stranger()],
-            SealedBy::Role => keys.iter().take(threshold).collect(),
-            SealedBy::TooFew => keys.iter().take(threshold.saturating_sub(1)).collect(),
+            SealedBy::Role => keys.into_iter().take(threshold).collect(),
+            SealedBy::TooFew => keys.into_iter().take(threshold.saturating_sub(1)).collect(),
         }
     }
 }
@@ -187,25 +187,18 @@ fn format(policy: &Policy) -> Result<Format, Failure> {
 }
 
 /// Signs the component as its rule asks, and the specification as the policy does.
-fn well_signed(policy: &Policy, reference: &Reference) -> Result<Given, Failure> {
+fn well_signed(trial: &Trial<'_>, reference: &Reference) -> Result<Given, Failure> {
+    let policy = trial.policy;
     let cannot = |problem: &str| Failure::unavailable("a made-up image", problem);
     let rule = policy.rule_for(reference);
     let mut given = match rule.map(|rule| &rule.decision) {
-        Some(Decision::Required(requirement)) => Trial::well_signed(requirement),
+        Some(Decision::Required(requirement)) => trial.well_signed(requirement),
         _ => Given::default(),
     };
     match policy.spec() {
         None => {}
         Some(SpecRequirement::Signed(by)) => {
-            let signed = (by.root.clone(), by.role.clone(), by.threshold);
-            match given
-                .signed
-                .iter_mut()
-                .find(|(root, role, _)| (root, role) == (&signed.0, &signed.1))
-            {
-                Some((.., number)) => *number = by.threshold.max(*number),
-                None => given.signed.push(signed),
-            }
+            given.signed.push(trial.with_all_keys(by));
         }
         Some(SpecRequirement::Digests(_)) => {
             return Err(cannot(

@@ -1,9 +1,9 @@
 //! Policies on trial: what the gate decides about made-up images under throw-away keys.
 //!
-//! - For each root that a policy pins, a collection of its dialect is made in memory whose roles have keys of their own; the policy's own pins,
-//!   keys and registries are not asked, and nothing is signed that outlives the trial.
-//! - Throw-away keys stand in for the keys and identities that sign by sigstore's forms: what is tried is what the policy demands,
-//!   not how a certificate is verified.
+//! - For each root that a policy pins, a collection of its dialect is made in memory; no collection or registry is asked, and nothing is
+//!   signed that outlives the trial.
+//! - Throw-away keys stand in for the keys of roles, and for the keys and identities that sign by sigstore's forms: what is tried is what the
+//!   policy demands, not how a certificate is verified. What the gate counts as one signer has one of them.
 //! - What judges is the gate itself ([`crate::verify`]), by the policy as it stands.
 //! - [`cases`] reads what somebody expects of a policy, [`prove`] shows that it refuses what every policy has to refuse.
 
@@ -14,6 +14,7 @@ mod disk;
 mod image;
 mod notary;
 pub mod prove;
+mod stand_ins;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use serde_json::Value;
 use crate::attest::PredicateType;
 use crate::failure::Failure;
 use crate::oci::Platform;
-use crate::policy::{Demand, Policy, Requirement, Signer, SigstoreSigner, Version};
+use crate::policy::{Demand, Policy, Requirement, Signer, Signers, SigstoreSigner, Version};
 use crate::reference::Reference;
 use crate::time::{DAY, Time};
 use crate::trust::metadata::TargetFile;
@@ -88,14 +89,16 @@ impl Fault {
 impl<'p> Trial<'p> {
     /// Makes keys for everybody whom the policy names; everything is judged at `at`.
     ///
+    /// `known` are those of the policy's keys and pinned roots that are at hand: what they tell to be one key stays one.
+    ///
     /// # Errors
-    /// [`Failure::Unavailable`] when no keys can be made.
-    pub fn new(policy: &'p Policy, at: Time) -> Result<Self, Failure> {
+    /// [`Failure::Unavailable`] when no keys can be made; [`Failure::Malformed`] when a pinned root is none.
+    pub fn new(policy: &'p Policy, at: Time, known: &Pins) -> Result<Self, Failure> {
         Ok(Self {
             policy,
             at,
             platform: Platform::new("linux", policy.image().arch.as_deref().unwrap_or("amd64")),
-            keys: Keys::of(policy)?,
+            keys: Keys::of(policy, known)?,
         })
     }
 
@@ -144,8 +147,8 @@ impl<'p> Trial<'p> {
         Ok((Anchors::new(anchors, &pins).with_notary(notary), pins))
     }
 
-    /// An image that is signed by everybody whom a requirement names, and is as new as it wants.
-    fn well_signed(requirement: &Requirement) -> Given {
+    /// An image that is signed by everybody whom a requirement names, with all keys, and is as new as it wants.
+    fn well_signed(&self, requirement: &Requirement) -> Given {
         let mut given = Given::default();
         let mut newest: Option<&Version> = None;
         for leaf in requirement.leaves() {
@@ -156,7 +159,7 @@ impl<'p> Trial<'p> {
                 }
                 Demand::Signed {
                     by: Signer::Role(by), ..
-                } => given.signed.push((by.root.clone(), by.role.clone(), by.threshold)),
+                } => given.signed.push(self.with_all_keys(by)),
                 Demand::Signed {
                     by: Signer::Sigstore(by),
                     ..
@@ -166,6 +169,10 @@ impl<'p> Trial<'p> {
         }
         given.version = newest.map(ToString::to_string);
         given
+    }
+
+    fn with_all_keys(&self, Signers { root, role, .. }: &Signers) -> (String, String, u32) {
+        (root.clone(), role.clone(), self.keys.number(root, role))
     }
 }
 

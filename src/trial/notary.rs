@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::collections::{Keys, STRANGER, TARGETS, generate};
+use super::collections::{Keys, STRANGER, TARGETS};
+use super::stand_ins::generate;
 use super::{Fault, Given, LONG_AGO};
 use crate::digest::Digest;
 use crate::failure::Failure;
@@ -91,8 +92,7 @@ impl Maker<'_> {
         let mut delegated = BTreeSet::new();
         for (role, keys) in self.keys.roles_of(self.root) {
             let public: Vec<NotaryKey> = keys.iter().map(|key| self.plain(key)).collect::<Result<_, _>>()?;
-            let signed = given.signed.iter().find(|(of, by, _)| of == self.root && by == role);
-            let signed = signed.filter(|_| !wrong).map(|(.., number)| *number as usize);
+            let signed = self.keys.signed(given, self.root, role);
             match role {
                 TARGETS => collection.rotate(TARGETS, &public, 1).map_err(cannot)?,
                 role => {
@@ -117,7 +117,7 @@ impl Maker<'_> {
                 }
             }
             let number = signed.unwrap_or(1).max(1);
-            signers.extend(keys.iter().take(number).map(|key| key as &dyn Signer));
+            signers.extend(keys.into_iter().take(number).map(|key| key as &dyn Signer));
         }
         if wrong {
             let role = format!("{TARGETS}/{STRANGER}");
@@ -153,8 +153,8 @@ impl Maker<'_> {
         let mut collection = NotaryCollection::of(&read(metadata)?);
         collection.witness(TARGETS, at).map_err(cannot)?;
         let mut signers: Vec<&dyn Signer> = vec![self.keys.owner()];
-        let own = self.keys.of_role(self.root, TARGETS);
-        signers.extend(own.iter().map(|key| key as &dyn Signer));
+        let own = self.keys.of_role(self.root, TARGETS).into_iter();
+        signers.extend(own.map(|key| key as &dyn Signer));
         let uploaded = collection.sign(&signers, at).map_err(cannot)?;
         let next = served(&self.publish(uploaded.files(), published, at)?);
         Ok(read(&next)?.as_known())
@@ -258,7 +258,7 @@ mod tests {
 
     /// The reason codes of the gate's verdict about the tag `v1`.
     fn codes(policy: &Policy, image: &str, given: &Given) -> String {
-        let trial = Trial::new(policy, now()).unwrap();
+        let trial = Trial::new(policy, now(), &Pins::default()).unwrap();
         let verdict = trial.component(&image.parse().unwrap(), given).unwrap();
         match verdict {
             Ok(()) => "admitted".to_owned(),
@@ -273,7 +273,7 @@ mod tests {
             let policy = policy(&format!(
                 "  - match: {GUN}\n    signed: {{root: app, role: {role}, threshold: 2}}\n    proved: true\n"
             ));
-            let trial = Trial::new(&policy, now()).unwrap();
+            let trial = Trial::new(&policy, now(), &Pins::default()).unwrap();
             let made = MadeUp::new(&trial.platform, now(), None).unwrap();
             for image in [format!("{GUN}:v1"), format!("{GUN}@{}", made.digest())] {
                 assert_eq!(codes(&policy, &image, &signed(role, 2)), "admitted", "{role} {image}");
@@ -324,7 +324,7 @@ mod tests {
         let policy = policy(&format!(
             "  - match: {GUN}\n    signed: {{root: app, role: targets/releases}}\n"
         ));
-        let trial = Trial::new(&policy, now()).unwrap();
+        let trial = Trial::new(&policy, now(), &Pins::default()).unwrap();
         let platform = Platform::new("linux", "amd64");
         let made = MadeUp::new(&platform, now(), None).unwrap();
         let image = format!("{GUN}:v1").parse().unwrap();
@@ -369,7 +369,7 @@ mod tests {
     fn a_proof_is_given_in_the_collections_own_dialect_and_repository() {
         let policy = policy("  - match: r.example/team/*\n    signed: {root: app, role: targets/releases}\n");
         let scratch = tempfile::tempdir().unwrap();
-        let proofs = prove(&policy, now(), scratch.path()).unwrap();
+        let proofs = prove(&policy, now(), &Pins::default(), scratch.path()).unwrap();
         let rule = &proofs[0];
         assert!(rule.reference.as_ref().unwrap().starts_with(&format!("{GUN}:")));
         let found: Vec<&str> = rule.trials.iter().map(|shown| shown.found.as_str()).collect();

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Place};
 use crate::policy::{Decision, Demand, Policy, Requirement, Rule, Signer};
 use crate::reference::Reference;
 use crate::time::Time;
+use crate::verify::Pins;
 
 /// An epoch that is higher than any that a policy demands in earnest, and lower than the highest there is.
 const EPOCH: u64 = 1 << 40;
@@ -64,12 +65,12 @@ impl Shown {
     }
 }
 
-/// Tries a policy; `scratch` is where finished images are built for a moment.
+/// Tries a policy; `known` is as [`Trial::new`] takes it, `scratch` where finished images are built for a moment.
 ///
 /// # Errors
 /// [`Failure`] when the trial itself cannot be made.
-pub fn prove(policy: &Policy, at: Time, scratch: &Path) -> Result<Vec<Proof>, Failure> {
-    let trial = Trial::new(policy, at)?;
+pub fn prove(policy: &Policy, at: Time, known: &Pins, scratch: &Path) -> Result<Vec<Proof>, Failure> {
+    let trial = Trial::new(policy, at, known)?;
     let mut proofs = Vec::new();
     let mut admitted = None;
     for forbidden in policy.forbidden() {
@@ -160,7 +161,7 @@ impl Trial<'_> {
         let Some(reference) = reference else {
             return Ok(proof(rule.pattern.to_string(), &rule.place, None, Vec::new()));
         };
-        let good = Self::well_signed(requirement);
+        let good = self.well_signed(requirement);
         let with = |fault| Given {
             fault: Some(fault),
             ..good.clone()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::super::judge::EnvironmentOption;
+use super::super::judge::{EnvironmentOption, pins_at_hand};
 use super::super::report::{Check, State};
 use super::super::{Context, Report};
 use crate::failure::Failure;
@@ -24,7 +24,8 @@ pub(super) struct Prove {
 impl Prove {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
         let policy = self.environment.policy(&self.file)?;
-        let proofs = prove(&policy, context.now()?, &context.scratch_dir())?;
+        let known = pins_at_hand(&self.file, &policy)?;
+        let proofs = prove(&policy, context.now()?, &known, &context.scratch_dir())?;
         let mut text = String::new();
         let mut checks = Vec::new();
         for proof in &proofs {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::super::judge::pins_at_hand;
 use super::super::report::{Check, State};
 use super::super::{Context, Report};
 use super::read;
@@ -38,7 +39,7 @@ impl Test {
             let cases = Cases::parse(&file.display().to_string(), &bytes)?;
             let path = file.parent().unwrap_or(Path::new("")).join(&cases.policy);
             let policy = read(&path, Environment::Named(cases.environment.as_deref()))?;
-            let outcomes = cases.run(&policy, at)?;
+            let outcomes = cases.run(&policy, at, &pins_at_hand(&path, &policy)?)?;
             let _ = writeln!(text, "{}", file.display());
             for outcome in &outcomes {
                 checks.push(check(outcome));
