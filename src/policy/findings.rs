@@ -1,11 +1,13 @@
 //! What is worth a second look in a policy that reads well: it may say less, or more, than its author meant.
 
+mod identities;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 
-use super::{Decision, Pattern, Policy, Rule, Signer, SpecRequirement};
+use super::{Decision, Pattern, Policy, Rule, Signer, SigstoreSigner, SpecRequirement};
 use crate::failure::Place;
 
 /// One thing worth a second look.
@@ -23,10 +25,14 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FindingKind {
-    /// A rule admits every name of a host, or what nobody signed.
+    /// A rule admits every name of a host, or what nobody signed, or anybody.
     AdmitsEverything,
     /// A rule admits nothing, though it does not deny.
     AdmitsNothing,
+    /// An expression's host is other hosts as well.
+    LooseHost,
+    /// What is refused by its tag is not by its digest alone.
+    MissesDigests,
     /// The policy cannot judge finished images.
     NoSeal,
     /// An earlier rule decides about all that this one matches.
@@ -54,9 +60,27 @@ impl fmt::Display for Finding {
 /// Lists what is worth a second look, in the order of the policy's text as far as it has one.
 pub(super) fn of(policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
+    for (name, signer) in &policy.signers {
+        if let Signer::Sigstore(SigstoreSigner::Identity { signer: by, .. }) = &signer.is {
+            findings.extend(identities::of(name, by, &signer.place));
+        }
+    }
+    for forbidden in &policy.forbidden {
+        let what = format!("`forbid: {}`", forbidden.pattern);
+        findings.extend(misses_digests(
+            &what,
+            &forbidden.pattern,
+            &forbidden.place,
+            &policy.rules,
+        ));
+    }
     for (at, rule) in policy.rules.iter().enumerate() {
-        let earlier = policy.rules.get(..at).unwrap_or_default();
+        let (earlier, later) = policy.rules.split_at_checked(at).unwrap_or_default();
         findings.extend(unreachable(policy, rule, earlier));
+        if let Decision::Denied { .. } = rule.decision {
+            let what = format!("rule {} denies, but", rule.pattern);
+            findings.extend(misses_digests(&what, &rule.pattern, &rule.place, later));
+        }
         findings.extend(too_much_or_nothing(policy, rule));
         findings.extend(of_another_repository(policy, rule));
     }
@@ -95,6 +119,24 @@ fn unreachable(policy: &Policy, rule: &Rule, earlier: &[Rule]) -> Option<Finding
         forbidden.pattern, forbidden.place
     );
     Some(about(FindingKind::Unreachable, rule, text))
+}
+
+/// Finds what is refused by a tag, where a rule may admit the same image by its digest alone.
+fn misses_digests(what: &str, pattern: &Pattern, place: &Place, rules: &[Rule]) -> Option<Finding> {
+    let name = pattern.without_tag()?;
+    let admits = |rule: &&Rule| !matches!(rule.decision, Decision::Denied { .. }) && rule.pattern.takes_digests();
+    let rule = rules
+        .iter()
+        .filter(admits)
+        .find(|rule| rule.pattern.may_meet(pattern))?;
+    Some(Finding {
+        kind: FindingKind::MissesDigests,
+        place: Some(place.clone()),
+        text: format!(
+            "{what} does not match a bare digest, by which rule {} ({}) may admit the same image; to refuse it by every name: {name}",
+            rule.pattern, rule.place
+        ),
+    })
 }
 
 /// Finds demands for the signature of a Notary collection in a rule about other repositories than the one that it speaks of.
@@ -229,6 +271,49 @@ image: {sealed: {root: platform}}
             let found = policy(bad);
             assert!(found.contains("speaks of r.example/team/app alone"), "{bad}: {found}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_by_its_tag_alone_is_told_where_its_digest_may_be_admitted() {
+        let policy = |refused: &str, rule: &str| {
+            findings(&format!(
+                "version: 1\nroots: {{r: root.json}}\n{refused}\n  - {{match: '{rule}', signed: {{root: r}}}}\nimage: {{sealed: {{root: r}}}}\n"
+            ))
+        };
+        let forbid = |pattern: &str| format!("forbid: [{{match: '{pattern}', reason: no}}]\nrules:");
+        let deny = |pattern: &str| format!("rules:\n  - {{match: '{pattern}', deny: no}}");
+        for tagged in ["r.example/a:v1", "r.example/*:*", "r.example/**:latest"] {
+            let (name, _) = tagged.rsplit_once(':').unwrap();
+            for (refused, place) in [(forbid(tagged), "p.yml:3:10"), (deny(tagged), "p.yml:4:5")] {
+                let found = policy(&refused, "r.example/a");
+                assert!(found.starts_with(&format!("MissesDigests {place}: ")), "{found}");
+                let advice = format!(
+                    "rule r.example/a (p.yml:5:5) may admit the same image; to refuse it by every name: {name}"
+                );
+                assert!(found.ends_with(&advice), "{found}");
+                // Where no rule takes a bare digest, none has to be refused.
+                for rule in ["r.example/a:*", "r.example/b/c/d:v2"] {
+                    let found = policy(&refused, rule);
+                    assert!(!found.contains("MissesDigests"), "{found}");
+                }
+            }
+        }
+        assert_eq!(policy(&forbid("r.example/a/b"), "r.example/a"), "");
+        assert_eq!(policy(&deny("r.example/b:v1"), "r.example/a"), "");
+    }
+
+    #[test]
+    fn a_signer_who_is_anybody_is_found() {
+        let policy = "\
+version: 1
+roots: {platform: root.json}
+signers:
+  ci: {identityRegExp: '.*', issuer: 'https://token.actions.githubusercontent.com'}
+rules:
+  - {match: r.example/*, signed: ci}
+image: {sealed: {root: platform}}
+";
+        insta::assert_snapshot!(findings(policy), @"AdmitsEverything p.yml:4:3: signer `ci`: its identity /.*/ matches any e-mail address and any URI, so whomever the issuer knows can sign; write who may");
     }
 
     #[test]

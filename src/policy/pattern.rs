@@ -188,6 +188,17 @@ impl Pattern {
         self.rest && self.parts.is_empty() && self.tag.is_none()
     }
 
+    /// Tells whether a bare digest may match.
+    pub fn takes_digests(&self) -> bool {
+        self.tag.is_none()
+    }
+
+    /// Returns the pattern as it would be without its tag; none where it has no tag.
+    pub fn without_tag(&self) -> Option<&str> {
+        let tag = self.tag.as_ref()?;
+        self.text.strip_suffix(tag)?.strip_suffix(':')
+    }
+
     /// Returns names that the pattern admits, and near misses that it does not, for people to read.
     pub fn examples(&self) -> (Vec<String>, Vec<String>) {
         let plain = |word: &str| self.fill(word, "1");

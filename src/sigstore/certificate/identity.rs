@@ -57,6 +57,16 @@ impl Signer {
         Self { identity, issuer }
     }
 
+    /// Returns what the identity has to match.
+    pub fn identity(&self) -> &Matcher {
+        &self.identity
+    }
+
+    /// Returns what the issuer has to match.
+    pub fn issuer(&self) -> &Matcher {
+        &self.issuer
+    }
+
     /// Checks that a certificate's identity and issuer are the signer's.
     ///
     /// # Errors
@@ -116,10 +126,19 @@ impl Matcher {
         }
     }
 
-    fn matches(&self, found: &str) -> bool {
+    /// Tells whether it matches all of a text.
+    pub fn matches(&self, found: &str) -> bool {
         match self {
             Self::Exact(text) => text == found,
             Self::Pattern(pattern) => found.len() <= limit::IDENTITY_BYTES && pattern.whole.is_match(found),
+        }
+    }
+
+    /// Returns the expression as it was written, where it is one.
+    pub fn expression(&self) -> Option<&str> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Pattern(pattern) => Some(&pattern.text),
         }
     }
 }
