@@ -106,18 +106,26 @@ PY
 }
 
 # measure NAME: prints requests per second and p99 of each file, and the server's resident memory before and after
-declare -A rate p99 loaded fresh anonymous
+declare -A rate p99 loaded fresh anonymous cpu wrk_cpu
+# cpu_of PID: its processor time so far, in hundredths of a second
+cpu_of() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 ms() { python3 -c 'import sys; t = sys.argv[1]; print(f"{float(t[:-2]) / 1000 if t.endswith(chr(117) + chr(115)) else float(t[:-2]) if t.endswith(chr(109) + chr(115)) else float(t[:-1]) * 1000:.2f}")' "$1"; }
 measure() {
   fresh[$1]=$(awk '/VmRSS/ {print $2}' "/proc/$pid/status")
   fill "$url" "$work/trust-$1"
-  local file out encoding
+  local file out encoding before after
   for file in timestamp.json targets.json targets.json+gzip; do
     # Clients in Go, notary's among them, say that they read gzip.
     encoding=identity; [ "$file" = "${file%+gzip}" ] || encoding=gzip
-    out=$(wrk -t1 -c16 "-d${seconds}s" --latency -H "Accept-Encoding: $encoding" "$url/v2/bench.example/large/_trust/tuf/${file%+gzip}")
+    before=$(cpu_of "$pid")
+    out=$({ TIMEFORMAT='wrk-cpu %U %S'; time wrk -t1 -c16 "-d${seconds}s" --latency -H "Accept-Encoding: $encoding" \
+      "$url/v2/bench.example/large/_trust/tuf/${file%+gzip}"; } 2>&1)
+    after=$(cpu_of "$pid")
     if grep -q 'Non-2xx' <<<"$out"; then echo "$1 $file: $out" >&2; exit 1; fi
     rate[$1,$file]=$(awk '/Requests\/sec/ {print $2}' <<<"$out")
+    # Microseconds for each request: of the server, and of wrk, whose one thread is at its end at a second for each second.
+    cpu[$1,$file]=$(awk -v ticks="$((after - before))" '/requests in/ { printf "%.0f", ticks * 10000 / $1 }' <<<"$out")
+    wrk_cpu[$1,$file]=$(awk '/requests in/ { requests = $1 } /^wrk-cpu/ { printf "%.0f", ($2 + $3) * 1000000 / requests }' <<<"$out")
     p99[$1,$file]=$(ms "$(awk '$1 == "99%" {print $2}' <<<"$out")")
   done
   # Not the peak: imgkit's is scrypt's, when it starts.
@@ -133,11 +141,13 @@ theirs theirs-pg "{\"backend\":\"postgres\",\"db_url\":\"postgres://bench@127.0.
 ours ours-pg "postgres://bench@127.0.0.1:$db/ours"; measure ours-pg
 
 ratio() { python3 -c 'import sys; print(f"{float(sys.argv[1]) / float(sys.argv[2]):.2f}")' "$1" "$2"; }
-row() { printf '%-46s %14s %14s %8s  %s\n' "$1" "$2" "$3" "$4" "${5:-}"; }
+row() { printf '%-56s %14s %14s %8s  %s\n' "$1" "$2" "$3" "$4" "${5:-}"; }
 compare() {
   local theirs=$1 ours=$2 what=$3 file
   for file in timestamp.json targets.json targets.json+gzip; do
     row "$what, $file, req/s" "${rate[$theirs,$file]}" "${rate[$ours,$file]}" "$(ratio "${rate[$ours,$file]}" "${rate[$theirs,$file]}")" ">= 3"
+    row "$what, $file, server's CPU, us/req" "${cpu[$theirs,$file]}" "${cpu[$ours,$file]}" "$(ratio "${cpu[$ours,$file]}" "${cpu[$theirs,$file]}")"
+    row "$what, $file, wrk's CPU, us/req" "${wrk_cpu[$theirs,$file]}" "${wrk_cpu[$ours,$file]}" "$(ratio "${wrk_cpu[$ours,$file]}" "${wrk_cpu[$theirs,$file]}")"
     row "$what, $file, p99 ms" "${p99[$theirs,$file]}" "${p99[$ours,$file]}" "$(ratio "${p99[$ours,$file]}" "${p99[$theirs,$file]}")" "<= 1"
   done
   row "$what, fresh memory, KiB" "${fresh[$theirs]}" "${fresh[$ours]}" "$(ratio "${fresh[$ours]}" "${fresh[$theirs]}")" "<= 0.5"

@@ -236,6 +236,63 @@ fn a_change_waits_for_enough_signatures() {
 }
 
 #[test]
+fn what_others_put_into_a_file_is_signed_by_nobody_who_has_not_seen_it() {
+    let home = Home::with_collection(&["--role", "team=team/*"]);
+    let change = home.text("change.json");
+    let file = home.file("content", "a");
+    let stage = |name: &str| home.run(&["stage", &change, "sign", "--file", &file, "--name", name]);
+    assert_eq!(stage("spec/a").0, 0);
+    assert_eq!(stage("spec/b").0, 0, "one's own change is added to");
+    let honest = fs::read_to_string(&change).unwrap();
+
+    // Whoever carries the file adds a name, and makes a role the last that is asked.
+    let wicked = honest
+        .replace("\"spec/a\":{", "\"spec/a\":{\"custom\":{\"x\":1},")
+        .replace("\"terminating\":false", "\"terminating\":true");
+    fs::write(&change, &wicked).unwrap();
+    assert_eq!(home.refused(&["publish", &change]), "THRESHOLD");
+    let (code, unseen) = stage("spec/c");
+    assert_eq!(code, 2, "{unseen}");
+    assert!(unseen["error"]["problem"].as_str().unwrap().contains("cosign"));
+    assert_eq!(fs::read_to_string(&change).unwrap(), wicked, "nothing was signed");
+    assert!(home.names().is_empty());
+    let (_, asked) = home.run(&["cosign", &change]);
+    let said = asked["error"]["problem"].as_str().unwrap();
+    for part in [
+        "targets version 2, expires 20",
+        "signed by nobody",
+        "{\"x\":1}",
+        "terminating",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+
+    // Who has seen it may sign it; the rest follows.
+    let signed = home.good(&["cosign", &change, "--yes"]);
+    assert_eq!(signed["difference"]["added"][0]["file"]["custom"], json!({"x": 1}));
+    assert_eq!(stage("spec/c").0, 0);
+    let published = home.good(&["publish", &change]);
+    assert_eq!(published["rolesSigned"], json!(["snapshot", "timestamp"]));
+    assert_eq!(home.names().len(), 3);
+}
+
+#[test]
+fn snapshots_of_several_keys_are_cosigned_after_what_they_follow_from() {
+    let home = Home::with_collection(&["--threshold", "snapshot=2/2"]);
+    home.give_key("snapshot", "bob");
+    let bob = home.text("bob");
+    let bob = [("IMGKIT_KEY_DIR", bob.as_str())];
+    fs::copy(home.path("keys/c/root.json"), home.path("bob/c/root.json")).unwrap();
+    let change = home.text("change.json");
+    let file = home.file("content", "a");
+    home.good(&["stage", &change, "sign", "--file", &file, "--name", "spec/a"]);
+    assert_eq!(home.refused(&["publish", &change]), "THRESHOLD");
+    home.good_with(&["cosign", &change, "--yes"], &bob);
+    home.good(&["publish", &change]);
+    assert_eq!(home.names(), ["spec/a".to_owned()].into());
+}
+
+#[test]
 fn a_root_is_made_with_keys_that_are_offline() {
     let home = Home::with_collection(&["--threshold", "root=2/2"]);
     home.sign("spec/a", "a", &[]);
@@ -325,6 +382,7 @@ fn a_private_key_in_place_of_a_revoked_one_signs_the_rest_again() {
 fn a_lost_key_is_taken_from_every_role_after_saying_what_that_means() {
     let home = Home::with_collection(&["--role", "team=team/*", "--threshold", "team=1/2"]);
     home.sign("team/a", "a", &["--role", "team"]);
+    home.good(&["delegate", "add", "inner", "team/inner/*", "--by", "team"]);
     let lost = home.key_id("team");
     home.sign("spec/b", "b", &[]);
     let (code, asked) = home.run(&["revoke", &lost]);
@@ -378,7 +436,14 @@ fn a_lost_key_is_taken_from_every_role_after_saying_what_that_means() {
         home.path(&format!("keys/c/team/{id}.pem")),
     )
     .unwrap();
-    assert_eq!(home.run(&["witness", "team"]).0, 2, "it asks first");
+    let (code, asked) = home.run(&["witness", "team"]);
+    assert_eq!(code, 2, "it asks first");
+    let said = asked["error"]["problem"].as_str().unwrap();
+    assert!(said.contains("+ team/a (team): sha256:"), "{said}");
+    assert!(
+        said.contains("+ role inner") && said.contains("names: team/inner/*"),
+        "{said}"
+    );
     let witnessed = home.good(&["witness", "team", "--yes"]);
     assert_eq!(
         (&witnessed["vouchedBefore"], &witnessed["names"]),
@@ -416,7 +481,9 @@ fn the_past_is_told_and_verified() {
     );
     let difference = home.good(&["diff", "@2", "@4"])["difference"].clone();
     assert_eq!(difference["moved"][0]["name"], "spec/a");
-    assert_eq!(difference["added"], json!([{"name":"team/c","role":"team"}]));
+    let added = &difference["added"][0];
+    assert_eq!((&added["name"], &added["role"]), (&json!("team/c"), &json!("team")));
+    assert_eq!(added["file"]["length"], 1);
     assert_eq!(
         home.good(&["diff", "c@4", "c"])["difference"]["removed"][0]["name"],
         "spec/a"

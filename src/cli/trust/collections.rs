@@ -9,6 +9,7 @@ use clap::Args;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Value, json};
 
+use super::drafting::Drafting;
 use super::stage;
 use crate::cli::Context;
 use crate::cli::passphrase::{Asked, PassphraseOptions};
@@ -18,7 +19,7 @@ use crate::key::Signer;
 use crate::limit;
 use crate::store::file::read_limited;
 use crate::store::key_store::Secrets;
-use crate::store::trust_place::Outcome;
+use crate::store::trust_place::{Outcome, PlacePublisher};
 use crate::store::{KeyStore, TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
 use crate::trust::edit::{Collection, Draft, EditError, Lacking, RoleSpec};
@@ -54,12 +55,15 @@ pub(super) struct TrustOptions {
     state: StateOption,
     #[command(flatten)]
     passphrase: PassphraseOptions,
-    /// Where changes are written instead of being published.
+    /// The file that a change goes into or comes from, where it is not published at once.
     #[arg(skip)]
-    stage: Option<PathBuf>,
-    /// What that file held when it was shown.
-    #[arg(skip)]
-    shown: Option<Box<Draft>>,
+    drafting: Option<Drafting>,
+}
+
+/// Where what came of a change is written.
+enum Destination<'a> {
+    File(&'a Path),
+    Place(PlacePublisher<'a>),
 }
 
 /// What became of a change.
@@ -75,11 +79,6 @@ impl Changed {
     /// Tells whether the change was published.
     pub(super) fn published(&self) -> bool {
         self.staged.is_none()
-    }
-
-    /// Returns the signatures that a staged change lacks.
-    pub(super) fn lacking(&self) -> &[Lacking] {
-        self.staged.as_ref().map_or(&[], |(_, lacking)| lacking)
     }
 
     /// Says where a staged change is.
@@ -297,33 +296,29 @@ impl TrustOptions {
             at: self.at.or(other.at),
             state: self.state.or(&other.state),
             passphrase: self.passphrase.or(&other.passphrase),
-            stage: or(self.stage, &other.stage),
-            shown: self.shown.or_else(|| other.shown.clone()),
+            drafting: self.drafting.or_else(|| other.drafting.clone()),
         }
     }
 
     /// Returns the same options, with changes written to `file`.
     pub(super) fn staging(&self, file: &Path) -> Self {
+        self.drafting(Drafting::Stage(file.to_owned()))
+    }
+
+    /// Returns the same options, with signatures of `draft`, as it was shown, written to `file`.
+    pub(super) fn signing(&self, file: &Path, draft: &Draft) -> Self {
+        self.drafting(Drafting::Sign(file.to_owned(), Box::new(draft.clone())))
+    }
+
+    /// Returns the same options, with `draft`, as it was read from `file`, published.
+    pub(super) fn publishing(&self, file: &Path, draft: &Draft) -> Self {
+        self.drafting(Drafting::Publish(file.to_owned(), Box::new(draft.clone())))
+    }
+
+    fn drafting(&self, drafting: Drafting) -> Self {
         Self {
-            stage: Some(file.to_owned()),
+            drafting: Some(drafting),
             ..self.clone()
-        }
-    }
-
-    /// Signs what a file holds, as it was shown.
-    pub(super) fn staging_shown(&self, file: &Path, draft: &Draft) -> Self {
-        Self {
-            shown: Some(Box::new(draft.clone())),
-            ..self.staging(file)
-        }
-    }
-
-    /// Reads what a change is staged on top of, if it is staged and there is something.
-    fn staged(&self) -> Result<Option<Draft>, Failure> {
-        match (&self.shown, &self.stage) {
-            (Some(shown), _) => Ok(Some((**shown).clone())),
-            (None, Some(file)) => stage::read_if_there(file),
-            (None, None) => Ok(None),
         }
     }
 
@@ -351,48 +346,56 @@ impl TrustOptions {
         let subject = place.subject();
         let secrets = self.passphrase.asked(context);
         let about = |error: EditError| error.about(&subject);
+        // Of a change that several people sign the others can be told.
+        let too_few = |error: EditError| match (&self.drafting, Lacking::of(&error)) {
+            (Some(Drafting::Publish(file, _)), Some(lacking)) => stage::too_few(file, &[lacking]),
+            _ => about(error),
+        };
         let mut keys = BTreeMap::new();
         if self.passphrase.asks(context) {
             // Keys are opened before a lock is taken: others should not wait for a person.
             let mut collection = place.load()?;
-            if let Some(draft) = self.staged()? {
-                collection.adopt(&draft, now).map_err(about)?;
+            if let Some(drafting) = &self.drafting {
+                drafting.adopt(context, self, &place.keys, &mut collection, now)?;
             }
             work(&mut collection, now).map_err(about)?;
-            let roles = collection.to_sign();
+            let roles = collection.to_sign_here();
             let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
             open_all(&files, &secrets, &mut keys)?;
         }
         for attempt in 0..limit::PUBLISH_ATTEMPTS {
-            let publisher = match self.stage {
-                Some(_) => None,
-                None => Some(place.at.publisher()?),
+            let destination = match &self.drafting {
+                Some(Drafting::Stage(file) | Drafting::Sign(file, _)) => Destination::File(file),
+                Some(Drafting::Publish(..)) | None => Destination::Place(place.at.publisher()?),
             };
             let mut collection = place.load()?;
-            let before = self.staged()?;
-            if let Some(draft) = &before {
-                collection.adopt(draft, now).map_err(about)?;
-            }
+            let before = match &self.drafting {
+                Some(drafting) => drafting.adopt(context, self, &place.keys, &mut collection, now)?,
+                None => None,
+            };
             work(&mut collection, now).map_err(about)?;
-            let roles = collection.to_sign();
-            if roles.is_empty() {
+            let roles = collection.to_sign_here();
+            if collection.to_sign().is_empty() {
                 return Ok(Changed { roles, staged: None });
             }
             let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
             open_all(&files, &secrets, &mut keys)?;
             let signers = files.iter().filter_map(|file| keys.get(file));
             let signers: Vec<_> = signers.map(AsRef::as_ref).collect();
-            let Some(publisher) = publisher else {
-                let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
-                let file = self.stage.clone().unwrap_or_default();
-                stage::replace(&file, before.as_ref(), &draft)?;
-                let staged = Some((file, lacking));
-                return Ok(Changed { roles, staged });
-            };
-            let publication = collection.sign(&signers, now).map_err(about)?;
-            match publisher.publish(&publication)? {
-                Outcome::Published => return Ok(Changed { roles, staged: None }),
-                Outcome::Overtaken => std::thread::sleep(pause(attempt)?),
+            match destination {
+                Destination::File(file) => {
+                    let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
+                    stage::replace(file, before.as_ref(), &draft)?;
+                    let staged = Some((file.to_owned(), lacking));
+                    return Ok(Changed { roles, staged });
+                }
+                Destination::Place(publisher) => {
+                    let publication = collection.sign(&signers, now).map_err(too_few)?;
+                    match publisher.publish(&publication)? {
+                        Outcome::Published => return Ok(Changed { roles, staged: None }),
+                        Outcome::Overtaken => std::thread::sleep(pause(attempt)?),
+                    }
+                }
             }
         }
         let problem = format!(

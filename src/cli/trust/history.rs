@@ -7,7 +7,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::TrustOptions;
-use super::states::{Difference, State};
+use super::difference::Difference;
+use super::states::State;
 use crate::cli::place::CollectionName;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
@@ -122,7 +123,7 @@ impl Diff {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let (a, b) = (self.a.state(context, options)?, self.b.state(context, options)?);
         let difference = Difference::between(&a, &b);
-        Ok(Report::new(difference.text(), json!({ "difference": difference })))
+        Ok(Report::new(difference.text(false), json!({ "difference": difference })))
     }
 }
 

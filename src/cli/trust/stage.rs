@@ -10,14 +10,17 @@ use serde_json::{Value, json};
 
 use super::chosen::confirm;
 use super::collections::Place;
-use super::states::{Difference, State};
+use super::difference::Difference;
+use super::states::State;
 use super::{Action, TrustOptions};
 use crate::cli::{Context, Report};
 use crate::failure::{Code, Failure, Refusal};
+use crate::key::KeyId;
 use crate::limit;
 use crate::store::file::{Lock, NewFile, cannot, read_limited};
 use crate::time::Time;
-use crate::trust::edit::{Collection, Draft, Lacking};
+use crate::trust::Mark;
+use crate::trust::edit::{Collection, Draft, Drafted, EditError, Lacking};
 
 /// Writes a change to a file instead of publishing it.
 #[derive(Debug, Args)]
@@ -72,17 +75,18 @@ impl Cosign {
         let place = options.place(context)?;
         let draft = read(&self.file)?;
         let adopted = adopt(&place, &draft, options.now(context)?)?;
-        let mut text = difference(&place, &adopted)?;
+        let difference = difference(&place, &adopted)?;
+        let mut text = documents(&adopted).map_err(|error| error.about(&place.subject()))?;
+        text += &difference.text(true);
         confirm(
             context,
             self.yes,
             &format!("This is to be signed for the collection {}:\n{text}", place.name),
         )?;
-        let changed = options
-            .staging_shown(&self.file, &draft)
-            .change(context, |_, _| Ok(()))?;
+        let changed = options.signing(&self.file, &draft).change(context, |_, _| Ok(()))?;
         changed.tell(&mut text);
-        Ok(Report::new(text, changed.json(json!({ "collection": place.name }))))
+        let report = json!({ "collection": place.name, "difference": difference });
+        Ok(Report::new(text, changed.json(report)))
     }
 }
 
@@ -95,14 +99,9 @@ pub(super) struct Publish {
 
 impl Publish {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        // With the keys that are here: snapshot and timestamp follow from what others signed.
-        let changed = options.staging(&self.file).change(context, |_, _| Ok(()))?;
-        let lacking = changed.lacking();
-        if !lacking.is_empty() {
-            return Err(too_few(&self.file, lacking));
-        }
         let draft = read(&self.file)?;
-        let changed = options.change(context, |collection, now| collection.adopt(&draft, now))?;
+        let publishing = options.publishing(&self.file, &draft);
+        let changed = publishing.change(context, |_, _| Ok(()))?;
         let mut text = format!("published {}\n", self.file.display());
         changed.tell(&mut text);
         Ok(Report::new(text, changed.json(json!({ "published": self.file }))))
@@ -180,16 +179,33 @@ fn adopt<'a>(place: &'a Place, draft: &Draft, now: Time) -> Result<Collection<'a
     Ok(collection)
 }
 
-/// Says for people what a change does: to names and to keys.
-fn difference(place: &Place, adopted: &Collection<'_>) -> Result<String, Failure> {
-    let before = place.load()?;
-    let mut before = before;
+/// Says for people which documents a change is made of, until when they count, and who signed them.
+fn documents(adopted: &Collection<'_>) -> Result<String, EditError> {
+    let mut text = String::new();
+    for Drafted { role, mark, signed, .. } in adopted.drafted()? {
+        let signed: Vec<_> = signed.iter().map(KeyId::short).collect();
+        let signed = match signed.as_slice() {
+            [] => "nobody".to_owned(),
+            keys => keys.join(", "),
+        };
+        let Mark { version, expires } = mark;
+        let role = role.escape_debug();
+        let _ = writeln!(text, "{role} version {version}, expires {expires}, signed by {signed}");
+    }
+    Ok(text)
+}
+
+/// Returns what a change does: to names, and to whom is trusted with them.
+fn difference(place: &Place, adopted: &Collection<'_>) -> Result<Difference, Failure> {
+    let mut before = place.load()?;
     for role in adopted.roles() {
         // What is new has no state before.
         let _ = before.find(&role.name);
     }
-    let difference = Difference::between(&State::of_loaded(&before), &State::of_loaded(adopted));
-    Ok(difference.text())
+    Ok(Difference::between(
+        &State::of_loaded(&before),
+        &State::of_loaded(adopted),
+    ))
 }
 
 /// Makes a report's part about a staged file.

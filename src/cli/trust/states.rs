@@ -1,52 +1,75 @@
-//! What a collection says at one point: every name, and whose keys count; and what two of them differ in.
+//! What a collection says at one point: every name, and whom its roles trust.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::key::KeyId;
 use crate::trust::edit::Collection;
-use crate::trust::metadata::{TargetFile, Targets};
+use crate::trust::metadata::{DelegatedRole, Delegations, Root, SuccinctRoles, TargetFile, Targets};
 
-/// The names of a collection and the keys of its roles.
+/// Everything that a collection's roles sign, but versions and expiries.
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
     /// For each role and name, what is signed.
-    names: BTreeMap<(String, String), TargetFile>,
-    /// For each role, its threshold, keys and patterns.
-    roles: BTreeMap<String, (u32, BTreeSet<KeyId>, Vec<String>)>,
+    pub(super) names: BTreeMap<(String, String), TargetFile>,
+    /// For each role, who may sign as it, and what.
+    pub(super) roles: BTreeMap<String, Trusted>,
+    /// For each role, the roles that it trusts with names, in the order in which they are asked.
+    pub(super) orders: BTreeMap<String, Vec<String>>,
+    /// For each role, what else its metadata say.
+    pub(super) others: BTreeMap<String, Map<String, Value>>,
+}
+
+/// Who may sign as a role, and what.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Trusted {
+    /// The role that trusts it; none for the top level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<String>,
+    /// How many of its keys must sign.
+    pub(super) threshold: u32,
+    /// Its keys, and their objects as they are written.
+    pub(super) keys: BTreeMap<KeyId, Value>,
+    pub(super) names: Names,
+    /// Whether nobody after it is asked for its names.
+    pub(super) terminating: bool,
+    /// What else is written of it.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(super) other: Map<String, Value>,
+}
+
+/// The names that a role is trusted with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Names {
+    /// Those of the top level.
+    All,
+    /// Those that a pattern matches.
+    Paths(Vec<String>),
+    /// Those whose SHA-256 begins so.
+    HashPrefixes(Vec<String>),
+    /// All, in two to this power bins by their SHA-256.
+    BinsOfBits(u32),
 }
 
 impl State {
     /// Takes what a collection says, as far as its roles are loaded.
     pub(super) fn of_loaded(collection: &Collection<'_>) -> Self {
-        let mut state = Self::default();
-        for role in collection.roles() {
-            let targets = collection.targets_of(&role.name);
-            for (name, file) in targets.into_iter().flat_map(|body| &body.targets) {
-                state.names.insert((role.signs_as.clone(), name.clone()), file.clone());
-            }
-            if role.signs_as == role.name {
-                let keys = role.keys.keyids().iter().cloned().collect();
-                let of = (role.keys.threshold(), keys, role.patterns);
-                state.roles.insert(role.name, of);
-            }
-        }
+        let mut state = Self::of_delegated(collection);
+        state.add_root(collection.root());
         state
     }
-}
 
-impl State {
     /// Takes the same, without the top level's keys.
     pub(super) fn of_delegated(collection: &Collection<'_>) -> Self {
-        let mut state = Self::of_loaded(collection);
-        state.roles.retain(|role, _| {
-            collection
-                .roles()
-                .iter()
-                .any(|other| other.name == *role && other.by.is_some())
-        });
+        let mut state = Self::default();
+        for role in collection.roles() {
+            if let Some(body) = collection.targets_of(&role.name) {
+                state.add(&role.name, body, &|role| collection.signs_as(role));
+            }
+        }
         state
     }
 
@@ -54,26 +77,105 @@ impl State {
     pub(super) fn of_bodies(bodies: &BTreeMap<String, Targets>) -> Self {
         let mut state = Self::default();
         for (role, body) in bodies {
-            for (name, file) in &body.targets {
-                let signs_as = signs_as(bodies, role);
-                state.names.insert((signs_as.to_owned(), name.clone()), file.clone());
-            }
-            for listed in body
-                .delegations
-                .iter()
-                .flat_map(|all| &all.roles)
-                .filter(|role| role.paths.is_some())
-            {
-                let of = (
-                    listed.threshold,
-                    listed.keyids.iter().cloned().collect(),
-                    listed.patterns(),
-                );
-                state.roles.insert(listed.name.clone(), of);
-            }
+            state.add(role, body, &|role| signs_as(bodies, role).to_owned());
         }
         state
     }
+
+    /// Takes what one role of a collection says.
+    pub(super) fn of_role(collection: &Collection<'_>, role: &str) -> Self {
+        let mut state = Self::default();
+        if let Some(body) = collection.targets_of(role) {
+            state.add(role, body, &|role| collection.signs_as(role));
+        }
+        state
+    }
+
+    fn add(&mut self, role: &str, body: &Targets, signs_as: &dyn Fn(&str) -> String) {
+        let as_role = signs_as(role);
+        for (name, file) in &body.targets {
+            self.names.insert((as_role.clone(), name.clone()), file.clone());
+        }
+        let mut other = body.extra.clone();
+        if !body.revoked.is_empty() {
+            other.insert("revoked".to_owned(), serde_json::json!(body.revoked));
+        }
+        if let Some(delegations) = &body.delegations {
+            other.extend(delegations.extra.clone());
+            // What is a part of the role says nothing that the role does not.
+            let listed = delegations
+                .roles
+                .iter()
+                .filter(|listed| signs_as(&listed.name) == listed.name);
+            let listed = listed.map(|listed| (listed.name.clone(), Trusted::listed(role, listed, delegations)));
+            let bins = delegations.succinct_roles.as_ref();
+            let bins = bins.map(|bins| {
+                (
+                    format!("{}-*", bins.name_prefix),
+                    Trusted::bins(role, bins, delegations),
+                )
+            });
+            let all: Vec<_> = listed.chain(bins).collect();
+            let order = all.iter().map(|(name, _)| name.clone()).collect();
+            self.orders.insert(role.to_owned(), order);
+            self.roles.extend(all);
+        }
+        // Bins are too many to be told of one by one; what is not usual is told of each.
+        if as_role == role || !other.is_empty() {
+            self.others.insert(role.to_owned(), other);
+        }
+    }
+
+    fn add_root(&mut self, root: &Root) {
+        for (name, role) in &root.roles {
+            let trusted = Trusted {
+                by: None,
+                threshold: role.threshold,
+                keys: objects(&role.keyids, &root.keys),
+                names: Names::All,
+                terminating: false,
+                other: role.extra.clone(),
+            };
+            self.roles.insert(name.clone(), trusted);
+        }
+        let mut other = root.extra.clone();
+        other.insert("consistent_snapshot".to_owned(), root.consistent_snapshot.into());
+        self.others.insert("root".to_owned(), other);
+    }
+}
+
+impl Trusted {
+    fn listed(by: &str, role: &DelegatedRole, all: &Delegations) -> Self {
+        let names = match (&role.paths, &role.path_hash_prefixes) {
+            (None, Some(prefixes)) => Names::HashPrefixes(prefixes.clone()),
+            (paths, _) => Names::Paths(paths.clone().unwrap_or_default()),
+        };
+        Self {
+            by: Some(by.to_owned()),
+            threshold: role.threshold,
+            keys: objects(&role.keyids, &all.keys),
+            names,
+            terminating: role.terminating,
+            other: role.extra.clone(),
+        }
+    }
+
+    fn bins(by: &str, bins: &SuccinctRoles, all: &Delegations) -> Self {
+        Self {
+            by: Some(by.to_owned()),
+            threshold: bins.threshold,
+            keys: objects(&bins.keyids, &all.keys),
+            names: Names::BinsOfBits(bins.bit_length),
+            terminating: true,
+            other: bins.extra.clone(),
+        }
+    }
+}
+
+/// Finds the objects of keys; one that is not there is `null`, and cannot sign.
+fn objects(ids: &[KeyId], keys: &BTreeMap<KeyId, Value>) -> BTreeMap<KeyId, Value> {
+    let object = |id: &KeyId| (id.clone(), keys.get(id).cloned().unwrap_or_default());
+    ids.iter().map(object).collect()
 }
 
 /// Returns the role whose bin a role is, or the role itself.
@@ -93,149 +195,4 @@ fn signs_as<'a>(bodies: &'a BTreeMap<String, Targets>, role: &'a str) -> &'a str
         }
     }
     role
-}
-
-/// A name as a role signs it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Named {
-    name: String,
-    role: String,
-}
-
-/// What two states differ in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Difference {
-    /// Names that only the second signs.
-    added: Vec<Named>,
-    /// Names that only the first signs.
-    removed: Vec<Named>,
-    /// Names that stand for something else now.
-    moved: Vec<Moved>,
-    /// Roles that only the second has.
-    roles_added: Vec<String>,
-    /// Roles that only the first has.
-    roles_removed: Vec<String>,
-    /// Roles with other keys, thresholds or names.
-    roles_changed: Vec<ChangedRole>,
-}
-
-/// A name that stands for something else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Moved {
-    name: String,
-    role: String,
-    before: TargetFile,
-    after: TargetFile,
-}
-
-/// A role with other keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct ChangedRole {
-    role: String,
-    threshold_before: u32,
-    threshold: u32,
-    keys_added: Vec<KeyId>,
-    keys_removed: Vec<KeyId>,
-    patterns: Vec<String>,
-}
-
-impl Difference {
-    /// Compares two states.
-    pub(super) fn between(before: &State, after: &State) -> Self {
-        let named = |(role, name): &(String, String)| Named {
-            name: name.clone(),
-            role: role.clone(),
-        };
-        let mut difference = Self::default();
-        for (key, file) in &after.names {
-            match before.names.get(key) {
-                None => difference.added.push(named(key)),
-                Some(old) if old != file => difference.moved.push(Moved {
-                    name: key.1.clone(),
-                    role: key.0.clone(),
-                    before: old.clone(),
-                    after: file.clone(),
-                }),
-                Some(_) => {}
-            }
-        }
-        let removed = before.names.keys().filter(|key| !after.names.contains_key(*key));
-        difference.removed = removed.map(named).collect();
-        for (role, (threshold, keys, patterns)) in &after.roles {
-            match before.roles.get(role) {
-                None => difference.roles_added.push(role.clone()),
-                Some(old) if *old != (*threshold, keys.clone(), patterns.clone()) => {
-                    difference.roles_changed.push(ChangedRole {
-                        role: role.clone(),
-                        threshold_before: old.0,
-                        threshold: *threshold,
-                        keys_added: keys.difference(&old.1).cloned().collect(),
-                        keys_removed: old.1.difference(keys).cloned().collect(),
-                        patterns: patterns.clone(),
-                    });
-                }
-                Some(_) => {}
-            }
-        }
-        let gone = before.roles.keys().filter(|role| !after.roles.contains_key(*role));
-        difference.roles_removed = gone.cloned().collect();
-        difference
-    }
-
-    /// Writes it for people.
-    pub(super) fn text(&self) -> String {
-        let digest = |file: &TargetFile| file.hashes.digests().next().map(|digest| digest.to_string());
-        let mut text = String::new();
-        for Named { name, role } in &self.added {
-            let _ = writeln!(text, "+ {} ({role})", name.escape_debug());
-        }
-        for Named { name, role } in &self.removed {
-            let _ = writeln!(text, "- {} ({role})", name.escape_debug());
-        }
-        for Moved {
-            name,
-            role,
-            before,
-            after,
-        } in &self.moved
-        {
-            let (before, after) = (digest(before).unwrap_or_default(), digest(after).unwrap_or_default());
-            let _ = match before == after {
-                true => writeln!(
-                    text,
-                    "~ {} ({role}): another description of {after}",
-                    name.escape_debug()
-                ),
-                false => writeln!(text, "~ {} ({role}): {before} -> {after}", name.escape_debug()),
-            };
-        }
-        for role in &self.roles_added {
-            let _ = writeln!(text, "+ role {}", role.escape_debug());
-        }
-        for role in &self.roles_removed {
-            let _ = writeln!(text, "- role {}", role.escape_debug());
-        }
-        for role in &self.roles_changed {
-            let _ = writeln!(
-                text,
-                "~ role {}: {} keys must sign (before: {})",
-                role.role.escape_debug(),
-                role.threshold,
-                role.threshold_before
-            );
-            for key in &role.keys_added {
-                let _ = writeln!(text, "    + key {key}");
-            }
-            for key in &role.keys_removed {
-                let _ = writeln!(text, "    - key {key}");
-            }
-            if !role.patterns.is_empty() {
-                let _ = writeln!(text, "    names: {}", role.patterns.join(" ").escape_debug());
-            }
-        }
-        if text.is_empty() {
-            text.push_str("no name and no key differs\n");
-        }
-        text
-    }
 }

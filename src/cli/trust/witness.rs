@@ -7,8 +7,11 @@ use serde_json::json;
 
 use super::TrustOptions;
 use super::chosen::confirm;
+use super::difference::Difference;
+use super::states::State;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
+use crate::trust::edit::EditError;
 
 /// Signs a role's metadata as they are, also when those who signed them no longer may.
 #[derive(Debug, Args)]
@@ -33,15 +36,19 @@ impl Witness {
                 self.role
             ),
         };
-        let targets = collection.targets_of(&self.role);
-        let mut names = Vec::new();
-        for (name, file) in targets.into_iter().flat_map(|body| &body.targets) {
-            let digests: Vec<_> = file.hashes.digests().map(|digest| digest.to_string()).collect();
-            let _ = writeln!(text, "  {} {}", digests.join(" "), name.escape_debug());
-            names.push(name.clone());
-        }
+        let shown = collection.targets_of(&self.role).cloned();
+        let names: Vec<_> = shown.iter().flat_map(|body| body.targets.keys().cloned()).collect();
+        text += &Difference::between(&State::default(), &State::of_role(&collection, &self.role)).text(true);
         confirm(context, self.yes, &text)?;
-        let changed = options.change(context, |collection, _| collection.witness(&self.role).map(|_| ()))?;
+        let changed = options.change(context, |collection, _| {
+            collection.witness(&self.role)?;
+            match collection.targets_of(&self.role) == shown.as_ref() {
+                true => Ok(()),
+                false => Err(EditError::Moved {
+                    role: self.role.clone(),
+                }),
+            }
+        })?;
         let _ = writeln!(text, "signed as {}", self.role);
         changed.tell(&mut text);
         Ok(Report::new(

@@ -98,6 +98,7 @@ impl Collection<'_> {
             self.held.remove(role);
             self.changed.remove(role);
             self.prepared.remove(role);
+            self.sealed.remove(role);
             self.put.retain(|(other, _)| other != role);
         }
         self.touch(&by);

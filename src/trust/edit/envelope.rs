@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::EditError;
@@ -60,13 +61,14 @@ impl Envelope {
         Ok(())
     }
 
-    /// Tells whether one of a role's keys signed it.
-    pub(super) fn has_good_signature(&self, role: &RoleKeys) -> bool {
-        let mut signatures = self.signatures.iter();
-        signatures.any(|(id, sig)| {
+    /// Returns those of a role's keys that signed it.
+    pub(super) fn good_signatures(&self, role: &RoleKeys) -> impl Iterator<Item = &KeyId> {
+        let is_good = |id: &KeyId, sig: &[u8]| {
             let key = role.keys().get(id);
             key.is_some_and(|key| key.verify(&self.message, sig).is_ok())
-        })
+        };
+        let signatures = self.signatures.iter();
+        signatures.filter_map(move |(id, sig)| is_good(id, sig).then_some(id))
     }
 
     /// Says what it lacks to be signed by enough keys of every one of `roles`.
@@ -74,11 +76,7 @@ impl Envelope {
         let signatures = self.signatures();
         let lacks = |role: &&RoleKeys| role.check(&self.role, &self.message, &signatures).is_err();
         let role = roles.iter().find(lacks)?;
-        let have = self
-            .signatures
-            .keys()
-            .filter(|id| role.keys().contains_key(*id))
-            .count();
+        let have = self.good_signatures(role).count();
         Some(EditError::Keys {
             role: self.role.clone(),
             needed: role.threshold(),
@@ -104,8 +102,8 @@ impl Envelope {
         Ok(bytes)
     }
 
-    /// Reads what it says.
-    pub(super) fn body<T: Body>(&self) -> Result<T, TrustError> {
+    /// Reads what it says, or its header.
+    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, TrustError> {
         serde_json::from_value(self.signed.clone()).map_err(|error| TrustError::malformed(&*self.role, error))
     }
 

@@ -135,6 +135,12 @@ pub enum EditError {
         /// The draft's version.
         found: u64,
     },
+    /// What a role says is no longer what it said when it was shown.
+    #[error("what `{role}` says was changed after it was shown; nothing was signed: look at it again")]
+    Moved {
+        /// The role.
+        role: String,
+    },
     /// A threshold that cannot be met.
     #[error("the role `{role}` would need {threshold} signatures and has {keys} distinct keys; expected 1 to {keys}")]
     Threshold {
@@ -155,7 +161,7 @@ impl EditError {
     pub fn about(self, subject: &str) -> Failure {
         match self {
             Self::Trust(error) => error.about(subject),
-            Self::Signer { .. } => Failure::unavailable(subject, self),
+            Self::Signer { .. } | Self::Moved { .. } => Failure::unavailable(subject, self),
             other => Failure::malformed(subject, other),
         }
     }

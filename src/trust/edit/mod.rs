@@ -7,6 +7,7 @@
 //!   snapshot and timestamp. The result is checked as a client would before anybody sees it.
 //! - What has too few signatures is no [`Publication`]: it is a [`Draft`], which others sign as well.
 
+mod adopt;
 mod bins;
 mod change;
 mod delegate;
@@ -17,6 +18,7 @@ mod keys;
 mod roles;
 mod sign;
 
+pub use adopt::Drafted;
 pub use bins::bins_for;
 pub use draft::{Draft, Lacking};
 pub use error::EditError;
@@ -72,6 +74,8 @@ pub struct Collection<'s> {
     changed: BTreeSet<String>,
     /// Next versions that somebody signed already; one that changes again is no longer among them.
     prepared: BTreeMap<String, Envelope>,
+    /// Those of them that nobody signs here: they count as they were signed.
+    sealed: BTreeSet<String>,
     /// Names that were put into roles: a client must find them in the outcome.
     put: BTreeSet<(String, String)>,
     /// The collection as it was loaded; none for a new one.
@@ -142,6 +146,7 @@ impl<'s> Collection<'s> {
             held: BTreeMap::from([("targets".to_owned(), top)]),
             changed: names::TOP_LEVEL.into_iter().map(str::to_owned).collect(),
             prepared: BTreeMap::new(),
+            sealed: BTreeSet::new(),
             put: BTreeSet::new(),
             published: None,
         })
@@ -177,6 +182,7 @@ impl<'s> Collection<'s> {
             held: BTreeMap::from([("targets".to_owned(), top)]),
             changed: BTreeSet::new(),
             prepared: BTreeMap::new(),
+            sealed: BTreeSet::new(),
             put: BTreeSet::new(),
             published: Some(client),
         })
@@ -192,6 +198,16 @@ impl<'s> Collection<'s> {
         roles
     }
 
+    /// Returns those of them whose keys sign here: not those that count as others signed them ([`Collection::adopt_signed`]).
+    pub fn to_sign_here(&self) -> BTreeSet<String> {
+        &self.to_sign() - &self.sealed
+    }
+
+    /// Returns the root as it is with the changes so far.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// Returns the collection as it was loaded; none for a new one.
     pub fn published(&self) -> Option<&Chain<AtTargets>> {
         self.published.as_ref().map(Client::chain)
@@ -201,6 +217,7 @@ impl<'s> Collection<'s> {
     fn touch(&mut self, role: &str) {
         self.changed.insert(role.to_owned());
         self.prepared.remove(role);
+        self.sealed.remove(role);
     }
 
     /// Returns what the published snapshot says of a role.

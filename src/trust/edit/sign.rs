@@ -73,12 +73,7 @@ impl Collection<'_> {
                 }
             };
             // Root N + 1 is signed by the keys of root N and by its own.
-            let before = self
-                .published
-                .as_ref()
-                .map(|client| client.chain().top_level_keys("root"));
-            let own = self.known_keys("root");
-            made.add(envelope, &before.into_iter().chain(own).collect::<Vec<_>>(), keys)?;
+            made.add(envelope, &self.roles_of("root"), self.keys_for("root", keys))?;
         }
         for role in roles
             .iter()
@@ -96,7 +91,7 @@ impl Collection<'_> {
                     Envelope::new(role, body)?
                 }
             };
-            if let Some(bytes) = made.add(envelope, &[own], keys)? {
+            if let Some(bytes) = made.add(envelope, &[own], self.keys_for(role, keys))? {
                 let meta = self.describe(role, &bytes);
                 self.snapshot.meta.insert(file, meta);
             }
@@ -150,6 +145,14 @@ impl Collection<'_> {
             made.add(envelope, own.as_slice(), keys)?;
         }
         Ok(made)
+    }
+
+    /// Returns the keys that may sign a role's document: none where it counts as others signed it.
+    fn keys_for<'k>(&self, role: &str, keys: &'k [&'k dyn Signer]) -> &'k [&'k dyn Signer] {
+        match self.sealed.contains(role) {
+            true => &[],
+            false => keys,
+        }
     }
 
     /// Describes a role's file for the snapshot.

@@ -1,0 +1,287 @@
+//! Drafts of a collection: what it signs so far as some keys go, and what it takes from a draft that others signed.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::draft::{Draft, Lacking, SUBJECT, check_key_ids, lacking};
+use super::envelope::Envelope;
+use super::sign::is_next;
+use super::{Collection, EditError, Held, RoleSpec, lifetime};
+use crate::key::{KeyId, Signer};
+use crate::limit;
+use crate::time::Time;
+use crate::trust::metadata::{Body, Header, Root, SIGNED_AT, Snapshot, Targets, Timestamp};
+use crate::trust::role_keys::RoleKeys;
+use crate::trust::{Mark, TrustError, names};
+
+/// A document that a collection took from a draft.
+#[derive(Clone, Debug)]
+pub struct Drafted {
+    /// Its role.
+    pub role: String,
+    /// Its version and expiry.
+    pub mark: Mark,
+    /// The keys whose signatures count, of the present root as well where it is the next one.
+    pub keys: BTreeSet<KeyId>,
+    /// Those of them that signed it.
+    pub signed: BTreeSet<KeyId>,
+    /// What it lacks to be published.
+    pub lacking: Vec<Lacking>,
+}
+
+impl Collection<'_> {
+    /// Signs what changed as far as `keys` go, for others to go on; also says what is lacking.
+    ///
+    /// # Errors
+    /// [`EditError`] when it cannot be written.
+    pub fn draft(
+        mut self,
+        collection: &str,
+        keys: &[&dyn Signer],
+        now: Time,
+    ) -> Result<(Draft, Vec<Lacking>), EditError> {
+        let made = self.make(keys, now)?;
+        let mut all = Vec::new();
+        for envelope in &made.envelopes {
+            all.extend(lacking(envelope, &self.roles_of(&envelope.role)));
+        }
+        let roots = self.published().into_iter().flat_map(|chain| chain.files().files());
+        let roots = roots.filter(|(name, _)| name.ends_with(".root.json"));
+        let draft = Draft {
+            collection: collection.to_owned(),
+            roots: roots.map(|(_, bytes)| bytes.to_vec()).collect(),
+            envelopes: made.envelopes,
+        };
+        Ok((draft, all))
+    }
+
+    /// Takes the next root from a draft as [`Collection::adopt_signed`] does, and marks what its new keys have to sign again.
+    ///
+    /// # Errors
+    /// As [`Collection::adopt`].
+    pub fn adopt_root(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
+        let missing = || TrustError::malformed(SUBJECT, "it holds no root");
+        let next = draft.root()?.ok_or_else(missing)?;
+        let changed = |role: &str| {
+            let (old, new) = (self.root.roles.get(role), next.roles.get(role));
+            old.zip(new).is_some_and(|(old, new)| old != new)
+        };
+        let changed: Vec<_> = ["targets", "snapshot", "timestamp"]
+            .into_iter()
+            .filter(|role| changed(role))
+            .collect();
+        // Bins have the keys of the top level; which roles are bins is known by these, so before they change.
+        let parts = match changed.contains(&"targets") {
+            true => self.parts_of("targets")?,
+            false => Vec::new(),
+        };
+        self.adopt_signed(draft, now)?;
+        for role in changed {
+            self.touch(role);
+        }
+        for part in parts {
+            let spec = RoleSpec::of(&self.role_keys("targets")?);
+            self.replace_keys(&part, &spec, now)?;
+            self.touch(&part);
+        }
+        Ok(())
+    }
+
+    /// Takes the next versions of roles from a draft to be published as they were signed: none but its snapshot and timestamp, which
+    /// follow from the others, is signed here.
+    ///
+    /// # Errors
+    /// As [`Collection::adopt`].
+    pub fn adopt_signed(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
+        self.adopt(draft, now)?;
+        let follows = |role: &&String| matches!(role.as_str(), "snapshot" | "timestamp");
+        self.sealed = self.prepared.keys().filter(|role| !follows(role)).cloned().collect();
+        Ok(())
+    }
+
+    /// Returns the documents that were taken from a draft and have not been changed since.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] for one that is no metadata, which [`Collection::adopt`] has refused.
+    pub fn drafted(&self) -> Result<Vec<Drafted>, EditError> {
+        let drafted = |(role, envelope): (&String, &Envelope)| {
+            let roles = self.roles_of(role);
+            let signed = roles.iter().flat_map(|keys| envelope.good_signatures(keys));
+            Ok(Drafted {
+                role: role.clone(),
+                mark: Mark::from(&envelope.body::<Header>()?),
+                keys: roles.iter().flat_map(RoleKeys::keyids).cloned().collect(),
+                signed: signed.cloned().collect(),
+                lacking: lacking(envelope, &roles),
+            })
+        };
+        self.prepared.iter().map(drafted).collect()
+    }
+
+    /// Takes the next versions of roles from a draft, with the signatures of them. Its snapshot and timestamp are taken if a key of
+    /// theirs signed them; else they are made anew.
+    ///
+    /// # Errors
+    /// [`EditError::Stale`] when somebody published since; [`EditError::NoRole`] for a role that is none; [`EditError::Expiry`] for a
+    /// document that would count for longer than one made at `now`; [`EditError::Trust`] for a snapshot or timestamp that says more
+    /// than it has to.
+    pub fn adopt(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
+        // The root and then the roles that delegate come first: they say whose keys count for the rest.
+        let mut envelopes: Vec<_> = draft.envelopes.iter().collect();
+        envelopes.sort_by_key(|envelope| envelope.role != "root");
+        if let Some(root) = envelopes.iter().find(|envelope| envelope.role == "root") {
+            let body: Root = read(root)?;
+            check_expiry("root", &body.header, now)?;
+            check_next("root", self.root.header.version, &body)?;
+            check_key_ids("root", &body.keys, Some(&self.root.keys))?;
+            self.root = body;
+        }
+        let mut left: Vec<_> = Vec::new();
+        for envelope in envelopes.iter().filter(|envelope| !is_fixed(&envelope.role)) {
+            left.push((envelope, read::<Targets>(envelope)?));
+        }
+        // A role whose delegation is in another document of the draft has to wait for that one.
+        while !left.is_empty() {
+            let before = left.len();
+            for (envelope, body) in std::mem::take(&mut left) {
+                let role = envelope.role.as_str();
+                match self.find(role) {
+                    Ok(()) => {}
+                    Err(EditError::NoRole { .. }) => {
+                        left.push((envelope, body));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+                check_expiry(role, &body.header, now)?;
+                check_next(role, self.meta(role).map_or(0, |meta| meta.version), &body)?;
+                if let Some(new) = &body.delegations {
+                    let published = self.targets_of(role).and_then(|body| body.delegations.as_ref());
+                    check_key_ids(role, &new.keys, published.map(|all| &all.keys))?;
+                }
+                let by = self.by(role).map(str::to_owned);
+                self.held.insert(role.to_owned(), Held { by, body });
+            }
+            if left.len() == before {
+                let role = left.first().map(|(envelope, _)| envelope.role.clone());
+                return Err(EditError::NoRole {
+                    role: role.unwrap_or_default(),
+                });
+            }
+        }
+        for envelope in envelopes {
+            let role = envelope.role.as_str();
+            let stale = match role {
+                "snapshot" => {
+                    let body: Snapshot = read(envelope)?;
+                    let ours = &self.snapshot;
+                    check_plain(role, (&body.header, &body.extra), (&ours.header, &ours.extra), now)?;
+                    !is_next(&body, ours.header.version)
+                }
+                "timestamp" => {
+                    let body: Timestamp = read(envelope)?;
+                    let ours = &self.timestamp;
+                    check_plain(role, (&body.header, &body.extra), (&ours.header, &ours.extra), now)?;
+                    !is_next(&body, ours.header.version)
+                }
+                _ => false,
+            };
+            // Snapshot and timestamp are made anew when somebody published since; only their own signatures are lost.
+            if stale {
+                continue;
+            }
+            // What nobody signed is worth nothing: whoever had the file on its way may have written it.
+            let signed = || {
+                self.known_keys(role)
+                    .is_some_and(|keys| envelope.good_signatures(&keys).next().is_some())
+            };
+            if matches!(role, "snapshot" | "timestamp") && !signed() {
+                self.touch(role);
+                continue;
+            }
+            self.changed.remove(role);
+            self.prepared.insert(role.to_owned(), envelope.clone());
+        }
+        Ok(())
+    }
+
+    /// Returns the roles whose keys must sign a document: root N + 1 is signed by the keys of root N and by its own.
+    pub(super) fn roles_of(&self, role: &str) -> Vec<RoleKeys> {
+        let before = self.published().filter(|_| role == "root");
+        let before = before.map(|chain| chain.top_level_keys("root"));
+        before.into_iter().chain(self.known_keys(role)).collect()
+    }
+}
+
+fn is_fixed(role: &str) -> bool {
+    matches!(role, "root" | "snapshot" | "timestamp")
+}
+
+/// Reads a document as strictly as one that is published.
+fn read<T: Body>(envelope: &Envelope) -> Result<T, TrustError> {
+    let body: T = envelope.body()?;
+    let problem = match body.header().kind == T::TYPE {
+        true => body.problem(),
+        false => Some(format!("its _type is not `{}`", T::TYPE)),
+    };
+    match problem {
+        Some(problem) => Err(TrustError::malformed(names::file_name(&envelope.role, None), problem)),
+        None => Ok(body),
+    }
+}
+
+/// Refuses a snapshot or timestamp that says more than what is published of it, or counts for longer than one made at `now`.
+fn check_plain(
+    role: &str,
+    (header, extra): (&Header, &Map<String, Value>),
+    (ours, known): (&Header, &Map<String, Value>),
+    now: Time,
+) -> Result<(), EditError> {
+    check_expiry(role, header, now)?;
+    let problem = |problem: String| TrustError::malformed(names::file_name(role, None), problem);
+    if header.spec_version != ours.spec_version {
+        let (found, expected) = (header.spec_version.escape_debug(), &ours.spec_version);
+        return Err(problem(format!("its spec_version is `{found}`, expected `{expected}`")).into());
+    }
+    let unknown = extra
+        .iter()
+        .find(|(name, value)| known.get(*name) != Some(value) && !is_signing_time(name, value));
+    match unknown {
+        Some((name, _)) => {
+            let name = name.escape_debug();
+            Err(problem(format!(
+                "its member `{name}` is not in what is published; stage the change again"
+            ))
+            .into())
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_signing_time(name: &str, value: &Value) -> bool {
+    name == SIGNED_AT && value.as_str().is_some_and(|text| text.parse::<Time>().is_ok())
+}
+
+fn check_expiry(role: &str, header: &Header, now: Time) -> Result<(), EditError> {
+    let latest = now.plus(lifetime(role) + limit::DRAFT_AHEAD);
+    match header.expires > latest {
+        true => Err(EditError::Expiry {
+            role: role.to_owned(),
+            found: header.expires,
+            latest,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn check_next(role: &str, published: u64, body: &impl Body) -> Result<(), EditError> {
+    match is_next(body, published) {
+        true => Ok(()),
+        false => Err(EditError::Stale {
+            role: role.to_owned(),
+            published,
+            found: body.header().version,
+        }),
+    }
+}
