@@ -440,11 +440,50 @@ fn an_identity_admits_by_a_bundle_that_its_log_has() {
     );
 }
 
+#[test]
+fn a_tag_is_a_version_where_a_signer_vouches_for_it_and_a_disk_is_judged_alike() {
+    let signers = format!("{SIGNERS}  tagged: {{key: vendor.pub, names: tag}}\n");
+    let case = Case::with_signers(&signers, "signed: tagged\n    minVersion: v1");
+    case.sign("vendor", &[]);
+    case.built("out");
+    assert_eq!(service(&case.node.verify_files("out/node-bios.img")).0, "PROVED");
+    // The same signature by a signer of whom no name is wanted: nobody vouches for the tag.
+    case.node.edit("policy.yml", "    signed: tagged", "    signed: vendor");
+    assert_eq!(case.refused(), ["VERSION"]);
+    let sealed = case.node.verify_files("out/node-bios.img");
+    assert_eq!((sealed.code, sealed.codes()), (1, vec!["VERSION"]), "{}", sealed.json);
+    let refusal = &sealed.json["refusals"][0];
+    assert_eq!(refusal["demanded"]["requirement"], "version v1 or later", "{refusal}");
+    assert!(
+        refusal["found"].as_str().unwrap().contains("its tag says `v1`"),
+        "{refusal}"
+    );
+    assert!(
+        refusal["advice"].as_str().unwrap().contains("with the label"),
+        "{refusal}"
+    );
+    let explained = case
+        .node
+        .run(&["policy", "explain", "--policy", "policy.yml", "out/node-bios.img"]);
+    assert_eq!(explained.code, 1);
+    assert_eq!(
+        explained.codes(),
+        ["VERSION", "VERSION"],
+        "the image, and the component: {}",
+        explained.json
+    );
+    let check = case.node.run(&["policy", "check", "policy.yml"]).json;
+    let findings = check["result"]["findings"].as_array().unwrap();
+    let found = findings.iter().filter(|finding| finding["kind"] == "versionByLabel");
+    assert_eq!(found.count(), 1, "{check}");
+}
+
 const ON_TRIAL: &str = "\
 version: 1
 roots: {}
 signers:
   vendor: {key: vendor.pub}
+  tagger: {key: tagger.pub, names: tag}
   ci: {identityRegExp: 'https://forge.example/acme/.*', issuer: https://forge.example}
 rules:
   - match: r.example/apps/*
@@ -456,6 +495,9 @@ rules:
     minVersion: v2
   - match: r.example/plain/*
     signed: vendor
+  - match: r.example/tagged/*
+    signed: tagger
+    minVersion: v2
 ";
 
 const CASES: &str = "\
@@ -490,6 +532,23 @@ cases:
     signed: [vendor]
     fault: otherImage
     expect: DIGEST_MISMATCH
+  - name: a version that the label says
+    component: r.example/tools/a:v1
+    signed: [vendor]
+    imageVersion: v2.1
+    expect: admitted
+  - name: a version that nobody vouches for
+    component: r.example/tools/a:v3
+    signed: [vendor]
+    expect: VERSION
+  - name: a version that the signer vouches for
+    component: r.example/tagged/a:v3
+    signed: [tagger]
+    expect: admitted
+  - name: too old a version that the signer vouches for
+    component: r.example/tagged/a:v1
+    signed: [tagger]
+    expect: VERSION
 ";
 
 #[test]
@@ -498,7 +557,7 @@ fn policies_of_keys_and_identities_are_tested_and_proved() {
     node.write("policy.yml", ON_TRIAL);
     node.write("cases.yml", CASES);
     let outcomes = node.good(&["policy", "test", "cases.yml"]);
-    assert_eq!(outcomes["files"][0]["outcomes"].as_array().unwrap().len(), 6);
+    assert_eq!(outcomes["files"][0]["outcomes"].as_array().unwrap().len(), 10);
     let proof = node.good(&["policy", "prove", "policy.yml"]);
     insta::assert_snapshot!(serde_json::to_string_pretty(&proof["proofs"]).unwrap());
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Decision, Pattern, Policy, Rule, Signer, SigstoreSigner, SpecRequirement};
+use super::{Decision, Pattern, Policy, Requirement, Rule, Signer, SigstoreSigner, SpecRequirement};
 use crate::failure::Place;
 
 /// One thing worth a second look.
@@ -39,6 +39,8 @@ pub enum FindingKind {
     Unreachable,
     /// Nothing uses a name.
     Unused,
+    /// A version is demanded beside which nobody vouches for tags: an image without the label is refused.
+    VersionByLabel,
 }
 
 impl FindingKind {
@@ -83,6 +85,7 @@ pub(super) fn of(policy: &Policy) -> Vec<Finding> {
         }
         findings.extend(too_much_or_nothing(policy, rule));
         findings.extend(of_another_repository(policy, rule));
+        findings.extend(by_label_alone(rule));
     }
     findings.extend(unused(policy));
     if policy.image.sealed.is_none() {
@@ -156,6 +159,23 @@ fn of_another_repository(policy: &Policy, rule: &Rule) -> Vec<Finding> {
         (!meets).then(|| about(FindingKind::AdmitsNothing, rule, text))
     });
     foreign.collect()
+}
+
+/// Finds demands of a version that no tag can satisfy.
+fn by_label_alone(rule: &Rule) -> Vec<Finding> {
+    let Decision::Required(requirement) = &rule.decision else {
+        return Vec::new();
+    };
+    let one = |version: &Requirement| Finding {
+        place: Some(version.place.clone()),
+        ..about(
+            FindingKind::VersionByLabel,
+            rule,
+            "demands a version of images that have it in their label alone: no role of a root, and no key or identity with `names: \
+             tag`, has to sign beside it and vouches for tags",
+        )
+    };
+    requirement.by_label_alone().into_iter().map(one).collect()
 }
 
 fn too_much_or_nothing(policy: &Policy, rule: &Rule) -> Vec<Finding> {
@@ -314,6 +334,39 @@ rules:
 image: {sealed: {root: platform}}
 ";
         insta::assert_snapshot!(findings(policy), @"AdmitsEverything p.yml:4:3: signer `ci`: its identity /.*/ matches any e-mail address and any URI, so whomever the issuer knows can sign; write who may");
+    }
+
+    #[test]
+    fn a_version_that_only_a_label_can_say_is_found_and_no_mistake() {
+        let policy = |requirement: &str| {
+            let text = format!(
+                "version: 1\nroots: {{platform: root.json}}\nsigners: {{vendor: {{key: v.pub}}, named: {{key: n.pub, names: tag}}}}\n\
+                 rules:\n  - match: r.example/a\n    {requirement}\nimage: {{sealed: {{root: platform}}}}\n"
+            );
+            let policy = Policy::parse("p.yml", text.as_bytes()).unwrap();
+            let findings = policy.findings();
+            let found = findings
+                .iter()
+                .filter(|finding| finding.kind == FindingKind::VersionByLabel);
+            found
+                .map(|finding| finding.place.as_ref().unwrap().column)
+                .collect::<Vec<_>>()
+        };
+        assert!(!FindingKind::VersionByLabel.is_mistake());
+        let none: [usize; 0] = [];
+        for good in [
+            "allOf: [{signed: {root: platform}}, {minVersion: v2}]",
+            "allOf: [{signed: named}, {minVersion: v2}]",
+            "allOf: [{attested: {type: spdxjson, by: named}}, {anyOf: [{minVersion: v2}, {signed: vendor}]}]",
+            "atLeast: {of: 2, requirements: [{signed: named}, {minVersion: v2}]}",
+            "allOf: [{anyOf: [{signed: vendor}, {signed: named}]}, {minVersion: v2}]",
+        ] {
+            assert_eq!(policy(good), none, "{good}");
+        }
+        assert_eq!(policy("allOf: [{signed: vendor}, {minVersion: v2}]"), [44]);
+        // Whoever vouches in another alternative does not in this one.
+        let other = "anyOf: [{signed: named}, {signed: vendor, minVersion: v2}]";
+        assert_eq!(policy(other).len(), 1, "{other}");
     }
 
     #[test]

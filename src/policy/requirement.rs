@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Condition, Signer, SigstoreSigner, Version};
+use super::{Binding, Condition, Signer, SigstoreSigner, Version};
 use crate::attest::PredicateType;
 use crate::digest::Digest;
 use crate::failure::Place;
@@ -55,7 +55,55 @@ pub enum Demand {
     },
 }
 
+impl Demand {
+    /// Tells whether those who satisfy it vouch for the image's tag as well, where it is named by one: a role of a root signs names,
+    /// a key or an identity where the policy wants its tag of it.
+    pub fn binds_tag(&self) -> bool {
+        match self {
+            Self::Signed {
+                by: Signer::Role(_), ..
+            } => true,
+            Self::Attested { by, .. }
+            | Self::Signed {
+                by: Signer::Sigstore(by),
+                ..
+            } => by.names() == Binding::Tag,
+            _ => false,
+        }
+    }
+
+    /// Tells whether each of the requirements that it is put together from has to hold.
+    pub fn needs_all(&self) -> bool {
+        match self {
+            Self::AllOf(_) => true,
+            Self::AtLeast { of, among } => *of == among.len(),
+            _ => false,
+        }
+    }
+}
+
 impl Requirement {
+    /// Tells whether a version is demanded in it.
+    pub fn has_version(&self) -> bool {
+        let is_version = |leaf: &&Self| matches!(leaf.demand, Demand::MinVersion(_));
+        self.leaves().iter().any(is_version)
+    }
+
+    /// Returns the demands of a version beside which nobody has to sign who vouches for tags: they hold by the image's label alone.
+    pub fn by_label_alone(&self) -> Vec<&Self> {
+        match &self.demand {
+            Demand::MinVersion(_) => vec![self],
+            Demand::AllOf(parts) | Demand::AtLeast { among: parts, .. } => {
+                let binds = |part: &Self| part.leaves().iter().any(|leaf| leaf.demand.binds_tag());
+                match self.demand.needs_all() && parts.iter().any(binds) {
+                    true => Vec::new(),
+                    false => parts.iter().flat_map(Self::by_label_alone).collect(),
+                }
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Tells whether it can hold only where somebody vouches for the image's bytes: a signer, or the policy's owner with a digest.
     pub fn vouches(&self) -> bool {
         match &self.demand {

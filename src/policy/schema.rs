@@ -93,7 +93,7 @@ const REQUIREMENTS: [(&str, &str, &str); 8] = [
     (
         "minVersion",
         "version",
-        "the lowest version, by the label org.opencontainers.image.version, else by the tag",
+        "the lowest version, by the label org.opencontainers.image.version, else by the tag where who has to sign vouches for it",
     ),
     SIGNED,
 ];

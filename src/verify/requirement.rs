@@ -1,11 +1,13 @@
 //! Requirements, judged: whether each holds, what was found, and what would satisfy it.
 //!
 //! - A signature counts only where role, threshold, document, platform and tree are those that were signed.
+//! - A tag is a version only where somebody vouches for it who has to hold with the requirement ([`version`]).
 //! - `atLeast` counts signers by distinct keys: one key under two names is one signer.
 //! - What could not be found out neither holds nor fails: an `anyOf` beside it may hold all the same, and where none does, the
 //!   answer is that it could not be found out.
 
 mod sigstore;
+mod version;
 mod weighed;
 
 use std::cell::RefCell;
@@ -19,16 +21,14 @@ use crate::digest::Digest;
 use crate::failure::{Code, Demanded, Failure, Place, Refusal};
 use crate::key::KeyId;
 use crate::oci::Image;
-use crate::policy::{Demand, Requirement, Rule, Signer, Signers, Version};
+use crate::policy::{Demand, Requirement, Rule, Signer, Signers};
 use crate::reference::Reference;
 use crate::sigstore::attachment::Wanted;
 use crate::tree::Tree;
 pub(super) use sigstore::Piece;
 use sigstore::{Asked, Found};
+use version::Vouched;
 pub use weighed::{Stand, Weighed, Weight};
-
-/// The label in which an image names its version (image-spec, annotations.md).
-const VERSION_LABEL: &str = "org.opencontainers.image.version";
 
 /// Whether a requirement holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -66,6 +66,9 @@ pub struct Answer {
     /// Whose signatures it counts.
     #[serde(skip)]
     witnesses: BTreeSet<Witness>,
+    /// Whether those who signed vouch for the tag as well; `Unmet` where it does not hold.
+    #[serde(skip)]
+    tag: Outcome,
     /// Whether each of the parts has to hold.
     #[serde(skip)]
     is_all: bool,
@@ -104,6 +107,7 @@ impl Answer {
             advice: None,
             parts: Vec::new(),
             witnesses: BTreeSet::new(),
+            tag: Outcome::Unmet,
             is_all: false,
             failure: None,
         }
@@ -226,10 +230,23 @@ impl<'a> Facts<'a> {
     /// # Errors
     /// Wrong input of the user's: a pinned root that is none, say.
     pub(super) fn judge(&self, requirement: &Requirement) -> Result<Answer, Failure> {
+        self.judge_beside(requirement, &Vouched::No)
+    }
+
+    /// Judges a requirement beside others that have to hold with it; `tag` is what these say of the tag.
+    fn judge_beside(&self, requirement: &Requirement, tag: &Vouched) -> Result<Answer, Failure> {
+        let mut answer = self.judge_one(requirement, tag)?;
+        if requirement.demand.binds_tag() && self.reference.tag().is_some() {
+            answer.tag = answer.outcome;
+        }
+        Ok(answer)
+    }
+
+    fn judge_one(&self, requirement: &Requirement, tag: &Vouched) -> Result<Answer, Failure> {
         let subject = self.reference.to_string();
         match &requirement.demand {
-            Demand::AllOf(parts) => self.all_of(requirement, parts),
-            Demand::AtLeast { of, among } => self.at_least(requirement, *of, among),
+            Demand::AllOf(parts) => self.all_of(requirement, parts, tag),
+            Demand::AtLeast { of, among } => self.at_least(requirement, *of, among, tag),
             Demand::Attested {
                 kind, by, condition, ..
             } => self.attested(requirement, kind, by, condition.as_ref()),
@@ -275,7 +292,7 @@ impl<'a> Facts<'a> {
                     _ => Ok(found),
                 }
             }),
-            Demand::MinVersion(least) => with(requirement, self.image, |image| version(self.reference, image, least)),
+            Demand::MinVersion(least) => self.version(requirement, least, tag),
         }
     }
 
@@ -325,8 +342,8 @@ impl<'a> Facts<'a> {
         support
     }
 
-    fn all_of(&self, requirement: &Requirement, parts: &[Requirement]) -> Result<Answer, Failure> {
-        let parts = self.parts(parts)?;
+    fn all_of(&self, requirement: &Requirement, parts: &[Requirement], tag: &Vouched) -> Result<Answer, Failure> {
+        let parts = self.together(parts, tag)?;
         let is = |outcome| parts.iter().any(|part| part.outcome == outcome);
         let outcome = match (is(Outcome::Unmet), is(Outcome::Unknown)) {
             (true, _) => Outcome::Unmet,
@@ -347,8 +364,17 @@ impl<'a> Facts<'a> {
         .of(parts))
     }
 
-    fn at_least(&self, requirement: &Requirement, of: usize, among: &[Requirement]) -> Result<Answer, Failure> {
-        let parts = self.parts(among)?;
+    fn at_least(
+        &self,
+        requirement: &Requirement,
+        of: usize,
+        among: &[Requirement],
+        tag: &Vouched,
+    ) -> Result<Answer, Failure> {
+        let parts = match requirement.demand.needs_all() {
+            true => self.together(among, tag)?,
+            false => self.parts(among, tag)?,
+        };
         let with = |outcomes: &[Outcome]| distinct(parts.iter().filter(|part| outcomes.contains(&part.outcome)));
         let met = with(&[Outcome::Met]);
         let outcome = match met >= of {
@@ -391,8 +417,25 @@ impl<'a> Facts<'a> {
         Ok(answer.of(parts))
     }
 
-    fn parts(&self, parts: &[Requirement]) -> Result<Vec<Answer>, Failure> {
-        parts.iter().map(|part| self.judge(part)).collect()
+    /// Judges requirements of which not each has to hold: what one's signers say of the tag is not the others' matter.
+    fn parts(&self, parts: &[Requirement], tag: &Vouched) -> Result<Vec<Answer>, Failure> {
+        parts.iter().map(|part| self.judge_beside(part, tag)).collect()
+    }
+
+    /// Judges requirements that hold together alone: whoever vouches for the tag in one does so for all.
+    fn together(&self, parts: &[Requirement], tag: &Vouched) -> Result<Vec<Answer>, Failure> {
+        let answers = self.parts(parts, tag)?;
+        let vouched = Vouched::of(&answers);
+        if vouched.outcome() == Outcome::Unmet || tag.outcome() == Outcome::Met {
+            return Ok(answers);
+        }
+        // Who was asked is not asked again; only what may rest on the tag is judged anew.
+        let judged = parts.iter().zip(answers);
+        let again = judged.map(|(part, answer)| match part.has_version() {
+            true => self.judge_beside(part, &vouched),
+            false => Ok(answer),
+        });
+        again.collect()
     }
 
     /// Looks a signature up, and compares it with as much of the image as is at hand.
@@ -442,6 +485,11 @@ fn with<T>(
 
 impl Answer {
     fn of(mut self, parts: Vec<Self>) -> Self {
+        self.tag = match (self.outcome, Vouched::of(&parts).outcome()) {
+            (Outcome::Met, tag) => tag,
+            (Outcome::Unmet, _) | (_, Outcome::Unmet) => Outcome::Unmet,
+            (Outcome::Unknown, _) => Outcome::Unknown,
+        };
         self.parts = parts;
         self
     }
@@ -462,26 +510,6 @@ fn common_code(unmet: &[&Answer]) -> Option<Code> {
     match codes.len() {
         0 | 1 => codes.first().copied(),
         _ => Some(Code::Requirements),
-    }
-}
-
-/// Compares an image's version, by its label, else by its tag, with the least that is good.
-fn version(reference: &Reference, image: &Image, least: &Version) -> Result<String, (Code, String, &'static str)> {
-    let advice = "use a newer version";
-    let label = image.config().labels.get(VERSION_LABEL).map(String::as_str);
-    let (whence, text) = match (label, reference.tag()) {
-        (Some(label), _) => ("its label says", label),
-        (None, Some(tag)) => ("its tag says", tag),
-        (None, None) => {
-            let found = format!("no label {VERSION_LABEL}, and no tag");
-            return Err((Code::Version, found, "have it made with the label"));
-        }
-    };
-    let found = format!("{whence} `{}`", text.chars().take(64).collect::<String>());
-    match text.parse::<Version>() {
-        Ok(version) if version.is_at_least(least) => Ok(found),
-        Ok(_) => Err((Code::Version, found, advice)),
-        Err(_) => Err((Code::Version, format!("{found}, which is no version"), advice)),
     }
 }
 

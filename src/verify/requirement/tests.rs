@@ -53,16 +53,21 @@ const NAME: &str = "r.example/a:v1";
 
 /// A collection in which one key signs [`NAME`].
 fn signed_by(signer: &dyn Signer) -> Anchor {
-    let spec = RoleSpec {
-        keys: vec![signer.tuf_key()],
-        threshold: 1,
-    };
-    let mut collection = Collection::new(&spec, &spec, &spec, &spec, now()).unwrap();
     let image = ImageTarget {
         document: Digest::sha256(b"a"),
         length: 1,
         platforms: Vec::new(),
     };
+    signed_as(signer, &image)
+}
+
+/// A collection in which one key signs `image` as [`NAME`].
+fn signed_as(signer: &dyn Signer, image: &ImageTarget) -> Anchor {
+    let spec = RoleSpec {
+        keys: vec![signer.tuf_key()],
+        threshold: 1,
+    };
+    let mut collection = Collection::new(&spec, &spec, &spec, &spec, now()).unwrap();
     let put = collection.put_target("targets", NAME, image.to_file(), now());
     put.unwrap();
     let files = collection.sign(&[signer], now()).unwrap().files().clone();
@@ -119,6 +124,80 @@ impl Supply for Nothing {
     fn attached(&self, ask: &Ask<'_>) -> Result<Vec<Attachment>, Failure> {
         Err(Failure::unavailable(ask.reference, "is nowhere"))
     }
+}
+
+/// An image without a label of its version.
+fn unlabelled() -> Image {
+    use crate::oci::{Descriptor, MANIFEST, walk};
+    let config = br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#.to_vec();
+    let listed = Descriptor::of("application/vnd.oci.image.config.v1+json", &config);
+    let manifest = serde_json::json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": listed, "layers": [] });
+    let manifest = manifest.to_string().into_bytes();
+    let (digest, platform) = (Digest::sha256(&manifest), Platform::new("linux", "amd64"));
+    walk("it", manifest, &digest, &platform, &mut |_| Ok(config.clone())).unwrap()
+}
+
+#[test]
+fn a_tag_is_a_version_where_one_who_has_to_sign_vouches_for_it() {
+    let image = unlabelled();
+    let anchor = |signed: bool| match signed {
+        true => {
+            let platform = crate::trust::PlatformTarget {
+                platform: "linux/amd64".to_owned(),
+                manifest: *image.digest(),
+                tree: *image.digest(),
+            };
+            let target = ImageTarget {
+                document: *image.digest(),
+                length: image.manifest().len() as u64,
+                platforms: vec![platform],
+            };
+            signed_as(&SigningKey::from_seed(&[1; 32]).unwrap(), &target)
+        }
+        false => nowhere(),
+    };
+    let listed = || of(Demand::DigestIn(vec![*image.digest()]));
+    let version = |text: &str| of(Demand::MinVersion(text.parse().unwrap()));
+    let all = |parts| of(Demand::AllOf(parts));
+    let any = |among| of(Demand::AtLeast { of: 1, among });
+    let judge = |has_role: bool, requirement: &Requirement| {
+        let gate = Gate {
+            policy: &Policy::parse("p.yml", b"version: 1\nroots: {}\nrules: []\n").unwrap(),
+            anchors: &Anchors::new([("a".to_owned(), anchor(has_role))].into(), &Pins::default()),
+            at: now(),
+            platform: &Platform::new("linux", "amd64"),
+        };
+        let reference = NAME.parse().unwrap();
+        let mut facts = Facts::new(&gate, &reference, &Nothing);
+        facts.has_image(&image);
+        facts.judge(requirement).unwrap().outcome
+    };
+    let by_role = all(vec![version("v1"), signed("a")]);
+    assert_eq!(judge(true, &by_role), Outcome::Met);
+    assert_eq!(judge(true, &all(vec![version("v1.1"), signed("a")])), Outcome::Unmet);
+    let both = of(Demand::AtLeast {
+        of: 2,
+        among: vec![signed("a"), version("v1")],
+    });
+    assert_eq!(judge(true, &both), Outcome::Met);
+    // Whoever lists digests says nothing of tags.
+    assert_eq!(judge(true, &all(vec![listed(), version("v1")])), Outcome::Unmet);
+    // What vouches in one part does so for all that holds with it, however deep, and for no other alternative.
+    let deep = all(vec![
+        any(vec![version("v1"), version("v3")]),
+        any(vec![listed(), signed("a")]),
+    ]);
+    assert_eq!(judge(true, &deep), Outcome::Met);
+    let elsewhere = any(vec![
+        all(vec![listed(), version("v1")]),
+        all(vec![signed("a"), version("v3")]),
+    ]);
+    assert_eq!(judge(true, &elsewhere), Outcome::Unmet);
+    // Where it cannot be found out whether the role vouches, it is not known; a tag that is too old is too old all the same.
+    let either = |text: &str| all(vec![any(vec![listed(), signed("a")]), version(text)]);
+    assert_eq!(judge(true, &either("v1")), Outcome::Met);
+    assert_eq!(judge(false, &either("v1")), Outcome::Unknown);
+    assert_eq!(judge(false, &either("v3")), Outcome::Unmet);
 }
 
 fn two_of(among: Vec<Requirement>) -> Requirement {
