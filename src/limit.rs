@@ -319,8 +319,12 @@ pub const UPLOAD_BYTES: usize = 32 << 20;
 /// Most files in one upload: every delegation of a large collection at once.
 pub const UPLOAD_PARTS: usize = 1024;
 
-/// How many uploads the Notary server judges at once.
+/// How many uploads the Notary server judges at once, where they are small.
 pub const UPLOADS_AT_ONCE: usize = 16;
+
+/// Most bytes of uploads that the Notary server judges at once, or one larger upload: JSON of small objects takes eighty times its
+/// length in memory.
+pub const UPLOADS_JUDGED_BYTES: usize = UPLOAD_BYTES / 2;
 
 /// Most bytes that the Notary server holds of all uploads: sixteen of the largest.
 pub const UPLOADS_BYTES: usize = 16 * UPLOAD_BYTES;

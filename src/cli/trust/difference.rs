@@ -267,7 +267,7 @@ fn listed(all: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use insta::assert_snapshot;
     use serde_json::json;
 

@@ -1,6 +1,7 @@
 //! `imgkit trust …`: collections of signed names, their keys, and what they say of an image.
 
 mod airgap;
+mod change;
 mod chosen;
 mod collections;
 mod delegate;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::chosen::confirm;
 use super::collections::Place;
 use super::difference::Difference;
+use super::drafting::Drafting;
 use super::states::State;
 use super::{Action, TrustOptions};
 use crate::cli::{Context, Report};
@@ -55,7 +56,7 @@ impl Stage {
             let problem = "only a change can be staged: sign, unsign, renew, rotate, delegate, signer, witness";
             return Err(Failure::malformed("the change", problem));
         }
-        let options = staged.options.or(options).staging(&self.file);
+        let options = staged.options.or(options).with_file(Drafting::Stage(self.file.clone()));
         staged.action.run(context, &options)
     }
 }
@@ -83,7 +84,8 @@ impl Cosign {
             self.yes,
             &format!("This is to be signed for the collection {}:\n{text}", place.name),
         )?;
-        let changed = options.signing(&self.file, &draft).change(context, |_, _| Ok(()))?;
+        let shown = Drafting::Sign(self.file.clone(), Box::new(draft));
+        let changed = options.with_file(shown).change(context, |_, _| Ok(()))?;
         changed.tell(&mut text);
         let report = json!({ "collection": place.name, "difference": difference });
         Ok(Report::new(text, changed.json(report)))
@@ -100,8 +102,8 @@ pub(super) struct Publish {
 impl Publish {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let draft = read(&self.file)?;
-        let publishing = options.publishing(&self.file, &draft);
-        let changed = publishing.change(context, |_, _| Ok(()))?;
+        let published = Drafting::Publish(self.file.clone(), Box::new(draft));
+        let changed = options.with_file(published).change(context, |_, _| Ok(()))?;
         let mut text = format!("published {}\n", self.file.display());
         changed.tell(&mut text);
         Ok(Report::new(text, changed.json(json!({ "published": self.file }))))

@@ -138,8 +138,8 @@ struct Server {
     log: Arc<dyn Fn(&str) + Send + Sync>,
     /// Bytes of uploads that can be taken yet.
     room: Semaphore,
-    /// Uploads that can be judged yet.
-    uploads: Semaphore,
+    /// Bytes of uploads that can be judged yet.
+    judging: Semaphore,
     /// Collections that can be read yet, where memory does not hold them.
     reads: Semaphore,
     turns: [Mutex<()>; TURNS],
@@ -205,7 +205,7 @@ impl Bound {
             clock: options.clock,
             log: options.log,
             room: Semaphore::new(limit::UPLOADS_BYTES),
-            uploads: Semaphore::new(limit::UPLOADS_AT_ONCE),
+            judging: Semaphore::new(limit::UPLOADS_JUDGED_BYTES),
             reads: Semaphore::new(limit::SERVER_READS_AT_ONCE),
             turns: std::array::from_fn(|_| Mutex::new(())),
         };

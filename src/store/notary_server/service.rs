@@ -198,7 +198,7 @@ impl Server {
         let boundary = boundary.ok_or_else(|| bad("expected multipart/form-data with a boundary"))?;
         let (body, _room) = self.body(request).await?;
         // Who is slow to send keeps nobody from being judged.
-        let _turn = soon(self.uploads.acquire(), limit::UPLOAD_WAIT).await?;
+        let _turn = soon(self.judging.acquire_many(weight(body.len())), limit::UPLOAD_WAIT).await?;
         let parts = multipart::parts(&body, &boundary).ok_or_else(|| bad("the parts are not whole"))?;
         let mut files: BTreeMap<String, Bytes> = BTreeMap::new();
         for part in parts {
@@ -335,6 +335,13 @@ impl Task {
     }
 }
 
+/// Returns how much of [`limit::UPLOADS_JUDGED_BYTES`] judging an upload takes: small ones their share of it, large ones all.
+fn weight(bytes: usize) -> u32 {
+    let least = limit::UPLOADS_JUDGED_BYTES / limit::UPLOADS_AT_ONCE;
+    let weight = bytes.clamp(least, limit::UPLOADS_JUDGED_BYTES);
+    u32::try_from(weight).unwrap_or(u32::MAX)
+}
+
 /// Waits for a permit, but not for ever.
 async fn soon<'a>(
     permit: impl Future<Output = Result<SemaphorePermit<'a>, AcquireError>>,
@@ -396,5 +403,12 @@ mod tests {
         assert_eq!(refused.headers().get(RETRY_AFTER).unwrap(), "10");
         drop(taken);
         assert!(soon(room.acquire_many(2), wait).await.is_ok());
+    }
+
+    #[test]
+    fn a_large_upload_is_judged_alone_and_small_ones_side_by_side() {
+        let all = limit::UPLOADS_JUDGED_BYTES;
+        assert_eq!(weight(limit::UPLOAD_BYTES) as usize, all);
+        assert_eq!(weight(0) as usize * limit::UPLOADS_AT_ONCE, all);
     }
 }

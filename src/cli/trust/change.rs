@@ -1,0 +1,242 @@
+//! The one way to change a collection: read it, work on it, sign with the keys that are here, publish or write to a file.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use serde_json::{Value, json};
+
+use super::TrustOptions;
+use super::drafting::Drafting;
+use super::stage;
+use crate::cli::Context;
+use crate::failure::Failure;
+use crate::key::Signer;
+use crate::limit;
+use crate::store::KeyStore;
+use crate::store::key_store::Secrets;
+use crate::store::trust_place::{Outcome, PlacePublisher};
+use crate::time::Time;
+use crate::trust::RoleKeys;
+use crate::trust::edit::{Collection, EditError, Lacking, RoleSpec};
+
+/// Where what came of a change is written.
+enum Destination<'a> {
+    File(&'a Path),
+    Place(PlacePublisher<'a>),
+}
+
+/// What became of a change.
+#[derive(Clone, Debug)]
+pub(super) struct Changed {
+    /// The roles that signed.
+    pub(super) roles: BTreeSet<String>,
+    /// The file that it was written to instead of being published, and which signatures are lacking.
+    staged: Option<(PathBuf, Vec<Lacking>)>,
+}
+
+impl Changed {
+    /// Tells whether the change was published.
+    pub(super) fn published(&self) -> bool {
+        self.staged.is_none()
+    }
+
+    /// Says where a staged change is.
+    pub(super) fn tell(&self, text: &mut String) {
+        if let Some((file, lacking)) = &self.staged {
+            *text += &format!("staged in {}, NOT published\n", file.display());
+            stage::tell_lacking(text, lacking);
+            if lacking.is_empty() {
+                *text += &format!(
+                    "enough keys signed; publish it: imgkit trust publish {}\n",
+                    file.display()
+                );
+            }
+        }
+    }
+
+    /// Adds what became of the change to a report.
+    pub(super) fn json(&self, mut report: Value) -> Value {
+        if let Some(report) = report.as_object_mut() {
+            report.insert("rolesSigned".to_owned(), json!(self.roles));
+            if let Some((file, lacking)) = &self.staged {
+                report.insert("staged".to_owned(), stage::staged_json(file, lacking));
+            }
+        }
+        report
+    }
+}
+
+impl TrustOptions {
+    /// Changes a collection: reads it, works on it, signs and publishes what came of it, and does all of that again where
+    /// somebody else published meanwhile. While staging, the outcome is written to a file, on top of what that holds.
+    pub(super) fn change(
+        &self,
+        context: &Context,
+        mut work: impl FnMut(&mut Collection<'_>, Time) -> Result<(), EditError>,
+    ) -> Result<Changed, Failure> {
+        let now = self.now(context)?;
+        let place = self.place(context)?;
+        let subject = place.subject();
+        let secrets = self.passphrase().asked(context);
+        let about = |error: EditError| error.about(&subject);
+        // Of a change that several people sign the others can be told.
+        let too_few = |error: EditError| match (&self.drafting, Lacking::of(&error)) {
+            (Some(Drafting::Publish(file, _)), Some(lacking)) => stage::too_few(file, &[lacking]),
+            _ => about(error),
+        };
+        let mut keys = BTreeMap::new();
+        if self.passphrase().asks(context) {
+            // Keys are opened before a lock is taken: others should not wait for a person.
+            let mut collection = place.load()?;
+            if let Some(drafting) = &self.drafting {
+                drafting.adopt(context, self, &place.keys, &mut collection, now)?;
+            }
+            work(&mut collection, now).map_err(about)?;
+            let roles = collection.to_sign_here();
+            let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
+            open_all(&files, &secrets, &mut keys)?;
+        }
+        for attempt in 0..limit::PUBLISH_ATTEMPTS {
+            let destination = match &self.drafting {
+                Some(Drafting::Stage(file) | Drafting::Sign(file, _)) => Destination::File(file),
+                Some(Drafting::Publish(..)) | None => Destination::Place(place.at.publisher()?),
+            };
+            let mut collection = place.load()?;
+            let before = match &self.drafting {
+                Some(drafting) => drafting.adopt(context, self, &place.keys, &mut collection, now)?,
+                None => None,
+            };
+            work(&mut collection, now).map_err(about)?;
+            let roles = collection.to_sign_here();
+            if collection.to_sign().is_empty() {
+                return Ok(Changed { roles, staged: None });
+            }
+            let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
+            open_all(&files, &secrets, &mut keys)?;
+            let signers = files.iter().filter_map(|file| keys.get(file));
+            let signers: Vec<_> = signers.map(AsRef::as_ref).collect();
+            match destination {
+                Destination::File(file) => {
+                    let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
+                    stage::replace(file, before.as_ref(), &draft)?;
+                    let staged = Some((file.to_owned(), lacking));
+                    return Ok(Changed { roles, staged });
+                }
+                Destination::Place(publisher) => {
+                    let publication = collection.sign(&signers, now).map_err(too_few)?;
+                    match publisher.publish(&publication)? {
+                        Outcome::Published => return Ok(Changed { roles, staged: None }),
+                        Outcome::Overtaken => std::thread::sleep(pause(attempt)?),
+                    }
+                }
+            }
+        }
+        let problem = format!(
+            "others published first, {} times in a row; nothing was changed; try again when they are done",
+            limit::PUBLISH_ATTEMPTS
+        );
+        Err(Failure::unavailable(subject, problem))
+    }
+
+    /// Finds the files of as many keys of each role as must sign; where there are fewer, signing says so.
+    pub(super) fn key_files(
+        &self,
+        context: &Context,
+        name: &str,
+        collection: &mut Collection<'_>,
+        roles: &BTreeSet<String>,
+    ) -> Result<BTreeSet<PathBuf>, Failure> {
+        let store = self.keys(context)?;
+        let mut needed = BTreeMap::new();
+        for role in roles {
+            collection.find(role).map_err(|error| error.about(name))?;
+            // A bin's keys are those of the role that it is a part of.
+            let as_role = collection.signs_as(role);
+            if let Entry::Vacant(new) = needed.entry(as_role) {
+                let keys = collection.role_keys(new.key()).map_err(|error| error.about(name))?;
+                new.insert(vec![keys]);
+            }
+        }
+        if let Some((keys, published)) = needed.get_mut("root").zip(collection.published()) {
+            keys.push(published.top_level_keys("root"));
+        }
+        let mut files = BTreeMap::new();
+        for (role, keys) in needed
+            .iter()
+            .flat_map(|(role, all)| all.iter().map(move |keys| (role, keys)))
+        {
+            let mut found = Vec::new();
+            for id in keys.keyids() {
+                found.extend(store.find(name, role, id)?.map(|file| (id.clone(), file)));
+            }
+            let enough = usize::try_from(keys.threshold()).unwrap_or(usize::MAX);
+            // A key that several roles have is opened once.
+            for (id, file) in found.into_iter().take(enough) {
+                files.entry(id).or_insert(file);
+            }
+        }
+        Ok(files.into_values().collect())
+    }
+
+    /// Opens those of some roles' keys that are here.
+    pub(super) fn open_for(
+        &self,
+        context: &Context,
+        name: &str,
+        roles: &[RoleKeys],
+    ) -> Result<Vec<Box<dyn Signer>>, Failure> {
+        let store = self.keys(context)?;
+        let mut files = BTreeSet::new();
+        for (role, id) in roles
+            .iter()
+            .flat_map(|keys| keys.keyids().iter().map(|id| (keys.role(), id)))
+        {
+            files.extend(store.find(name, role, id)?);
+        }
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut keys = BTreeMap::new();
+        open_all(&files, &self.secrets(context), &mut keys)?;
+        Ok(keys.into_values().collect())
+    }
+
+    /// Tells whether enough keys of a role that is to be are here.
+    pub(super) fn has_keys_of(
+        &self,
+        context: &Context,
+        name: &str,
+        role: &str,
+        spec: &RoleSpec,
+    ) -> Result<bool, Failure> {
+        let store = self.keys(context)?;
+        let mut here = 0;
+        for key in &spec.keys {
+            here += u32::from(store.find(name, role, &key.id())?.is_some());
+        }
+        Ok(here >= spec.threshold)
+    }
+}
+
+/// Opens keys that are not open yet, which takes a quarter of a second each, side by side.
+fn open_all(
+    files: &BTreeSet<PathBuf>,
+    secrets: &dyn Secrets,
+    keys: &mut BTreeMap<PathBuf, Box<dyn Signer>>,
+) -> Result<(), Failure> {
+    let files: Vec<_> = files.iter().filter(|file| !keys.contains_key(*file)).collect();
+    let open = |file: &&PathBuf| Ok(((*file).clone(), KeyStore::open(file, secrets)?));
+    let opened: Result<Vec<_>, Failure> = files.par_iter().map(open).collect();
+    keys.extend(opened?);
+    Ok(())
+}
+
+/// How long a publisher who was overtaken waits: a random time, longer with each attempt, so that two do not meet for ever.
+fn pause(attempt: u32) -> Result<Duration, Failure> {
+    let random = getrandom::u32().map_err(|error| Failure::unavailable("random numbers", error))?;
+    let longest = limit::FIRST_PAUSE * 2u32.pow(attempt.min(4));
+    Ok(longest.mul_f64(f64::from(random) / f64::from(u32::MAX)))
+}
