@@ -322,9 +322,9 @@ pub const UPLOAD_PARTS: usize = 1024;
 /// How many uploads the Notary server judges at once, where they are small.
 pub const UPLOADS_AT_ONCE: usize = 16;
 
-/// Most bytes of uploads that the Notary server judges at once, or one larger upload: JSON of small objects takes eighty times its
-/// length in memory.
-pub const UPLOADS_JUDGED_BYTES: usize = UPLOAD_BYTES / 2;
+/// Most bytes of uploads that the Notary server judges at once, or one larger upload. An array or object of [`JSON_CONTAINERS`], which
+/// is what an upload and all that are judged at once have at most, counts for sixteen: it takes up to 1.3 KiB of memory.
+pub const UPLOADS_JUDGED_BYTES: usize = 16 * JSON_CONTAINERS;
 
 /// Most bytes that the Notary server holds of all uploads: sixteen of the largest.
 pub const UPLOADS_BYTES: usize = 16 * UPLOAD_BYTES;

@@ -1,15 +1,18 @@
-//! `imgkit trust serve` and clients that are as slow as they can: each is left, and others are served meanwhile.
+//! `imgkit trust serve` and clients that are as slow as they can: each is left, and others are served meanwhile; and clients that leave.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod common;
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
+use common::notary_user::{GUN, HASH, User};
+use common::run;
 use common::serve::{Setup, TrustServer};
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// When every slow client has been left: the longest limit is 15 seconds.
 const LEFT: Duration = Duration::from_secs(18);
@@ -145,4 +148,71 @@ fn slow_uploads_keep_nobody_from_publishing() {
     assert_eq!(status, 400, "{}", String::from_utf8_lossy(&body));
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     drop(slow);
+}
+
+#[test]
+fn an_upload_whose_sender_has_gone_is_published_all_the_same() {
+    let setup = Setup::in_directory();
+    let server = setup.start_plain(&[]);
+    let user = User::new();
+    user.notary(&server, &["init", "-p", GUN]);
+    let version = || {
+        let (_, _, body) = server.ask("GET", &format!("/v2/{GUN}/_trust/tuf/targets.json"), &[], b"");
+        serde_json::from_slice::<Value>(&body).unwrap()["signed"]["version"].as_u64()
+    };
+    // Memory holds the collection from here on.
+    let before = version().unwrap();
+    user.notary(&server, &["addhash", GUN, "v1", "11", "--sha256", HASH]);
+    let url = format!("http://{}", cut_after_an_upload(server.host()));
+    let (code, told) = run(&mut user.command(&server, &["publish", GUN, "-s", &url]));
+    assert_ne!(code, 0, "nobody answered it: {told}");
+    let end = Instant::now() + Duration::from_secs(20);
+    while version() != Some(before + 1) {
+        assert!(Instant::now() < end, "it was lost");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// Starts a way to a server; whoever sends an upload on it is gone once the server has it. Returns its address.
+fn cut_after_an_upload(server: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, server) = (listener.local_addr().unwrap().to_string(), server.to_owned());
+    spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(&server).unwrap();
+            let (mut answers, mut asker) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            spawn(move || std::io::copy(&mut answers, &mut asker));
+            spawn(move || pass_requests(client, server));
+        }
+    });
+    address
+}
+
+fn pass_requests(mut client: TcpStream, mut server: TcpStream) {
+    let mut request = Vec::new();
+    let mut piece = [0; 16 << 10];
+    while let Ok(length @ 1..) = client.read(&mut piece) {
+        if piece.starts_with(b"GET ") || piece.starts_with(b"POST ") {
+            request.clear();
+        }
+        request.extend_from_slice(&piece[..length]);
+        server.write_all(&piece[..length]).unwrap();
+        if request.starts_with(b"POST ") && is_whole(&request) {
+            server.shutdown(Shutdown::Both).unwrap();
+            client.shutdown(Shutdown::Both).unwrap();
+        }
+    }
+}
+
+/// Tells whether a request's body has come, by its length or its last chunk.
+fn is_whole(request: &[u8]) -> bool {
+    let Some(head) = request.windows(4).position(|end| end == b"\r\n\r\n") else {
+        return false;
+    };
+    let body = request.len() - head - 4;
+    let text = String::from_utf8_lossy(&request[..head]).to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.map_or(request.ends_with(b"\r\n0\r\n\r\n"), |length| {
+        body >= length.parse::<usize>().unwrap()
+    })
 }

@@ -12,6 +12,7 @@ mod auth;
 mod cache;
 mod directory;
 mod http_date;
+mod judge;
 mod keyring;
 mod listen;
 mod metrics;
@@ -46,6 +47,7 @@ use crate::time::Time;
 use auth::TokenAuth;
 use cache::Cache;
 use directory::Directory;
+use judge::Judge;
 use keyring::Keyring;
 use metrics::Metrics;
 use postgres::Postgres;
@@ -137,9 +139,10 @@ struct Server {
     clock: Clock,
     log: Arc<dyn Fn(&str) + Send + Sync>,
     /// Bytes of uploads that can be taken yet.
-    room: Semaphore,
+    room: Arc<Semaphore>,
+    judge: Judge,
     /// Bytes of uploads that can be judged yet.
-    judging: Semaphore,
+    judging: Arc<Semaphore>,
     /// Collections that can be read yet, where memory does not hold them.
     reads: Semaphore,
     turns: [Mutex<()>; TURNS],
@@ -204,8 +207,9 @@ impl Bound {
             metrics: Metrics::new(),
             clock: options.clock,
             log: options.log,
-            room: Semaphore::new(limit::UPLOADS_BYTES),
-            judging: Semaphore::new(limit::UPLOADS_JUDGED_BYTES),
+            judge: Judge::new()?,
+            room: Arc::new(Semaphore::new(limit::UPLOADS_BYTES)),
+            judging: Arc::new(Semaphore::new(limit::UPLOADS_JUDGED_BYTES)),
             reads: Semaphore::new(limit::SERVER_READS_AT_ONCE),
             turns: std::array::from_fn(|_| Mutex::new(())),
         };

@@ -18,13 +18,6 @@ use crate::limit;
 use crate::time::Time;
 use crate::trust::notary::{Files, NewFile, Plan, Root, TIMESTAMP_LIFETIME, Unverified, UploadError};
 
-/// What came of looking whether something is to be published.
-enum Made {
-    Files(Vec<NewFile>, BTreeSet<KeyId>),
-    Nothing,
-    Refused(UploadError),
-}
-
 impl Server {
     /// Publishes an upload, all of it or nothing.
     pub(super) async fn publish(self: &Arc<Self>, gun: &Gun, files: BTreeMap<String, Bytes>) -> Result<(), Refused> {
@@ -173,20 +166,17 @@ impl Server {
             let keys = self.store.keys(gun).await?;
             let now = (self.clock.now)()?;
             let base = collection.revision;
-            let (server, owner, plan) = (Arc::clone(self), gun.clone(), plan.clone());
-            let made = off_the_loop(move || {
-                let held = keys.iter().map(|key| key.id.clone()).collect();
-                match plan(owner.as_str(), &collection.bytes(), &held, now) {
-                    Ok(Some(plan)) => server.sign(&owner, plan, &keys),
-                    Ok(None) => Ok(Made::Nothing),
-                    Err(error) => Ok(Made::Refused(error)),
-                }
-            });
-            let (files, used) = match made.await? {
-                Made::Files(files, used) => (files, used),
-                Made::Nothing => return Ok(Ok(false)),
-                Made::Refused(error) => return Ok(Err(error)),
+            let held: BTreeSet<_> = keys.iter().map(|key| key.id.clone()).collect();
+            let (owner, plan) = (gun.clone(), plan.clone());
+            let planned = move || plan(owner.as_str(), &collection.bytes(), &held, now);
+            let planned = match self.judge.run(planned).await? {
+                Ok(Some(planned)) => planned,
+                Ok(None) => return Ok(Ok(false)),
+                Err(error) => return Ok(Err(error)),
             };
+            let (server, owner) = (Arc::clone(self), gun.clone());
+            let used = planned.held().clone();
+            let files = off_the_loop(move || server.sign(&owner, planned, &keys)).await?;
             let publication = Publication {
                 gun: gun.clone(),
                 base,
@@ -204,15 +194,13 @@ impl Server {
         Err(Failure::unavailable(gun, "others keep publishing; try again"))
     }
 
-    fn sign(&self, gun: &Gun, plan: Plan, keys: &[HeldKey]) -> Result<Made, Failure> {
-        let used = plan.held().clone();
+    fn sign(&self, gun: &Gun, plan: Plan, keys: &[HeldKey]) -> Result<Vec<NewFile>, Failure> {
         let files = plan.sign(|key, message| {
             let held = keys.iter().find(|held| held.id == *key.id());
             let held = held.ok_or_else(|| crate::key::KeyError::Signer(format!("there is no key {}", key.id())))?;
             let signed = self.keyring.sign(gun, held, message);
             signed.map_err(|failure| crate::key::KeyError::Signer(failure.to_string()))
         });
-        let files = files.map_err(|error| Failure::unavailable(gun, format!("cannot sign: {error}")))?;
-        Ok(Made::Files(files, used))
+        files.map_err(|error| Failure::unavailable(gun, format!("cannot sign: {error}")))
     }
 }

@@ -12,7 +12,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderVa
 use hyper::{Method, Request, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tokio::sync::{AcquireError, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use super::answer::{self, Answer, Lifetime, Refused};
 use super::auth::Access;
@@ -58,18 +58,39 @@ impl Server {
         let result = match task {
             Task::Base => Ok(answer::json_text("{}")),
             Task::Changes(gun) => self.changes(gun, request.uri().query().unwrap_or_default()).await,
-            Task::Delete(gun) => self.delete(&gun).await.map(|()| answer::empty()),
+            Task::Delete(gun) => {
+                let server = Arc::clone(self);
+                let deleted = self.to_its_end(async move { server.delete(&gun).await }).await;
+                deleted.map(|()| answer::empty())
+            }
             Task::File(gun, role, which) => self.file(&gun, &role, &which, &request).await,
             Task::Health => Ok(self.health().await),
-            Task::Key(gun, role) => self.key(&gun, role, false).await.map(answer::json_text),
+            Task::Key(gun, role) => self.key_for(gun, role, false).await.map(answer::json_text),
             Task::Metrics => Ok(answer::text(
                 "text/plain; version=0.0.4; charset=utf-8",
                 self.metrics.text(),
             )),
             Task::Publish(gun) => self.take_upload(&gun, request).await.map(|()| answer::empty()),
-            Task::Rotate(gun, role) => self.key(&gun, role, true).await.map(answer::json_text),
+            Task::Rotate(gun, role) => self.key_for(gun, role, true).await.map(answer::json_text),
         };
         result.unwrap_or_else(|refused| refused.answer())
+    }
+
+    /// Does work to its end, also where the client goes away meanwhile: memory has to learn of what was published, and what is judged
+    /// takes its room until it is done.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refused>> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let done = tokio::spawn(work).await;
+        let failed = |error| self.own_fault(&Failure::unavailable("the server's own work", error));
+        done.map_err(failed).flatten()
+    }
+
+    async fn key_for(self: &Arc<Self>, gun: Gun, role: HeldRole, rotate: bool) -> Result<String, Refused> {
+        let server = Arc::clone(self);
+        self.to_its_end(async move { server.key(&gun, role, rotate).await })
+            .await
     }
 
     /// Checks that the collection is one of this server's, and that the client may do what it asks for.
@@ -139,13 +160,12 @@ impl Server {
         if !signed_here || !(self.clock.now)().is_ok_and(|now| collection.take_due(now)) {
             return Ok(collection);
         }
-        match self.renew(gun).await {
+        let (server, due) = (Arc::clone(self), gun.clone());
+        let renewing = async move { server.renew(&due).await.map_err(|failure| server.own_fault(&failure)) };
+        match self.to_its_end(renewing).await {
             Ok(true) => self.current(gun).await.map_err(|failure| self.own_fault(&failure)),
-            Ok(false) => Ok(collection),
-            Err(failure) => {
-                self.own_fault(&failure);
-                Ok(collection)
-            }
+            // What is there counts for a while yet.
+            Ok(false) | Err(_) => Ok(collection),
         }
     }
 
@@ -196,10 +216,27 @@ impl Server {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let boundary = kind.and_then(multipart::boundary).map(str::to_owned);
         let boundary = boundary.ok_or_else(|| bad("expected multipart/form-data with a boundary"))?;
-        let (body, _room) = self.body(request).await?;
+        let (body, room) = self.body(request).await?;
         // Who is slow to send keeps nobody from being judged.
-        let _turn = soon(self.judging.acquire_many(weight(body.len())), limit::UPLOAD_WAIT).await?;
-        let parts = multipart::parts(&body, &boundary).ok_or_else(|| bad("the parts are not whole"))?;
+        let containers = body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+        if containers > limit::JSON_CONTAINERS {
+            let most = limit::JSON_CONTAINERS;
+            let detail = format!("an upload has at most {most} braces and brackets that open, found {containers}");
+            return Err(Refused::malformed_upload(StatusCode::PAYLOAD_TOO_LARGE, &detail));
+        }
+        let weight = weight(body.len(), containers);
+        let turn = soon(Arc::clone(&self.judging).acquire_many_owned(weight), limit::UPLOAD_WAIT).await?;
+        let (server, gun) = (Arc::clone(self), gun.clone());
+        let judging = async move {
+            let _held = (room, turn);
+            server.judge(&gun, &body, &boundary).await
+        };
+        self.to_its_end(judging).await
+    }
+
+    async fn judge(self: &Arc<Self>, gun: &Gun, body: &Bytes, boundary: &str) -> Result<(), Refused> {
+        let bad = |detail: &str| Refused::malformed_upload(StatusCode::BAD_REQUEST, detail);
+        let parts = multipart::parts(body, boundary).ok_or_else(|| bad("the parts are not whole"))?;
         let mut files: BTreeMap<String, Bytes> = BTreeMap::new();
         for part in parts {
             let role = part.filename.strip_suffix(".json").unwrap_or(&part.filename).to_owned();
@@ -220,7 +257,7 @@ impl Server {
     }
 
     /// Reads a body within its bounds of size and time, and with it the room that it takes.
-    async fn body(&self, request: Request<Incoming>) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refused> {
+    async fn body(&self, request: Request<Incoming>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refused> {
         let too_large = || {
             let detail = format!("an upload has at most {} bytes", limit::UPLOAD_BYTES);
             Refused::malformed_upload(StatusCode::PAYLOAD_TOO_LARGE, &detail)
@@ -236,7 +273,7 @@ impl Server {
         let mut began = (self.clock.elapsed)();
         let mut body = request.into_body();
         let mut bytes = BytesMut::new();
-        let mut room: Option<SemaphorePermit<'_>> = None;
+        let mut room: Option<OwnedSemaphorePermit> = None;
         loop {
             let earned = Duration::from_secs(bytes.len() as u64 / limit::UPLOAD_RATE);
             let spent = (self.clock.elapsed)().saturating_sub(began);
@@ -253,7 +290,7 @@ impl Server {
                 }
                 let wanted = u32::try_from(data.len()).map_err(|_| too_large())?;
                 let asked = (self.clock.elapsed)();
-                let more = soon(self.room.acquire_many(wanted), limit::UPLOAD_WAIT).await?;
+                let more = soon(Arc::clone(&self.room).acquire_many_owned(wanted), limit::UPLOAD_WAIT).await?;
                 // That others take the room is not this client's fault.
                 began += (self.clock.elapsed)().saturating_sub(asked);
                 match &mut room {
@@ -336,17 +373,16 @@ impl Task {
 }
 
 /// Returns how much of [`limit::UPLOADS_JUDGED_BYTES`] judging an upload takes: small ones their share of it, large ones all.
-fn weight(bytes: usize) -> u32 {
+fn weight(bytes: usize, containers: usize) -> u32 {
     let least = limit::UPLOADS_JUDGED_BYTES / limit::UPLOADS_AT_ONCE;
-    let weight = bytes.clamp(least, limit::UPLOADS_JUDGED_BYTES);
+    let each = limit::UPLOADS_JUDGED_BYTES / limit::JSON_CONTAINERS;
+    let weight = bytes.max(containers.saturating_mul(each));
+    let weight = weight.clamp(least, limit::UPLOADS_JUDGED_BYTES);
     u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
 /// Waits for a permit, but not for ever.
-async fn soon<'a>(
-    permit: impl Future<Output = Result<SemaphorePermit<'a>, AcquireError>>,
-    wait: Duration,
-) -> Result<SemaphorePermit<'a>, Refused> {
+async fn soon<P>(permit: impl Future<Output = Result<P, AcquireError>>, wait: Duration) -> Result<P, Refused> {
     match tokio::time::timeout(wait, permit).await {
         Ok(Ok(permit)) => Ok(permit),
         Ok(Err(_)) | Err(_) => Err(Refused::busy()),
@@ -408,7 +444,8 @@ mod tests {
     #[test]
     fn a_large_upload_is_judged_alone_and_small_ones_side_by_side() {
         let all = limit::UPLOADS_JUDGED_BYTES;
-        assert_eq!(weight(limit::UPLOAD_BYTES) as usize, all);
-        assert_eq!(weight(0) as usize * limit::UPLOADS_AT_ONCE, all);
+        assert_eq!(weight(limit::UPLOAD_BYTES, 0) as usize, all);
+        assert_eq!(weight(0, 0) as usize * limit::UPLOADS_AT_ONCE, all);
+        assert_eq!(weight(0, limit::JSON_CONTAINERS / 2) as usize, all / 2);
     }
 }
