@@ -71,6 +71,16 @@ impl Reference {
         Some(format!("{}:{tag}", self.repository))
     }
 
+    /// Returns the reference by its tag alone, and its digest, where it names both.
+    pub fn both(&self) -> Option<(Self, &Digest)> {
+        let digest = self.digest.as_ref().filter(|_| self.tag.is_some())?;
+        let tagged = Self {
+            digest: None,
+            ..self.clone()
+        };
+        Some((tagged, digest))
+    }
+
     /// Pins the reference to `digest`.
     ///
     /// # Errors

@@ -252,6 +252,91 @@ fn a_name_is_verified_as_what_it_stands_for_now() {
     assert_eq!((answer.code, answer.codes()), (1, vec!["UNSIGNED"]), "{}", answer.json);
 }
 
+/// Both have to stand for the same, whoever admits the image (law of the gate 3).
+#[test]
+fn a_tag_that_stands_for_another_digest_than_is_named_beside_it_is_refused() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &[]);
+    let (first, node) = (case.image.digest, &case.node);
+    let repository = reference(&case.name).repository().to_string();
+    let (pair, bare) = (format!("{}@{first}", case.name), format!("{repository}@{first}"));
+    let listed = format!("digestIn: ['{first}']");
+    let verify = |name: &str| node.run(&["policy", "verify", "--policy", "policy.yml", name]);
+    let explain = |name: &str| node.run(&["policy", "explain", "--policy", "policy.yml", name]);
+    node.edit("node.yml", &case.name, &pair);
+    case.built("out");
+    assert_eq!(verify(&pair).code, 0);
+    node.good(&["lock", "node.yml"]);
+    // The tag is moved. What the store has under it is what the pair names.
+    push(node, &case.name, 6);
+    assert_eq!(explain(&pair).code, 0);
+    case.built("again");
+    for requirement in ["signed: vendor", &listed] {
+        node.edit("policy.yml", "signed: vendor", requirement);
+        for _ in 0..2 {
+            let answer = verify(&pair);
+            assert_eq!(
+                (answer.code, answer.codes()),
+                (1, vec!["DIGEST_MISMATCH"]),
+                "{}",
+                answer.json
+            );
+        }
+        assert_eq!(verify(&bare).code, 0, "a digest needs no tag");
+        node.edit("policy.yml", requirement, "signed: vendor");
+    }
+    let refused = |answer: Answer| {
+        assert_eq!(
+            (answer.code, answer.codes()),
+            (1, vec!["DIGEST_MISMATCH"]),
+            "{}",
+            answer.json
+        )
+    };
+    let never = format!("{repository}:v9@{first}");
+    node.good(&["cache", "rm", &case.name]);
+    refused(explain(&pair));
+    assert_eq!(case.refused(), ["DIGEST_MISMATCH"]);
+    refused(node.run(&["lock", "--out", "other.lock", "node.yml"]));
+    refused(node.run(&["cache", "pull", &pair]));
+    refused(node.run(&["sigstore", "verify", &pair, "--key", "vendor.pub"]));
+    refused(node.run(&["sigstore", "copy", &pair, "oci:copied"]));
+    assert!(!case.is_pulled());
+    // Nobody knows what a tag stands for that is not there.
+    for answer in [verify(&never), explain(&never), node.run(&["cache", "pull", &never])] {
+        assert_eq!(answer.code, 3, "{}", answer.json);
+        assert!(
+            answer.json.to_string().contains("write the digest alone"),
+            "{}",
+            answer.json
+        );
+    }
+    // The lock says what the pair stood for when both were the same.
+    let key = node.seal_key().display().to_string();
+    let fixed = [
+        "build",
+        "--policy",
+        "policy.yml",
+        "--at",
+        NOW,
+        "--out",
+        "locked",
+        "--seal-key",
+        &key,
+    ];
+    node.good(&[&fixed[..], &["--format", "raw-bios", "--locked", "node.yml"]].concat());
+    // Where no registry is asked the store's word counts: the locked build has put the first image there, under both names.
+    node.edit("policy.yml", "signed: vendor", &listed);
+    let offline = |name: &str| node.run(&["policy", "verify", "--offline", "--policy", "policy.yml", name]);
+    assert_eq!(offline(&pair).code, 0);
+    assert_eq!(offline(&never).code, 3);
+    node.good(&["cache", "pull", &case.name]);
+    refused(offline(&pair));
+    // Online a tag in the store that contradicts is asked for: it may have been moved back.
+    push(node, &case.name, 5);
+    assert_eq!(explain(&pair).code, 0);
+}
+
 #[test]
 fn a_registry_that_cannot_be_asked_says_nothing() {
     let case = Case::new("signed: vendor");

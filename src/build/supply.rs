@@ -40,17 +40,22 @@ impl<'a> FromStore<'a> {
         }
     }
 
-    /// Returns the digest of the document that a name stands for: by the lock where there is one, else by the source.
+    /// Returns the digest of the document that a name stands for: by the lock where there is one, which compared tags with digests
+    /// when it was made; else by the source, for which a tag and a digest have to stand for the same.
     fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
         let locked = self.lock.map(|lock| lock.pin(reference)).transpose()?;
-        if let Some(digest) = locked.as_ref().unwrap_or(reference).digest() {
+        if let Some(digest) = locked.as_ref().and_then(Reference::digest) {
             return Ok(*digest);
         }
         let known = || self.documents.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(digest) = known().get(reference) {
             return Ok(*digest);
         }
-        let digest = self.source.digest(reference)?;
+        self.source.check_tag(reference)?;
+        let digest = match reference.digest() {
+            Some(digest) => *digest,
+            None => self.source.digest(reference)?,
+        };
         Ok(*known().entry(reference.clone()).or_insert(digest))
     }
 

@@ -263,6 +263,7 @@ impl LockCommand {
         let mut images = BTreeMap::new();
         for (_, name) in spec.images() {
             if !images.contains_key(&name.reference) {
+                source.check_tag(&name.reference)?;
                 let image = source.image(&name.reference, &platform)?;
                 images.insert(name.reference.clone(), *image.digest());
             }

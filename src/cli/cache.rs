@@ -93,6 +93,7 @@ fn pull(context: &Context, store: &Layout, options: &Pull) -> Result<Report, Fai
     let (mut text, mut pulled) = (String::new(), Vec::new());
     for image in &options.images {
         let bar = Bar::on_terminal("pulling");
+        registry.check_tag(image)?;
         let document = registry.pull(image, &platforms, &writer, &bar)?;
         let _ = writeln!(text, "pulled {} {image}", document.digest);
         pulled.push(entry(image, &document));

@@ -134,6 +134,25 @@ impl Source for Resolver {
         Ok(self.registry(reference)?.document(reference)?.0.digest)
     }
 
+    fn check_tag(&self, reference: &Reference) -> Result<(), Failure> {
+        let Some((tagged, _)) = reference.both() else {
+            return Ok(());
+        };
+        if !self.asks_first || self.registry.is_none() {
+            for layout in self.layouts() {
+                if !layout.has_name(&tagged)? {
+                    continue;
+                }
+                match (layout.check_tag(reference), &self.registry) {
+                    // The tag may have been moved since it came here.
+                    (Err(Failure::Refused(_)), Some(_)) => {}
+                    (known, _) => return known,
+                }
+            }
+        }
+        self.registry(&tagged)?.check_tag(reference)
+    }
+
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         for layout in self.layouts() {
             let Some((document, _)) = layout.document(reference)? else {

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::attached::{Ask, pieces};
 use super::layout::Layout;
 use crate::digest::Digest;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure, Refusal};
 use crate::limit;
 use crate::oci::{Descriptor, Image, Platform, walk};
 use crate::reference::Reference;
@@ -18,6 +18,13 @@ pub trait Source: Sync {
     /// # Errors
     /// [`Failure::Unavailable`] when it cannot be found out.
     fn digest(&self, reference: &Reference) -> Result<Digest, Failure>;
+
+    /// Refuses a reference whose tag stands for another document than its digest names (law of the gate 3); nobody is asked where it
+    /// does not name both.
+    ///
+    /// # Errors
+    /// A refusal (DIGEST_MISMATCH), also [`Failure::Unavailable`] when it cannot be found out what the tag stands for.
+    fn check_tag(&self, reference: &Reference) -> Result<(), Failure>;
 
     /// Finds the image that a reference names, for one platform.
     ///
@@ -45,6 +52,14 @@ impl Source for Layout {
         Ok(descriptor.digest)
     }
 
+    fn check_tag(&self, reference: &Reference) -> Result<(), Failure> {
+        let Some((tagged, digest)) = reference.both() else {
+            return Ok(());
+        };
+        let (_, bytes) = self.document(&tagged)?.ok_or_else(|| not_here(self, &tagged))?;
+        compare_tag(reference, digest, &bytes)
+    }
+
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         let document = self.document(reference)?;
         let (descriptor, bytes) = document.ok_or_else(|| not_here(self, reference))?;
@@ -61,7 +76,62 @@ impl Source for Layout {
     }
 }
 
+/// Compares the document that a reference's tag stands for with the digest that it names.
+pub(super) fn compare_tag(reference: &Reference, named: &Digest, document: &[u8]) -> Result<(), Failure> {
+    let mut hasher = named.hasher();
+    hasher.update(document);
+    let found = hasher.finish();
+    if found == *named {
+        return Ok(());
+    }
+    let expected = format!("a tag that stands for the digest beside it, {named}");
+    let found = format!("it stands for {found}");
+    let advice =
+        "write the digest that the tag stands for, or the tag that stands for the digest; a digest needs no tag";
+    Err(Refusal::new(Code::DigestMismatch, reference, expected, found, advice).into())
+}
+
 fn not_here(layout: &Layout, reference: &Reference) -> Failure {
     let problem = format!("it is not in the store {}; pull it first", layout.dir().display());
     Failure::unavailable(reference, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_tag_is_compared_by_the_algorithm_of_the_digest_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::open_or_create(dir.path().join("store")).unwrap();
+        let config = Descriptor::of("application/vnd.oci.image.config.v1+json", b"{}");
+        let manifest = |layers: &[Descriptor]| {
+            let manifest = serde_json::json!({
+                "schemaVersion": 2, "mediaType": crate::oci::MANIFEST, "config": config, "layers": layers,
+            });
+            manifest.to_string().into_bytes()
+        };
+        let (here, other) = (manifest(&[]), manifest(std::slice::from_ref(&config)));
+        let writer = layout.writer().unwrap();
+        let document = writer.put(crate::oci::MANIFEST, &mut here.as_slice()).unwrap();
+        writer.tag(&"r.example/a:v1".parse().unwrap(), &document).unwrap();
+        let check = |name: &str, digest: Digest| layout.check_tag(&format!("{name}@{digest}").parse().unwrap());
+        for digest in [Digest::sha256, Digest::sha512] {
+            assert_eq!(check("r.example/a:v1", digest(&here)), Ok(()));
+            assert!(matches!(
+                check("r.example/a:v1", digest(&other)),
+                Err(Failure::Refused(_))
+            ));
+            assert!(matches!(
+                check("r.example/a:v2", digest(&here)),
+                Err(Failure::Unavailable { .. })
+            ));
+            assert_eq!(
+                check("r.example/a", digest(&other)),
+                Ok(()),
+                "no tag, nothing to compare"
+            );
+        }
+    }
 }

@@ -101,6 +101,10 @@ impl Source for WithAttached<'_> {
         self.store.digest(reference)
     }
 
+    fn check_tag(&self, reference: &Reference) -> Result<(), Failure> {
+        self.store.check_tag(reference)
+    }
+
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         self.store.image(reference, platform)
     }

@@ -108,6 +108,7 @@ fn fetch(context: &Context, place: &Place) -> Result<Fetched, Failure> {
             let registry = registry(context)?;
             let (dir, layout) = temporary(context)?;
             let bar = Bar::on_terminal("pulling");
+            registry.check_tag(reference)?;
             registry.pull(reference, &Platforms::All, &layout.writer()?, &bar)?;
             Ok(Fetched {
                 layout,

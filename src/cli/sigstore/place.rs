@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::oci::Descriptor;
 use crate::reference::Reference;
 use crate::sigstore::attachment::{Attachment, Wanted};
+use crate::store::Source as _;
 use crate::store::archive;
 use crate::store::attached::{Beside, attached_for, attachments};
 use crate::store::layout::Layout;
@@ -97,16 +98,7 @@ impl Place {
             Self::Registry(reference) => {
                 let registry = registry(context)?;
                 let (document, bytes) = registry.document(reference)?;
-                // Both the tag and the digest, where both are named (law of the gate 3).
-                if let (Some(tag), Some(_)) = (reference.tag(), reference.digest()) {
-                    let tagged = format!("{}:{tag}", reference.repository());
-                    let tagged: Reference = tagged.parse().map_err(|error| Failure::malformed(&tagged, error))?;
-                    let (found, _) = registry.document(&tagged)?;
-                    if found.digest != document.digest {
-                        let subject = reference.to_string();
-                        return Err(crate::oci::digest_mismatch(&subject, document.digest, found.digest));
-                    }
-                }
+                registry.check_tag(reference)?;
                 Ok(Located {
                     source: Box::new(registry),
                     layout: None,
@@ -132,6 +124,7 @@ impl Place {
         };
         let absent = || Failure::unavailable(self, "the layout has no image of this name");
         let (document, bytes) = layout.document(&reference)?.ok_or_else(absent)?;
+        layout.check_tag(&reference)?;
         Ok(Located {
             source: Box::new(layout.clone()),
             layout: Some(layout),

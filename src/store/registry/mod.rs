@@ -32,6 +32,7 @@ use reqwest::header::CONTENT_TYPE;
 use tokio::runtime::Runtime;
 
 use super::http::copy;
+use super::source::compare_tag;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
@@ -74,6 +75,24 @@ impl Registry {
     pub fn document(&self, reference: &Reference) -> Result<(Descriptor, Vec<u8>), Failure> {
         let absent = || Failure::unavailable(reference, "the registry says that it has no such thing");
         self.find_document(reference)?.ok_or_else(absent)
+    }
+
+    /// Refuses a reference whose tag stands for another document than its digest names (law of the gate 3); the registry is not
+    /// asked where it does not name both.
+    ///
+    /// # Errors
+    /// A refusal (DIGEST_MISMATCH), also as [`Registry::document`]: what a tag that is gone stood for is not known.
+    pub fn check_tag(&self, reference: &Reference) -> Result<(), Failure> {
+        let Some((tagged, digest)) = reference.both() else {
+            return Ok(());
+        };
+        let gone = || {
+            let problem = "the registry has no such tag, so it cannot be compared with the digest beside it; a digest needs no tag: \
+                           write the digest alone";
+            Failure::unavailable(reference, problem)
+        };
+        let (_, bytes) = self.find_document(&tagged)?.ok_or_else(gone)?;
+        compare_tag(reference, digest, &bytes)
     }
 
     /// As [`Registry::document`]; nothing where the registry says that it has no such document.
