@@ -239,6 +239,33 @@ fn a_signature_of_another_image_is_none_wherever_it_lies() {
 }
 
 #[test]
+fn who_puts_nonsense_beside_an_image_denies_nobody_its_signature_and_is_told_of() {
+    let case = Case::new("signed: vendor");
+    let verify = || {
+        case.node
+            .run(&["policy", "verify", "--no-cache", "--policy", "policy.yml", &case.name])
+    };
+    let tag = imgkit::store::registry::tag_beside(&case.image.digest, ".sig");
+    let list = json!({ "schemaVersion": 2, "mediaType": imgkit::oci::INDEX, "manifests": [] }).to_string();
+    client()
+        .put_document(
+            reference(&case.name).repository(),
+            Some(&tag),
+            imgkit::oci::INDEX,
+            list.as_bytes(),
+        )
+        .unwrap();
+    let answer = verify();
+    assert_eq!((answer.code, answer.codes()), (1, vec!["MALFORMED"]), "{}", answer.json);
+    let found = answer.json["refusals"][0]["found"].as_str().unwrap();
+    assert!(found.contains(&tag), "{found}");
+    case.sign("vendor", &["--form", "bundle"]);
+    assert_eq!(verify().code, 0);
+    case.built("out");
+    assert_eq!(service(&case.node.verify_files("out/node-bios.img")).0, "ASSERTED");
+}
+
+#[test]
 fn a_name_is_verified_as_what_it_stands_for_now() {
     let case = Case::new("signed: vendor");
     case.sign("vendor", &[]);

@@ -369,6 +369,169 @@ fn one_that_does_not_say_is_never_taken_for_one_that_has_nothing() {
     }
 }
 
+/// What somebody who can push makes of a place beside the image.
+fn malformed(place: &str, shop: &Shop, good: bool, path: &str) -> Option<Answer> {
+    let document = |bytes: &str| Some(Answer::ok(bytes).with("Content-Type", MANIFEST));
+    let beside = format!("/v2/a/manifests/{}", sha256(&shop.image).replace(':', "-"));
+    let empty = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }).to_string();
+    let broken = r#"{"schemaVersion":2,"layers":[]}"#;
+    let entry =
+        |bytes: &str, size: usize| json!({ "mediaType": MANIFEST, "digest": sha256(bytes.as_bytes()), "size": size });
+    let own = good.then(|| shop.entry());
+    match place {
+        "no manifest" if path == format!("{beside}.sig") => document(broken),
+        "a list" if path == format!("{beside}.sig") => Some(Answer::ok(empty).with("Content-Type", INDEX)),
+        "too long" if path == format!("{beside}.sig") => document(&" ".repeat((4 << 20) + 1)),
+        "no list" if path == beside => document(broken),
+        "no list of the registry's" if path.contains("/referrers/") => Some(Answer::ok("{}")),
+        // What the registry does not list itself is under the fallback tag.
+        "no list of the registry's" if path == beside => Some(shop.page(own.as_slice())),
+        "a referrer" if path == format!("/v2/a/manifests/{}", sha256(broken.as_bytes())) => document(broken),
+        "a referrer" if path.contains("/referrers/") => {
+            let listed = [Some(entry(broken, broken.len())), own];
+            Some(shop.page(&listed.into_iter().flatten().collect::<Vec<_>>()))
+        }
+        _ if path.contains("/referrers/") => Some(shop.page(own.as_slice())),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_is_malformed_beside_a_good_signature_hides_nothing_and_is_told_where_there_is_none() {
+    let with =
+        |place: &'static str, good: bool| serve(move |shop, request| malformed(place, shop, good, &request.path));
+    let (code, json) = verify(&with("nothing", true));
+    assert_eq!(code, 0, "{json}");
+    let (code, json) = verify(&with("nothing", false));
+    assert_eq!((code, &json["refusals"][0]["code"]), (1, &json!("UNSIGNED")), "{json}");
+    let tag = sha256(&Shop::new().image).replace(':', "-");
+    for (place, named) in [
+        ("no manifest", format!("/a:{tag}.sig")),
+        ("a list", format!("/a:{tag}.sig")),
+        ("too long", format!("a, {tag}.sig")),
+        ("no list", format!("/a:{tag}")),
+        ("no list of the registry's", "referrers of".to_owned()),
+        ("a referrer", "/a@sha256:".to_owned()),
+    ] {
+        let (code, json) = verify(&with(place, true));
+        assert_eq!(code, 0, "{place}: {json}");
+        assert_eq!(json["result"]["rejected"][0]["code"], "MALFORMED", "{place}: {json}");
+        let (code, json) = verify(&with(place, false));
+        let refusal = &json["refusals"][0];
+        assert_eq!((code, &refusal["code"]), (1, &json!("MALFORMED")), "{place}: {json}");
+        assert!(
+            refusal["found"].as_str().unwrap().contains(&named),
+            "{place}: {refusal}"
+        );
+        let home = tempfile::tempdir().unwrap();
+        let mut tree = imgkit(home.path());
+        let server = with(place, true);
+        tree.args([
+            "--output",
+            "json",
+            "sigstore",
+            "tree",
+            &format!("{}/a:v1", server.host()),
+        ]);
+        let (code, json) = answer(&tree.output().unwrap());
+        assert_eq!(code, 0, "{place}: {json}");
+        let pieces = json["result"]["documents"][0]["attached"].as_array().unwrap();
+        let problems = pieces.iter().filter(|piece| !piece["problem"].is_null());
+        assert!(
+            pieces.iter().any(|piece| piece["kind"] == "signature"),
+            "{place}: {json}"
+        );
+        assert!(problems.clone().count() == 1, "{place}: {json}");
+        assert!(
+            problems
+                .clone()
+                .all(|piece| piece["problem"].as_str().unwrap().contains(&named)),
+            "{place}: {json}"
+        );
+    }
+}
+
+#[test]
+fn more_referrers_than_are_read_and_one_that_is_listed_wrongly_hide_no_other() {
+    // One more than are read, the good one first or last; none of the others is there.
+    let with = |first: bool| {
+        serve(move |shop, request| {
+            if !request.path.contains("/referrers/") {
+                return None;
+            }
+            let other =
+                |number: usize| json!({ "mediaType": MANIFEST, "digest": sha256(&number.to_be_bytes()), "size": 1 });
+            let mut all: Vec<Value> = (0..1024).map(other).collect();
+            all.insert(if first { 0 } else { 1024 }, shop.entry());
+            Some(shop.page(&all))
+        })
+    };
+    assert_eq!(verify(&with(true)).0, 0);
+    let (code, json) = verify(&with(false));
+    assert_eq!(code, 3, "{json}");
+    // Who can write the fallback tag lists the good one with another length.
+    let server = serve(|shop, request| {
+        let mut wrong = shop.entry();
+        wrong["size"] = json!(1);
+        match request.path.as_str() {
+            path if path.contains("/referrers/") => Some(shop.page(&[shop.entry()])),
+            path if path.contains("/manifests/sha256-") && !path.contains('.') => Some(shop.page(&[wrong])),
+            _ => None,
+        }
+    });
+    assert_eq!(verify(&server).0, 0);
+}
+
+#[test]
+fn layers_are_fetched_once_each_and_several_at_a_time() {
+    const LAYERS: usize = 64;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (own, highest) = (Arc::clone(&now), Arc::clone(&most));
+    let payload = |number: usize| format!("payload {number}").into_bytes();
+    let server = serve(move |shop, request| match request.path.as_str() {
+        path if path.ends_with(".sig") => {
+            // Half of the layers are one payload, signed by many.
+            let layer = |number: usize| {
+                let bytes = payload(if number.is_multiple_of(2) { 0 } else { number });
+                json!({
+                    "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json", "digest": sha256(&bytes), "size": bytes.len(),
+                    "annotations": { "dev.cosignproject.cosign/signature": "AAAA" },
+                })
+            };
+            let manifest = json!({
+                "schemaVersion": 2, "mediaType": MANIFEST,
+                "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": sha256(b"{}"), "size": 2 },
+                "layers": (0..LAYERS).map(layer).collect::<Vec<_>>(),
+            });
+            Some(Answer::ok(manifest.to_string()).with("Content-Type", MANIFEST))
+        }
+        path if path.contains("/blobs/") => {
+            let bytes = (0..LAYERS).map(payload).find(|bytes| path.ends_with(&sha256(bytes)));
+            let bytes = bytes.or_else(|| path.ends_with(&sha256(&shop.bundle)).then(|| shop.bundle.clone()))?;
+            highest.fetch_max(own.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(20));
+            own.fetch_sub(1, Ordering::SeqCst);
+            Some(Answer::ok(bytes))
+        }
+        path if path.contains("/referrers/") => Some(shop.page(&[shop.entry()])),
+        _ => None,
+    });
+    let (code, json) = verify(&server);
+    assert_eq!(code, 0, "{json}");
+    assert_eq!(
+        json["result"]["rejected"].as_array().unwrap().len(),
+        LAYERS,
+        "each is looked at"
+    );
+    let asked = server.requests();
+    let mut blobs: Vec<&str> = asked.iter().map(|request| request.path.as_str()).collect();
+    blobs.retain(|path| path.contains("/blobs/"));
+    // The one that many signed, the others, and the bundle.
+    assert_eq!(blobs.len(), 1 + LAYERS / 2 + 1, "{blobs:?}");
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=4).contains(&most), "{most}");
+}
+
 #[test]
 fn a_registry_that_lists_referrers_itself_is_put_no_list() {
     let own = tempfile::tempdir().unwrap();

@@ -317,8 +317,8 @@ pub fn judge(attachments: &[Attachment], image: &Digest, by: By<'_>, wanted: Wan
     };
     for (piece, attachment) in attachments.iter().enumerate() {
         let wrong_form = match (attachment.form, wanted) {
-            // What could not be had at all may be in any form.
-            (Form::Other, _) => !matches!(attachment.bytes, Err(Failure::Unavailable { .. })),
+            // What could not be had at all, or is malformed as a whole, may be in any form.
+            (Form::Other, _) => attachment.bytes.is_ok(),
             (Form::Simple, wanted) => wanted != Wanted::Signature,
             (Form::Envelope, wanted) => wanted == Wanted::Signature,
             (Form::Bundle, _) => false,

@@ -33,6 +33,7 @@ pub mod plugin;
 mod progress;
 pub mod registry;
 mod resolver;
+mod several;
 pub mod shelf;
 pub mod sigstore_dir;
 pub mod sigstore_services;

@@ -66,7 +66,7 @@ impl FromStr for Place {
 /// An image that was found, and what it lies in.
 pub(super) struct Located {
     /// What it lies in.
-    pub(super) source: Box<dyn Beside + Sync>,
+    pub(super) source: Box<dyn Beside>,
     /// That, where it is a layout.
     pub(super) layout: Option<Layout>,
     /// Its name.

@@ -4,16 +4,13 @@
 //!   the digest in it, not by the name.
 //! - Referrers are what the fallback tag's index lists, and the manifests without a name in `index.json` whose subject is the image.
 
-use std::collections::BTreeSet;
-
 use super::{Layout, Subject};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
-use crate::oci::{Annotated, Annotations, Artifact, Descriptor, Kind, referrers};
+use crate::oci::{Annotated, Annotations, Artifact, Descriptor, Kind};
 use crate::reference::Repository;
-use crate::store::attached::Beside;
-use crate::store::registry::tag_beside;
+use crate::store::attached::{Beside, Tagged};
 
 impl Layout {
     /// Returns the document under a digest, or nothing.
@@ -39,17 +36,17 @@ impl Layout {
 }
 
 impl Beside for Layout {
-    fn tagged(&self, _repository: &Repository, tag: &str) -> Result<Vec<Vec<u8>>, Failure> {
+    fn tagged(&self, _repository: &Repository, tag: &str) -> Result<Vec<Tagged>, Failure> {
         let found = self.index()?.ending_in(tag);
-        found.iter().map(|descriptor| self.small(descriptor)).collect()
+        let read = |descriptor: Descriptor| {
+            let bytes = self.small(&descriptor);
+            (descriptor, bytes)
+        };
+        Ok(found.into_iter().map(read).collect())
     }
 
-    fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
-        let tag = tag_beside(digest, "");
+    fn referrers(&self, _repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
         let mut all = Vec::new();
-        for bytes in self.tagged(repository, &tag)? {
-            all.extend(referrers(&format!("{}, {tag}", self.dir().display()), &bytes)?);
-        }
         for root in self.index()?.unnamed() {
             if root.kind() != Some(Kind::Manifest) {
                 continue;
@@ -65,8 +62,6 @@ impl Beside for Layout {
                 });
             }
         }
-        let mut seen = BTreeSet::new();
-        all.retain(|referrer| seen.insert(referrer.descriptor.digest));
         Ok(all)
     }
 

@@ -3,12 +3,15 @@
 use super::{Digest, Failure, Registry, in_repository};
 use crate::oci::{Annotated, Descriptor};
 use crate::reference::Repository;
-use crate::store::attached::Beside;
+use crate::store::attached::{Beside, Tagged};
 
 impl Beside for Registry {
-    fn tagged(&self, repository: &Repository, tag: &str) -> Result<Vec<Vec<u8>>, Failure> {
+    fn tagged(&self, repository: &Repository, tag: &str) -> Result<Vec<Tagged>, Failure> {
         let found = self.find_bytes(&in_repository(repository, tag)?)?;
-        Ok(found.into_iter().map(|(_, bytes)| bytes).collect())
+        let described = |(media_type, bytes): (Option<String>, Vec<u8>)| {
+            (Descriptor::of(media_type.unwrap_or_default(), &bytes), Ok(bytes))
+        };
+        Ok(found.into_iter().map(described).collect())
     }
 
     fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {

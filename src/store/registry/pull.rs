@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
@@ -11,11 +10,11 @@ use reqwest::{Response, StatusCode};
 use super::host::Place;
 use super::patience::{Trouble, patiently};
 use super::{Digest, Failure, Reference, Registry, digest_mismatch};
-use crate::limit;
 use crate::oci::{Descriptor, Document, Kind, Manifest, Platform, choose};
 use crate::store::http::Pace;
 use crate::store::layout::{BlobWriter, Writer};
 use crate::store::progress::Progress;
+use crate::store::several::several;
 
 /// Which of an index's manifests are pulled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,33 +90,23 @@ impl Registry {
         progress: &dyn Progress,
     ) -> Result<(), Failure> {
         let place = self.place(reference.repository())?;
-        let next = Mutex::new(blobs.iter());
         let failed = AtomicBool::new(false);
-        let work = || {
-            while !failed.load(Ordering::Relaxed) {
-                let blob = next.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(blob) = blob else { break };
-                if writer.layout().is_intact(blob) {
-                    progress.advance(blob.size);
-                    continue;
-                }
-                let mut into = writer.start(blob)?;
-                let fetched = self.runtime.block_on(fetch(&place, blob, &mut into, progress));
-                fetched
-                    .and_then(|()| into.finish())
-                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        let one = |blob: &&Descriptor| {
+            // What failed is told; the rest is not fetched then.
+            if failed.load(Ordering::Relaxed) {
+                return Ok(());
             }
-            Ok(())
+            if writer.layout().is_intact(blob) {
+                progress.advance(blob.size);
+                return Ok(());
+            }
+            let mut into = writer.start(blob)?;
+            let fetched = self.runtime.block_on(fetch(&place, blob, &mut into, progress));
+            fetched
+                .and_then(|()| into.finish())
+                .inspect_err(|_| failed.store(true, Ordering::Relaxed))
         };
-        let workers = limit::PARALLEL_BLOBS.min(blobs.len());
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let results: Vec<Result<(), Failure>> = threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect();
-            results.into_iter().collect()
-        })
+        several(blobs, one).into_iter().collect()
     }
 }
 

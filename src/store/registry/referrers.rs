@@ -7,7 +7,6 @@
 //! - A document under a tag is changed by who reads it, puts it, and reads it back twice, as registries know no conditional
 //!   writes: whoever put another one meanwhile is found out, and the change made again on top of theirs.
 
-use std::collections::BTreeSet;
 use std::thread::sleep;
 
 use reqwest::header::CONTENT_TYPE;
@@ -33,24 +32,11 @@ pub enum Change {
 }
 
 impl Registry {
-    /// Lists what refers to a document, each once.
+    /// Asks the referrers API what refers to a document, page by page; a registry that has none says 404.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] when the registry does not say; a refusal (MALFORMED) when what it says is no list.
     pub(super) fn list_referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
-        let mut all = self.listed_referrers(repository, digest)?;
-        let tag = tag_beside(digest, "");
-        let reference = in_repository(repository, &tag)?;
-        if let Some((_, bytes)) = self.find_bytes(&reference)? {
-            all.extend(referrers(&reference.to_string(), &bytes)?);
-        }
-        let mut seen = BTreeSet::new();
-        all.retain(|referrer| seen.insert(referrer.descriptor.digest));
-        Ok(all)
-    }
-
-    /// Asks the referrers API, page by page; a registry that has none says 404.
-    fn listed_referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
         let place = self.place(repository)?;
         let subject = format!("{repository}, referrers of {digest}");
         let mut all = Vec::new();
