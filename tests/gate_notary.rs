@@ -253,6 +253,36 @@ fn a_role_that_docker_signs_with_is_demanded_by_its_name() {
 }
 
 #[test]
+fn a_bare_digest_is_admitted_by_any_present_tag_that_the_role_signs() {
+    let server = NotaryServer::start(Keys::Local);
+    let case = Case::new(&server, "{root: app, role: targets/alice}");
+    let bare = format!("{GUN}@{}", case.image.digest);
+    for role in ["releases", "alice"] {
+        let (public, private) = case.owner.delegate(role);
+        let add = ["delegate", "add", GUN, role, "--key", &public, "--all-paths"];
+        case.owner.good(&add);
+        let role = format!("targets/{role}");
+        succeed(&mut case.owner.notary(&["key", "import", &private, "--role", &role]));
+    }
+    // Docker signs in `targets/releases` and in the signer's own role; of v1 alice says nothing.
+    for tag in ["v1", "v2"] {
+        case.sign(tag, &case.image, &["-r", "targets/releases"]);
+    }
+    refused(&case.verify(&bare), "UNSIGNED");
+    case.sign("v2", &case.image, &["-r", "targets/alice"]);
+    refused(&case.verify(IMAGE), "WRONG_KEY");
+    admitted(&case.verify(&bare));
+    case.node.edit("node.yml", IMAGE, &bare);
+    admitted(&case.build());
+    admitted(&case.node.verify("out/node-bios.img"));
+    // Once v2 stands for another image, none of the tags that stand for this one is hers.
+    let other = store(&case.node, "r.example/team/other:v1", 6);
+    case.sign("v2", &other, &["-r", "targets/releases"]);
+    refused(&case.verify(&bare), "WRONG_KEY");
+    admitted(&case.node.verify("out/node-bios.img"));
+}
+
+#[test]
 fn another_image_tag_or_repository_than_was_signed_is_refused() {
     let server = NotaryServer::start(Keys::Local);
     let case = Case::new(&server, "{root: app}");

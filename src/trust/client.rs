@@ -67,6 +67,22 @@ impl<S: Source> Client<S> {
         }
     }
 
+    /// Looks `name` up: what `role` says of it where that is the same as what prevails, else what prevails. Whether the role is the one
+    /// that signed is in the evidence.
+    ///
+    /// # Errors
+    /// As [`Client::target`].
+    pub fn by_role(&mut self, name: &str, role: &str) -> Result<Target, TrustError> {
+        let target = self.target(name)?;
+        if target.evidence().role == role {
+            return Ok(target);
+        }
+        match self.cosigned(&target, role) {
+            Err(TrustError::Absent { .. }) => Ok(target),
+            cosigned => cosigned,
+        }
+    }
+
     fn look_up(&mut self, name: &str, role: Option<&str>) -> Result<Target, TrustError> {
         loop {
             match self.chain.search_by(name, role)? {
@@ -79,8 +95,8 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// Finds a present target of a repository by the digest that it stands for, whatever its tag (law of the gate 3): the first
-    /// that `prefer` likes, else the first.
+    /// Finds a present target of a repository by the digest that it stands for, whatever its tag (law of the gate 3), each looked up
+    /// by [`Client::by_role`]: the first that `prefer` likes, else the first.
     ///
     /// The name it is found under is in the target. Where only the files of that look-up are at hand, as in a bundle, it is found
     /// again: a role that is not there takes names away, and never adds one.
@@ -92,6 +108,7 @@ impl<S: Source> Client<S> {
         &mut self,
         repository: &str,
         digest: &Digest,
+        role: &str,
         prefer: impl Fn(&Target) -> bool,
     ) -> Result<Target, TrustError> {
         let mut unknown = None;
@@ -118,7 +135,7 @@ impl<S: Source> Client<S> {
             .map(|(name, _)| name.clone())
             .collect();
         // That some role names it is not enough: it counts if the look-up of that name ends there.
-        let found = names.into_iter().map(|name| self.target(&name));
+        let found = names.into_iter().map(|name| self.by_role(&name, role));
         first_for(digest, found, prefer, unknown).map_err(|unknown| {
             unknown.unwrap_or_else(|| TrustError::Absent {
                 target: format!("{repository}@{digest}"),

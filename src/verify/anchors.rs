@@ -139,18 +139,11 @@ impl Anchors {
             (None, Some(digest)) => {
                 let repository = reference.repository().to_string();
                 let admitted = |target: &Target| check_signers(&subject, demand, target.evidence()).is_ok();
-                client.target_by_digest(&repository, digest, admitted)
+                client.target_by_digest(&repository, digest, &demand.role, admitted)
             }
-            (name, _) => client.target(&name.unwrap_or_default()),
+            (name, _) => client.by_role(&name.unwrap_or_default(), &demand.role),
         };
-        let mut target = target.map_err(|error| error.about(&subject))?;
-        if target.evidence().role != demand.role {
-            match client.cosigned(&target, &demand.role) {
-                Ok(cosigned) => target = cosigned,
-                Err(TrustError::Absent { .. }) => {}
-                Err(error) => return Err(error.about(&subject)),
-            }
-        }
+        let target = target.map_err(|error| error.about(&subject))?;
         check_signers(&subject, demand, target.evidence())?;
         Ok(Admitted {
             target,

@@ -60,7 +60,8 @@ impl NotaryAnchor {
                 };
                 let admitted = |target: &Target| check_signers(&subject, demand, target.evidence()).is_ok();
                 let mut client = self.client(&subject, &demand.root, &self.known, at)?;
-                client.name_of(digest, is_tag, admitted).map_err(about)?
+                let name = client.name_of(digest, is_tag, &demand.role, admitted);
+                name.map_err(about)?
             }
             (None, None) => {
                 let problem = "it has neither a tag nor a digest";
@@ -69,15 +70,7 @@ impl NotaryAnchor {
         };
         // Anew after all roles were gone through for a digest: what is found carries the metadata of this look-up alone.
         let mut client = self.client(&subject, &demand.root, &self.known, at)?;
-        let target = client.signed(&tag).map_err(about)?;
-        if target.evidence().role == demand.role {
-            return Ok(target);
-        }
-        match client.cosigned(&target, &demand.role) {
-            Ok(cosigned) => Ok(cosigned),
-            Err(TrustError::Absent { .. }) => Ok(target),
-            Err(error) => Err(about(error)),
-        }
+        client.by_role(&tag, &demand.role).map_err(about)
     }
 
     /// Refuses metadata that are older than those of `sealed`, which were good at `then`, or than what was trusted before.

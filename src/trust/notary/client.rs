@@ -120,8 +120,24 @@ impl<S: Source> NotaryClient<S> {
         }
     }
 
-    /// Finds a present name that stands for a digest and that `is_name` takes: the first whose target `prefer` likes, else the
-    /// first.
+    /// Looks `name` up: what `role` says of it where that is the same as what prevails, else what prevails. Whether the role is the one
+    /// that signed is in the evidence.
+    ///
+    /// # Errors
+    /// As [`NotaryClient::target`].
+    pub fn by_role(&mut self, name: &str, role: &str) -> Result<Target, TrustError> {
+        let target = self.signed(name)?;
+        if target.evidence().role == role {
+            return Ok(target);
+        }
+        match self.cosigned(&target, role) {
+            Err(TrustError::Absent { .. }) => Ok(target),
+            cosigned => cosigned,
+        }
+    }
+
+    /// Finds a present name that stands for a digest and that `is_name` takes, each looked up by [`NotaryClient::by_role`]: the first
+    /// whose target `prefer` likes, else the first.
     ///
     /// It is found again where only the files of the look-up of that name are at hand.
     ///
@@ -132,6 +148,7 @@ impl<S: Source> NotaryClient<S> {
         &mut self,
         digest: &Digest,
         is_name: impl Fn(&str) -> bool,
+        role: &str,
         prefer: impl Fn(&Target) -> bool,
     ) -> Result<String, TrustError> {
         let unknown = self.fetch_roles()?.into_iter().next().map(|(_, error)| error);
@@ -141,7 +158,7 @@ impl<S: Source> NotaryClient<S> {
                 names.insert(listed.name().to_owned());
             }
         }
-        let found = names.into_iter().map(|name| self.signed(&name));
+        let found = names.into_iter().map(|name| self.by_role(&name, role));
         let target = first_for(digest, found, prefer, unknown).map_err(|unknown| {
             unknown.unwrap_or_else(|| TrustError::Absent {
                 target: digest.to_string(),

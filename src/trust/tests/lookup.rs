@@ -383,7 +383,7 @@ fn a_bare_digest_is_a_present_target_of_its_repository() {
     let find = |repository: &Repository, content: &[u8]| {
         let found = repository
             .client()
-            .target_by_digest("r/a", &Digest::sha256(content), |_| true);
+            .target_by_digest("r/a", &Digest::sha256(content), "targets", |_| true);
         found.map(|target| target.name().to_owned())
     };
     assert_eq!(find(&repository, b"one").unwrap(), "r/a:v1");
@@ -403,6 +403,34 @@ fn a_bare_digest_is_a_present_target_of_its_repository() {
         signed["targets"]["r/a:v9"] = serde_json::to_value(file(b"nine")).unwrap();
     });
     assert_eq!(code(find(&repository, b"nine").unwrap_err()), Code::Unsigned);
+}
+
+#[test]
+fn a_bare_digest_is_found_by_the_tag_that_the_role_signs_as_well() {
+    let mut repository = Repository::new();
+    repository.change(start(), |collection| {
+        for tag in ["r/a:v1", "r/a:v2", "r/a:v3"] {
+            collection.put_target("targets", tag, file(b"one"), start()).unwrap();
+        }
+    });
+    delegate(&mut repository, "targets", "bob", &["r/*"], false);
+    let find = |repository: &Repository| {
+        let is_bobs = |target: &Target| target.evidence().role == "bob";
+        let mut client = repository.client();
+        let found = client.target_by_digest("r/a", &Digest::sha256(b"one"), "bob", is_bobs);
+        let found = found.unwrap();
+        (found.name().to_owned(), found.evidence().role.clone())
+    };
+    // What prevails is `targets`' word alone.
+    add_role(&mut repository, "bob", &[]);
+    assert_eq!(find(&repository), ("r/a:v1".to_owned(), "targets".to_owned()));
+    // Under v1 bob signs something else, under v2 the very same.
+    add_role(&mut repository, "bob", &["r/a:v1"]);
+    repository.forge("bob", &[TEAM], |signed| {
+        signed["targets"]["r/a:v2"] = serde_json::to_value(file(b"one")).unwrap();
+    });
+    relink_role(&mut repository, "bob");
+    assert_eq!(find(&repository), ("r/a:v2".to_owned(), "bob".to_owned()));
 }
 
 #[test]
