@@ -173,6 +173,9 @@ pub const KEY_BACKUP_BYTES: usize = 8 << 20;
 /// Longest answer of a signer plugin, in bytes: a signature or public key takes 2,000.
 pub const PLUGIN_ANSWER_BYTES: usize = 64 << 10;
 
+/// How long a named pipe is waited for that is read as a file: somebody may have to begin writing to it.
+pub const PIPE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long a signer plugin may take: a person may have to touch a device.
 pub const PLUGIN_PATIENCE: Duration = Duration::from_secs(180);
 

@@ -714,3 +714,33 @@ fn a_trial_counts_a_key_under_two_names_as_the_gate_does() {
     node.write("second.pub", "no key");
     assert_eq!(tried("admitted"), 2);
 }
+
+#[test]
+fn what_is_refused_by_its_name_or_digest_is_explained_without_being_fetched() {
+    let listed = "digestIn: ['sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855']";
+    let case = Case::new(listed);
+    let explain = |name: &str| {
+        let args = ["policy", "explain", "--policy", "policy.yml", "--at", NOW, name];
+        let answer = case.node.run(&args);
+        assert_eq!(answer.code, 1, "{}", answer.json);
+        answer.codes().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let demand = |from: &str, to: &str| case.node.edit("policy.yml", from, to);
+    assert_eq!(explain(&case.name), ["DIGEST_MISMATCH"]);
+    demand(listed, "signed: vendor");
+    assert_eq!(explain(&case.name), ["UNSIGNED"]);
+    let other = case.name.replace("/team/", "/elsewhere/");
+    assert_eq!(explain(&other), ["NO_RULE"]);
+    let pattern = format!("{}/team/svc", case.registry.host());
+    demand(
+        "rules:\n",
+        &format!("forbid: [{{match: '{pattern}', reason: no}}]\nrules:\n"),
+    );
+    assert_eq!(explain(&case.name), ["DENIED"]);
+    assert!(!case.is_pulled());
+    // What only the image says is looked at, to be told with the rest.
+    demand(&format!("match: '{pattern}'"), "match: r.example/x");
+    demand("signed: vendor", "signed: vendor\n    minVersion: v1");
+    assert_eq!(explain(&case.name), ["UNSIGNED"]);
+    assert!(case.is_pulled());
+}

@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use common::images::{noise, put};
@@ -254,6 +255,21 @@ fn check_says_no_to_a_policy_that_does_not_say_what_it_means() {
         "{}",
         mistyped.json
     );
+}
+
+#[test]
+fn a_policy_is_checked_out_of_a_pipe_in_each_of_its_environments() {
+    let text = "version: 1\nroots: {}\nrules: [{match: r.example/a, deny: no}]\nenvironments: {one: {}, two: {}}\n";
+    let mut check = Command::new(env!("CARGO_BIN_EXE_imgkit"));
+    check.args(["--output", "json", "policy", "check", "/dev/stdin"]);
+    let mut check = check.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    check.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = check.wait_with_output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{json}");
+    let environments = json["result"]["environments"].as_array().unwrap();
+    let rules = environments.iter().map(|one| one["rules"].as_array().unwrap().len());
+    assert_eq!(rules.collect::<Vec<_>>(), [1, 1], "{json}");
 }
 
 #[test]

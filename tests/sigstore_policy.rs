@@ -209,6 +209,30 @@ fn a_signature_that_names_another_image_is_not_taken_where_names_count() {
 }
 
 #[test]
+fn a_signature_is_for_an_images_name_or_it_is_not_made() {
+    let case = Case::new();
+    let key = &case.keys["vendor"];
+    for name in [
+        "r.example/a:1\n",
+        "r.example/\u{1b}[2Ja:1",
+        "no name",
+        "",
+        "r.example/A:1",
+        "r.example/a:1:2",
+    ] {
+        let (code, json) = case.person.run(&["sign", &case.name, "--key", key, "--identity", name]);
+        assert_eq!(code, 2, "{name:?}: {json}");
+    }
+    assert_eq!(
+        case.person.run(&["tree", &case.name]).1["result"]["documents"][0]["attached"],
+        json!([])
+    );
+    case.sign("vendor", &["--form", "simple", "--identity", "alpine"]);
+    let piece = pieces(&case.person.run(&["tree", &case.name, "--key", key]).1).remove(0);
+    assert!(piece.to_string().contains("\"alpine\""), "{piece}");
+}
+
+#[test]
 fn a_tree_that_the_signer_attested_is_taken_with_his_signature_alone() {
     let case = Case::new();
     case.person.good(&[

@@ -19,7 +19,6 @@ pub use sealing::sign;
 pub use supply::{FromStore, tree_of};
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -44,6 +43,7 @@ use crate::reference::Reference;
 use crate::seal::statement::{InputRecord, SegmentRecord, Subject, SubjectDigest};
 use crate::seal::{Sealed, Statement};
 use crate::store::derived::Derived;
+use crate::store::file::open_to_end;
 use crate::store::spool::Spool;
 use crate::store::{Progress, Source};
 use crate::time::Time;
@@ -246,7 +246,7 @@ fn read_sources(request: &Request<'_>, scratch: &Path) -> Result<(Vec<InputRecor
         }
         let path = request.base.join(name);
         let cannot = |error: io::Error| Failure::unavailable(format!("{} ({place})", path.display()), error);
-        let mut file = match File::open(&path) {
+        let mut file = match open_to_end(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound && optional => continue,
             Err(error) => return Err(cannot(error)),

@@ -136,6 +136,12 @@ impl Requirement {
             .collect()
     }
 
+    /// Tells whether it asks for what only the image itself says.
+    pub fn looks_into_image(&self) -> bool {
+        let looks = |leaf: &&Self| matches!(leaf.demand, Demand::MaxAge(_) | Demand::MinVersion(_));
+        self.leaves().iter().any(looks)
+    }
+
     /// Tells whether something could be proved by it on a finished disk: somebody signs who can sign trees.
     pub fn names_signers(&self) -> bool {
         self.leaves()

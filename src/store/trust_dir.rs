@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::file::{Lock, NewFile, cannot, make_dir};
+use super::file::{Lock, NewFile, cannot, make_dir, open_to_end};
 use crate::failure::Failure;
 use crate::trust::edit::Publication;
 use crate::trust::{Bundle, Source};
@@ -95,7 +95,7 @@ impl Source for &TrustDir {
 }
 
 fn open(path: &Path) -> Result<Option<File>, Failure> {
-    match File::open(path) {
+    match open_to_end(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(cannot("open", path, &error)),

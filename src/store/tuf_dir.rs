@@ -4,11 +4,10 @@
 //! - Files get their names when they are whole, artifacts when they were checked against what is signed of them.
 //! - One client at a time uses the directory; others wait.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::file::{Lock, NewFile, cannot, make_dir};
+use super::file::{Lock, NewFile, cannot, make_dir, open_to_end};
 use super::http::Web;
 use crate::digest::{Digest, Hasher};
 use crate::failure::Failure;
@@ -64,7 +63,7 @@ impl Cache for TufDir {
 
 /// Reads a file, of a longer one `max + 1` bytes; nothing where there is none.
 fn at_most(path: &Path, max: usize) -> Result<Option<Vec<u8>>, Failure> {
-    let file = match File::open(path) {
+    let file = match open_to_end(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot("open", path, &error)),
@@ -127,7 +126,7 @@ pub fn read_artifact(target: &Target, dir: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Tells whether the file at `path` is what was signed.
 fn is_there(path: &Path, target: &Target) -> Result<bool, Failure> {
-    let mut file = match File::open(path) {
+    let mut file = match open_to_end(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(cannot("open", path, &error)),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Verified;
 use super::anchors::{Admitted, Anchors, check_digest};
-use super::requirement::{Answer, Facts, Piece, Support, Weighed};
+use super::requirement::{Answer, Facts, Outcome, Piece, Support, Weighed};
 use crate::config::label::ImageDefaults;
 use crate::config::privilege::asked_by_label;
 use crate::config::spec::{Container, ImageName};
@@ -341,13 +341,17 @@ impl Gate<'_> {
         supply: &dyn Supply,
     ) -> Result<Answer, Failure> {
         let mut facts = Facts::new(self, reference, supply);
+        if let Ok(document) = supply.document(reference) {
+            facts.has_document(document);
+            let answer = facts.judge(requirement)?;
+            // What its digest refuses is fetched only where something else is asked of it.
+            if answer.outcome == Outcome::Unmet && !requirement.looks_into_image() {
+                return Ok(answer);
+            }
+        }
         let image = supply.image(reference, self.platform).ok();
-        match &image {
-            Some(image) => facts.has_image(image),
-            None => supply
-                .document(reference)
-                .into_iter()
-                .for_each(|document| facts.has_document(document)),
+        if let Some(image) = &image {
+            facts.has_image(image);
         }
         let signed = facts.support(requirement).tree;
         let tree = image

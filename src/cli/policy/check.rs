@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use super::super::report::{self, State};
 use super::super::{Report, judge};
-use super::read;
+use super::of_bytes;
 use crate::digest::Digest;
 use crate::failure::Failure;
+use crate::limit;
 use crate::policy::{Environment, Finding, Policy};
+use crate::store::file::read_limited;
 
 /// Checks a policy.
 #[derive(Debug, Args)]
@@ -22,7 +24,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self) -> Result<Report, Failure> {
-        let base = read(&self.file, Environment::Base)?;
+        let bytes = read_limited(&self.file, limit::POLICY_BYTES)?;
+        let read = |environment| of_bytes(&self.file, &bytes, environment);
+        let base = read(Environment::Base)?;
         let mut text = format!("{}: {}\n", self.file.display(), base.digest());
         let pins = judge::pins(&self.file, &base)?;
         for (name, root) in base.roots() {
@@ -51,7 +55,7 @@ impl Check {
         let mut checked = Vec::new();
         let mut checks = Vec::new();
         for environment in environments {
-            let policy = read(&self.file, environment)?;
+            let policy = read(environment)?;
             let findings = policy.findings();
             if let Some(name) = policy.environment() {
                 let _ = writeln!(text, "environment {name}: {}", policy.digest());

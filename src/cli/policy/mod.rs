@@ -64,12 +64,17 @@ impl PolicyCommand {
 
 /// Reads the policy at `path`, what it includes from its own directory, and the overlay of an environment.
 pub(super) fn read(path: &Path, environment: Environment<'_>) -> Result<Policy, Failure> {
+    of_bytes(path, &read_limited(path, limit::POLICY_BYTES)?, environment)
+}
+
+/// Reads the policy whose file has these bytes, as [`read`]; a pipe gives them once.
+fn of_bytes(path: &Path, bytes: &[u8], environment: Environment<'_>) -> Result<Policy, Failure> {
     let dir = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     Policy::load(&dir.display().to_string(), &name, environment, &mut |inner| {
         // The policy itself may be a link; what it includes may not lead elsewhere.
         match *inner == *name {
-            true => read_limited(path, limit::POLICY_BYTES),
+            true => Ok(bytes.to_vec()),
             false => read_inside(dir, inner, limit::POLICY_BYTES),
         }
     })

@@ -15,7 +15,7 @@ use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::Signer;
 use crate::oci::{Descriptor, Platform};
-use crate::reference::Reference;
+use crate::reference::{Reference, ReferenceError};
 use crate::sigstore::attachment::{By, Content, Evidence, Wanted, judge};
 use crate::sigstore::bundle::Bundle;
 use crate::sigstore::envelope::Envelope;
@@ -36,13 +36,18 @@ pub(super) struct Sign {
     /// What is written: the `.sig` tag, a bundle that refers to the image, or both [default: both; by an identity a bundle]
     #[arg(long, value_enum)]
     form: Option<Forms>,
-    /// The name that the signature is for [default: the image's, as it is named here; in a bundle by an identity none]
-    #[arg(long, value_name = "NAME")]
+    /// The name that the signature is for, an image's [default: as the image is named here; in a bundle by an identity none]
+    #[arg(long, value_name = "NAME", value_parser = image_name)]
     identity: Option<String>,
     #[command(flatten)]
     trees: TreeOptions,
     #[command(flatten)]
     key: SigningOptions,
+}
+
+/// Takes the name of an image as it is written: without a tag it is for whatever tag.
+fn image_name(text: &str) -> Result<String, ReferenceError> {
+    text.parse::<Reference>().map(|_| text.to_owned())
 }
 
 /// The forms in which a signature or attestation is written.

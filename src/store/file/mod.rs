@@ -9,11 +9,20 @@ pub use lock::Lock;
 pub use new::{NewFile, remove_stale};
 
 use std::fmt::Display;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, Timespec, fcntl_setfl, fstatfs};
 
 use crate::failure::Failure;
+use crate::limit;
+
+/// The file system of pipes without names (`<(…)` of shells, standard input), as `statfs` names it (linux/magic.h).
+const PIPEFS: u64 = 0x5049_5045;
 
 /// Copies a file to one without a name in `scratch`, sharing its blocks where the file system can: nobody else can change it.
 ///
@@ -29,12 +38,40 @@ pub fn private_copy(path: &Path, scratch: &Path) -> Result<File, Failure> {
     Ok(copy)
 }
 
+/// Opens a file, pipe or device that is read to its end. A named pipe to which nobody writes is not waited for without end.
+///
+/// # Errors
+/// As of opening; `TimedOut` where nothing came through a named pipe within [`limit::PIPE_PATIENCE`].
+pub fn open_to_end(path: &Path) -> io::Result<File> {
+    open_within(path, limit::PIPE_PATIENCE)
+}
+
+fn open_within(path: &Path, patience: Duration) -> io::Result<File> {
+    // Without it, opening a named pipe would wait for a writer.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() {
+        return Ok(file);
+    }
+    // Who made a pipe without a name holds its other end: that one is waited for, whatever it takes.
+    if kind.is_fifo() && u64::try_from(fstatfs(&file)?.f_type).is_ok_and(|kind| kind != PIPEFS) {
+        let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+        if poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&patience))? == 0 {
+            let problem = "it is a named pipe, and nobody writes to it";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
+        }
+    }
+    fcntl_setfl(&file, OFlags::empty())?;
+    Ok(file)
+}
+
 /// Reads a whole file (or pipe) of at most `max` bytes.
 ///
 /// # Errors
 /// [`Failure::Unavailable`] when it cannot be read; [`Failure::Malformed`] when it is longer.
 pub fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>, Failure> {
-    let file = File::open(path).map_err(|error| cannot("open", path, &error))?;
+    let file = open_to_end(path).map_err(|error| cannot("open", path, &error))?;
     // Room for what the file says it has, and no more than may be read.
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let mut bytes = Vec::with_capacity(
@@ -133,5 +170,48 @@ mod tests {
         assert!(matches!(read_limited(&path, 4), Err(Failure::Malformed { .. })));
         let absent = read_limited(&dir.path().join("g"), 4);
         assert!(matches!(absent, Err(Failure::Unavailable { .. })));
+    }
+
+    #[test]
+    fn pipes_are_read_to_their_end() {
+        use std::io::Write;
+        use std::os::fd::AsRawFd;
+        let dir = tempfile::tempdir().unwrap();
+        let named = dir.path().join("p");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &named, mode).unwrap();
+        // Whoever writes begins after it is opened, and makes a pause.
+        let path = named.clone();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            let mut pipe = File::create(path).unwrap();
+            pipe.write_all(b"123").unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            pipe.write_all(b"45").unwrap();
+        });
+        assert_eq!(read_limited(&named, 5).unwrap(), b"12345");
+        writer.join().unwrap();
+        let given_up = open_within(&named, Duration::from_millis(200));
+        assert_eq!(given_up.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // As a shell hands over `<(…)`.
+        let (reader, mut writer) = io::pipe().unwrap();
+        let unnamed = format!("/dev/fd/{}", reader.as_raw_fd());
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            writer.write_all(b"12345").unwrap();
+        });
+        assert_eq!(read_limited(Path::new(&unnamed), 5).unwrap(), b"12345");
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(read_limited(dir.path(), 5), Err(Failure::Unavailable { .. })));
+        assert!(matches!(
+            read_limited(Path::new("/dev/zero"), 5),
+            Err(Failure::Malformed { .. })
+        ));
+        assert_eq!(read_limited(Path::new("/dev/null"), 5).unwrap(), b"");
     }
 }

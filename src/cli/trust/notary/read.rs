@@ -4,7 +4,6 @@
 //! remembered there once all of it has been verified.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use super::session::{Files, Session};
 use crate::cli::trust::verify::describe_evidence;
 use crate::cli::{OutputFormat, Report};
 use crate::failure::Failure;
+use crate::store::file::open_to_end;
 use crate::trust::TrustError;
 use crate::trust::notary::{Listed, NotaryClient, NotaryTarget};
 
@@ -219,7 +219,7 @@ impl<'a> Collection<'a> {
 fn compare(target: &NotaryTarget, path: &Path) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| Failure::unavailable(path.display(), format!("cannot read: {error}"));
     // One byte more tells "too long" from "as long as signed".
-    let mut file = File::open(path)
+    let mut file = open_to_end(path)
         .map_err(cannot)?
         .take(target.length().saturating_add(1));
     let mut check = target.check();
