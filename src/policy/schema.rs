@@ -34,8 +34,8 @@ struct Object {
     keys: &'static [(&'static str, &'static str, &'static str)],
     /// Keys that must be there.
     required: &'static [&'static str],
-    /// Keys of which exactly one must be there, if there are any.
-    one_of: &'static [&'static str],
+    /// Choices: of each, exactly one alternative must be there, and an alternative is there with any of its keys.
+    choices: &'static [&'static [&'static [&'static str]]],
 }
 
 impl Object {
@@ -48,14 +48,18 @@ impl Object {
             ((*key).to_owned(), value)
         };
         let properties: Map<String, Value> = self.keys.iter().map(property).collect();
-        let one_of = self.one_of.iter().map(|key| json!({ "required": [key] }));
-        let one_of: Vec<Value> = one_of.collect();
+        let any = |keys: &&[&str]| match keys {
+            [key] => json!({ "required": [key] }),
+            keys => json!({ "anyOf": keys.iter().map(|key| json!({ "required": [key] })).collect::<Vec<_>>() }),
+        };
+        let choice = |among: &&[&[&str]]| json!({ "oneOf": among.iter().map(any).collect::<Vec<_>>() });
+        let choices: Vec<Value> = self.choices.iter().map(choice).collect();
         let mut value = json!({
             "type": "object", "description": self.about, "properties": properties, "additionalProperties": false,
             "required": self.required,
         });
-        if let Some(value) = value.as_object_mut().filter(|_| !one_of.is_empty()) {
-            value.insert("oneOf".to_owned(), one_of.into());
+        if let Some(value) = value.as_object_mut().filter(|_| !choices.is_empty()) {
+            value.insert("allOf".to_owned(), choices.into());
         }
         value
     }
@@ -96,6 +100,18 @@ const REQUIREMENTS: [(&str, &str, &str); 8] = [
         "the lowest version, by the label org.opencontainers.image.version, else by the tag where who has to sign vouches for it",
     ),
     SIGNED,
+];
+
+/// The keys of which a requirement has one or several.
+const DEMANDS: [&str; 8] = [
+    "allOf",
+    "anyOf",
+    "atLeast",
+    "attested",
+    "digestIn",
+    "maxAge",
+    "minVersion",
+    "signed",
 ];
 
 const OVERLAY: [(&str, &str, &str); 4] = [
@@ -145,14 +161,14 @@ const OBJECTS: &[Object] = &[
             ("version", "one", "of this grammar"),
         ],
         required: &["version"],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "environment",
         about: "what one environment demands before and over all else",
         keys: &OVERLAY,
         required: &[],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "rule",
@@ -186,14 +202,14 @@ const OBJECTS: &[Object] = &[
             ("unsigned", "accept", "for experiments: admits what nobody signed"),
         ],
         required: &["match"],
-        one_of: &[],
+        choices: &[&[&["deny"], &["unsigned"], &DEMANDS]],
     },
     Object {
         name: "requirement",
         about: "one requirement, or several that must all hold",
         keys: &REQUIREMENTS,
         required: &[],
-        one_of: &[],
+        choices: &[&[&DEMANDS]],
     },
     Object {
         name: "atLeast",
@@ -203,7 +219,7 @@ const OBJECTS: &[Object] = &[
             ("requirements", "requirements", "of which"),
         ],
         required: &["of", "requirements"],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "attested",
@@ -222,7 +238,7 @@ const OBJECTS: &[Object] = &[
             ),
         ],
         required: &["by", "type"],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "key",
@@ -236,7 +252,7 @@ const OBJECTS: &[Object] = &[
             ),
         ],
         required: &["key"],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "identity",
@@ -258,7 +274,7 @@ const OBJECTS: &[Object] = &[
             ),
         ],
         required: &[],
-        one_of: &[],
+        choices: &[&[&["identity"], &["identityRegExp"]], &[&["issuer"], &["issuerRegExp"]]],
     },
     Object {
         name: "collection",
@@ -277,7 +293,7 @@ const OBJECTS: &[Object] = &[
             ),
         ],
         required: &["root"],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "notaryRoot",
@@ -295,7 +311,7 @@ const OBJECTS: &[Object] = &[
             ),
         ],
         required: &["file", "gun"],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "named",
@@ -309,7 +325,7 @@ const OBJECTS: &[Object] = &[
             ),
         ],
         required: &["by"],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "forbidden",
@@ -319,7 +335,7 @@ const OBJECTS: &[Object] = &[
             ("reason", "word", "why, for the message"),
         ],
         required: &["match", "reason"],
-        one_of: &[],
+        choices: &[],
     },
     Object {
         name: "spec",
@@ -329,7 +345,7 @@ const OBJECTS: &[Object] = &[
             ("signed", "signer", "each is the signed target spec/NAME"),
         ],
         required: &[],
-        one_of: &["digests", "signed"],
+        choices: &[&[&["digests"], &["signed"]]],
     },
     Object {
         name: "image",
@@ -353,7 +369,7 @@ const OBJECTS: &[Object] = &[
             ),
         ],
         required: &[],
-        one_of: &[],
+        choices: &[],
     },
 ];
 
@@ -389,7 +405,7 @@ fn scalars() -> Map<String, Value> {
         ("overrides", json!({ "enum": ["allow", "refuse"] })),
         (
             "pattern",
-            json!({ "type": "string", "pattern": "^[a-z0-9.:\\[\\]-]+/.+$", "examples": ["docker.io/library/*"] }),
+            json!({ "type": "string", "pattern": "^[a-z0-9.:\\[\\]-]+(/[a-z0-9._*-]+)+(:[0-9A-Za-z._*-]+)?$", "examples": ["docker.io/library/*"] }),
         ),
         ("positive", json!({ "type": "integer", "minimum": 1 })),
         ("requirements", list("requirement")),
@@ -405,7 +421,7 @@ fn scalars() -> Map<String, Value> {
         ),
         (
             "version",
-            json!({ "type": "string", "pattern": "^v?[0-9]+(\\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?$" }),
+            json!({ "type": "string", "pattern": "^v?[0-9]+(\\.[0-9]+){0,2}(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?$" }),
         ),
         ("word", json!({ "type": "string", "minLength": 1 })),
         ("words", json!({ "type": "array", "items": to("word") })),
@@ -475,6 +491,11 @@ mod tests {
             let said: BTreeSet<&str> = object.keys.iter().map(|(key, ..)| *key).collect();
             assert_eq!(said, known, "{}", object.name);
         }
+    }
+
+    #[test]
+    fn what_a_rule_may_demand_is_what_a_requirement_may() {
+        assert_eq!(DEMANDS, REQUIREMENTS.map(|(key, ..)| key));
     }
 
     #[test]

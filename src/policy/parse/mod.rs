@@ -8,7 +8,6 @@ mod rule;
 use std::collections::BTreeMap;
 
 use super::{FORMATS, Forbidden, ImageRequirement, Policy, Rule, SpecRequirement};
-use crate::digest::Digest;
 use crate::failure::{Failure, Place};
 use crate::yaml::{Fields, Item, YamlError};
 use files::{Environment, PolicyFile};
@@ -204,7 +203,7 @@ fn overlay(fields: &mut Fields<'_>, names: &Names) -> Result<Overlay, YamlError>
 fn spec(item: Item<'_>, names: &Names) -> Result<SpecRequirement, YamlError> {
     item.fields("a spec requirement", |fields| {
         let signed = fields.maybe("signed", |item| requirement::one_signer(item, names, "targets"))?;
-        let digests = fields.maybe("digests", |item| item.list_of(|digest| digest.parse::<Digest>()))?;
+        let digests = fields.maybe("digests", requirement::digests)?;
         match (signed, digests) {
             (Some(signers), None) => Ok(SpecRequirement::Signed(signers)),
             (None, Some(digests)) => Ok(SpecRequirement::Digests(digests)),
@@ -229,7 +228,9 @@ fn image(item: Item<'_>, names: &Names) -> Result<ImageRequirement, YamlError> {
             min_epoch: fields.maybe("minEpoch", |item| item.integer())?.unwrap_or(0),
             max_age: fields.maybe("maxAge", age)?,
             cmdline: fields
-                .maybe("cmdline", |item| item.list_of(|word| word.parse()))?
+                .maybe("cmdline", |item| {
+                    item.list_of(|item| item.word().and_then(|_| item.parse()))
+                })?
                 .unwrap_or_default(),
             places,
         })

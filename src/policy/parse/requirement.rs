@@ -2,6 +2,7 @@
 
 use super::super::{Condition, Demand, Requirement, Signer, Signers, SigstoreSigner};
 use super::names::Names;
+use crate::digest::Digest;
 use crate::failure::Place;
 use crate::time::DAY;
 use crate::yaml::{Fields, Item, YamlError};
@@ -14,11 +15,7 @@ pub(super) fn beside_each_other(fields: &mut Fields<'_>, names: &Names) -> Resul
     add(fields.maybe("signed", |item| signed(item, names))?);
     add(fields.maybe("attested", |item| attested(item, names))?);
     add(fields.maybe("digestIn", |item| {
-        let digests = item.list_of(|digest| digest.parse())?;
-        match digests.is_empty() {
-            true => Err(item.invalid("expected at least one digest")),
-            false => Ok(of(Demand::DigestIn(digests), item.place())),
-        }
+        Ok(of(Demand::DigestIn(digests(item)?), item.place()))
     })?);
     add(fields.maybe("maxAge", |item| Ok(of(Demand::MaxAge(age(item)?), item.place())))?);
     add(fields.maybe("minVersion", |item| {
@@ -37,6 +34,15 @@ pub(super) fn beside_each_other(fields: &mut Fields<'_>, names: &Names) -> Resul
         1 => all.pop(),
         _ => Some(of(Demand::AllOf(all), place)),
     })
+}
+
+/// Reads a list of digests, of which there is one at least.
+pub(super) fn digests(item: Item<'_>) -> Result<Vec<Digest>, YamlError> {
+    let digests = item.list_of(|digest| digest.parse())?;
+    match digests.is_empty() {
+        true => Err(item.invalid("expected at least one digest")),
+        false => Ok(digests),
+    }
 }
 
 fn of(demand: Demand, place: Place) -> Requirement {
@@ -208,6 +214,7 @@ pub fn age(item: Item<'_>) -> Result<i64, YamlError> {
     };
     let number = text
         .get(..text.len().saturating_sub(1))
+        .filter(|number| number.chars().all(|digit| digit.is_ascii_digit()))
         .and_then(|number| number.parse::<u32>().ok());
     match (unit, number) {
         (Some(unit), Some(number)) if number > 0 => Ok(i64::from(number) * unit),
