@@ -26,10 +26,14 @@ struct Moved {
     after: TargetFile,
 }
 
-/// A role that only one state has.
+/// A role that only one state has, or that it trusts otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct TrustedRole {
     role: String,
+    /// The role that trusts it.
+    by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Trusted>,
     #[serde(flatten)]
     trusted: Trusted,
 }
@@ -56,7 +60,7 @@ pub(super) struct Difference {
     /// Roles that only the first has.
     roles_removed: Vec<TrustedRole>,
     /// Roles with other keys, thresholds or names.
-    roles_changed: Vec<Changed<Trusted>>,
+    roles_changed: Vec<TrustedRole>,
     /// Roles that ask the roles they trust in another order.
     orders: Vec<Changed<Vec<String>>>,
     /// Roles whose metadata differ in what else they say.
@@ -83,10 +87,13 @@ impl Difference {
                 });
             }
         }
-        for (role, after) in &after.roles {
-            difference
-                .roles_changed
-                .extend(changed(role, before.roles.get(role), after));
+        for (key, trusted) in &after.roles {
+            if let Some(old) = before.roles.get(key).filter(|old| *old != trusted) {
+                difference.roles_changed.push(TrustedRole {
+                    before: Some(old.clone()),
+                    ..trusted_role((key, trusted))
+                });
+            }
         }
         let none = Vec::new();
         for (role, after) in &after.orders {
@@ -133,16 +140,17 @@ impl Difference {
                 tell_custom(&mut text, "after: ", after);
             }
         }
-        for TrustedRole { role, trusted } in &self.roles_added {
-            let _ = writeln!(text, "+ role {}", role.escape_debug());
-            trusted.tell(&mut text, None);
+        for added in &self.roles_added {
+            let _ = writeln!(text, "+ role {}", added.role.escape_debug());
+            added.tell(&mut text);
         }
-        for TrustedRole { role, .. } in &self.roles_removed {
-            let _ = writeln!(text, "- role {}", role.escape_debug());
+        for removed in &self.roles_removed {
+            let (role, by) = (removed.role.escape_debug(), removed.by.escape_debug());
+            let _ = writeln!(text, "- role {role}, trusted by {by}");
         }
-        for Changed { role, before, after } in &self.roles_changed {
-            let _ = writeln!(text, "~ role {}", role.escape_debug());
-            after.tell(&mut text, Some(before));
+        for changed in &self.roles_changed {
+            let _ = writeln!(text, "~ role {}", changed.role.escape_debug());
+            changed.tell(&mut text);
         }
         for Changed { role, after, .. } in &self.orders {
             let _ = writeln!(
@@ -167,44 +175,41 @@ impl Difference {
     }
 }
 
-impl Trusted {
-    /// Says for people who may sign and what, and what of that was otherwise `before`.
-    fn tell(&self, text: &mut String, before: Option<&Self>) {
-        let was = before.map(|before| format!(" (before: {})", before.threshold));
-        let by = self.by.as_ref().map(|by| format!(", trusted by {}", by.escape_debug()));
-        let _ = writeln!(
-            text,
-            "    threshold {}{}{}",
-            self.threshold,
-            was.unwrap_or_default(),
-            by.unwrap_or_default()
-        );
+impl TrustedRole {
+    /// Says for people who may sign and what, and what of that was otherwise before.
+    fn tell(&self, text: &mut String) {
+        let Self {
+            trusted, by, before, ..
+        } = self;
+        let was = before.as_ref().map(|before| format!(" (before: {})", before.threshold));
+        let (threshold, was) = (trusted.threshold, was.unwrap_or_default());
+        let _ = writeln!(text, "    threshold {threshold}{was}, trusted by {}", by.escape_debug());
         let none = BTreeMap::new();
-        let old = before.map_or(&none, |before| &before.keys);
-        for (id, object) in &self.keys {
+        let old = before.as_ref().map_or(&none, |before| &before.keys);
+        for (id, object) in &trusted.keys {
             let _ = match old.get(id) {
                 None => writeln!(text, "    + key {id}"),
                 Some(other) if other != object => writeln!(text, "    ~ key {id}: ANOTHER KEY under this id"),
                 Some(_) => Ok(()),
             };
         }
-        for id in old.keys().filter(|id| !self.keys.contains_key(*id)) {
+        for id in old.keys().filter(|id| !trusted.keys.contains_key(*id)) {
             let _ = writeln!(text, "    - key {id}");
         }
-        let _ = match &self.names {
+        let _ = match &trusted.names {
             Names::All => Ok(()),
             Names::Paths(patterns) => writeln!(text, "    names: {}", listed(patterns)),
             Names::HashPrefixes(prefixes) => writeln!(text, "    names whose SHA-256 begins with {}", listed(prefixes)),
             Names::BinsOfBits(bits) => writeln!(text, "    all names, in bins by {bits} bits of their SHA-256"),
         };
-        let was = before.is_some_and(|before| before.terminating);
-        let _ = match (self.terminating, was) {
+        let was = before.as_ref().is_some_and(|before| before.terminating);
+        let _ = match (trusted.terminating, was) {
             (true, _) => writeln!(text, "    terminating: nobody after it is asked for these names"),
             (false, true) => writeln!(text, "    no longer terminating: others are asked after it"),
             (false, false) => Ok(()),
         };
-        if !self.other.is_empty() {
-            let _ = writeln!(text, "    {}", Value::Object(self.other.clone()));
+        if !trusted.other.is_empty() {
+            let _ = writeln!(text, "    {}", Value::Object(trusted.other.clone()));
         }
     }
 }
@@ -222,9 +227,11 @@ fn named(((role, name), file): (&(String, String), &TargetFile)) -> Named {
     }
 }
 
-fn trusted_role((role, trusted): (&String, &Trusted)) -> TrustedRole {
+fn trusted_role(((role, by), trusted): (&(String, String), &Trusted)) -> TrustedRole {
     TrustedRole {
         role: role.clone(),
+        by: by.clone(),
+        before: None,
         trusted: trusted.clone(),
     }
 }
@@ -386,9 +393,50 @@ mod tests {
             + key k1
             all names, in bins by 4 bits of their SHA-256
             terminating: nobody after it is asked for these names
-        - role one
-        - role two
+        - role one, trusted by targets
+        - role two, trusted by targets
         "#);
+    }
+
+    #[test]
+    fn a_role_that_two_trust_is_told_of_for_each() {
+        let by_both = |key: &str| {
+            let body = |name: &str, key: &str| {
+                let role =
+                    json!({ "name": name, "keyids": [key], "threshold": 1, "terminating": false, "paths": ["*"] });
+                let body = json!({
+                    "_type": "targets", "spec_version": "1.0.31", "version": 1, "expires": "2027-01-01T00:00:00Z",
+                    "targets": {}, "delegations": { "keys": {}, "roles": [role] },
+                });
+                serde_json::from_value::<Targets>(body).unwrap()
+            };
+            let bodies = [("dev", body("team", key)), ("targets", body("team", "k1"))];
+            State::of_bodies(&bodies.map(|(role, body)| (role.to_owned(), body)).into())
+        };
+        assert_snapshot!(Difference::between(&by_both("k1"), &by_both("k2")).text(true), @r#"
+        ~ role team
+            threshold 1 (before: 1), trusted by dev
+            + key k2
+            - key k1
+            names: *
+        "#);
+    }
+
+    #[test]
+    fn a_bin_by_hash_that_is_taken_away_is_told() {
+        let bins = |prefixes: &[&str]| {
+            let bin = |prefix: &&str| {
+                json!({ "name": format!("bin-{prefix}"), "keyids": [], "threshold": 1, "terminating": true,
+                    "path_hash_prefixes": [prefix] })
+            };
+            let bins: Vec<_> = prefixes.iter().map(bin).collect();
+            state(|body| body["delegations"]["roles"] = json!(bins))
+        };
+        let text = Difference::between(&bins(&["0", "8"]), &bins(&["0"])).text(true);
+        assert!(
+            text.starts_with("~ role targets: delegations: ") && text.contains("bin-8"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -397,8 +445,8 @@ mod tests {
         let before = state(|body| body["x-imgkit-revoked"] = revoked);
         let after = state(|body| body["x"] = json!("y"));
         assert_snapshot!(Difference::between(&before, &after).text(true), @r#"
-        ~ role targets: revoked: [{"key":{},"keyid":"k9","role":"one","since":"2026-01-01T00:00:00Z"}] -> nothing
         ~ role targets: x: nothing -> "y"
+        ~ role targets: x-imgkit-revoked: [{"key":{},"keyid":"k9","role":"one","since":"2026-01-01T00:00:00Z"}] -> nothing
         "#);
     }
 

@@ -1,9 +1,10 @@
 //! What a collection says at one point: every name, and whom its roles trust.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::key::KeyId;
 use crate::trust::edit::Collection;
@@ -14,8 +15,8 @@ use crate::trust::metadata::{DelegatedRole, Delegations, Root, SuccinctRoles, Ta
 pub(super) struct State {
     /// For each role and name, what is signed.
     pub(super) names: BTreeMap<(String, String), TargetFile>,
-    /// For each role, who may sign as it, and what.
-    pub(super) roles: BTreeMap<String, Trusted>,
+    /// For each role and the role that trusts it, who may sign as it, and what.
+    pub(super) roles: BTreeMap<(String, String), Trusted>,
     /// For each role, the roles that it trusts with names, in the order in which they are asked.
     pub(super) orders: BTreeMap<String, Vec<String>>,
     /// For each role, what else its metadata say.
@@ -25,9 +26,6 @@ pub(super) struct State {
 /// Who may sign as a role, and what.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Trusted {
-    /// The role that trusts it; none for the top level.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) by: Option<String>,
     /// How many of its keys must sign.
     pub(super) threshold: u32,
     /// Its keys, and their objects as they are written.
@@ -94,31 +92,38 @@ impl State {
     fn add(&mut self, role: &str, body: &Targets, signs_as: &dyn Fn(&str) -> String) {
         let as_role = signs_as(role);
         for (name, file) in &body.targets {
-            self.names.insert((as_role.clone(), name.clone()), file.clone());
+            match self.names.entry((as_role.clone(), name.clone())) {
+                Entry::Vacant(new) => drop(new.insert(file.clone())),
+                // Two bins that sign one name: neither may hide the other.
+                Entry::Occupied(_) => drop(self.names.insert((role.to_owned(), name.clone()), file.clone())),
+            }
         }
+        // Under the names that these members have: no unknown one can have them.
         let mut other = body.extra.clone();
         if !body.revoked.is_empty() {
-            other.insert("revoked".to_owned(), serde_json::json!(body.revoked));
+            other.insert("x-imgkit-revoked".to_owned(), json!(body.revoked));
         }
         if let Some(delegations) = &body.delegations {
-            other.extend(delegations.extra.clone());
-            // What is a part of the role says nothing that the role does not.
-            let listed = delegations
-                .roles
-                .iter()
-                .filter(|listed| signs_as(&listed.name) == listed.name);
-            let listed = listed.map(|listed| (listed.name.clone(), Trusted::listed(role, listed, delegations)));
-            let bins = delegations.succinct_roles.as_ref();
-            let bins = bins.map(|bins| {
-                (
-                    format!("{}-*", bins.name_prefix),
-                    Trusted::bins(role, bins, delegations),
-                )
-            });
-            let all: Vec<_> = listed.chain(bins).collect();
-            let order = all.iter().map(|(name, _)| name.clone()).collect();
+            let mut unusual = delegations.extra.clone();
+            // Its parts, bins by hash, are many and say nothing that the role does not: they are told of only where they change.
+            let is_part = |listed: &&DelegatedRole| signs_as(&listed.name) != listed.name;
+            let (parts, listed): (Vec<_>, Vec<_>) = delegations.roles.iter().partition(is_part);
+            if !parts.is_empty() {
+                unusual.insert("roles".to_owned(), json!(parts));
+            }
+            if !unusual.is_empty() {
+                other.insert("delegations".to_owned(), Value::Object(unusual));
+            }
+            let order = listed.iter().map(|listed| listed.name.clone()).collect();
             self.orders.insert(role.to_owned(), order);
-            self.roles.extend(all);
+            let mut trust = |name: String, trusted| self.roles.insert((name, role.to_owned()), trusted);
+            for listed in listed {
+                trust(listed.name.clone(), Trusted::listed(listed, delegations));
+            }
+            if let Some(bins) = &delegations.succinct_roles {
+                let name = format!("{}-*", bins.name_prefix);
+                trust(name, Trusted::bins(bins, delegations));
+            }
         }
         // Bins are too many to be told of one by one; what is not usual is told of each.
         if as_role == role || !other.is_empty() {
@@ -129,14 +134,13 @@ impl State {
     fn add_root(&mut self, root: &Root) {
         for (name, role) in &root.roles {
             let trusted = Trusted {
-                by: None,
                 threshold: role.threshold,
                 keys: objects(&role.keyids, &root.keys),
                 names: Names::All,
                 terminating: false,
                 other: role.extra.clone(),
             };
-            self.roles.insert(name.clone(), trusted);
+            self.roles.insert((name.clone(), "root".to_owned()), trusted);
         }
         let mut other = root.extra.clone();
         other.insert("consistent_snapshot".to_owned(), root.consistent_snapshot.into());
@@ -145,13 +149,12 @@ impl State {
 }
 
 impl Trusted {
-    fn listed(by: &str, role: &DelegatedRole, all: &Delegations) -> Self {
+    fn listed(role: &DelegatedRole, all: &Delegations) -> Self {
         let names = match (&role.paths, &role.path_hash_prefixes) {
             (None, Some(prefixes)) => Names::HashPrefixes(prefixes.clone()),
             (paths, _) => Names::Paths(paths.clone().unwrap_or_default()),
         };
         Self {
-            by: Some(by.to_owned()),
             threshold: role.threshold,
             keys: objects(&role.keyids, &all.keys),
             names,
@@ -160,9 +163,8 @@ impl Trusted {
         }
     }
 
-    fn bins(by: &str, bins: &SuccinctRoles, all: &Delegations) -> Self {
+    fn bins(bins: &SuccinctRoles, all: &Delegations) -> Self {
         Self {
-            by: Some(by.to_owned()),
             threshold: bins.threshold,
             keys: objects(&bins.keyids, &all.keys),
             names: Names::BinsOfBits(bins.bit_length),
