@@ -309,7 +309,10 @@ fn a_root_is_made_with_keys_that_are_offline() {
         let keys = home.text(who);
         // No collection there: only the file, the pin, and the key.
         let offline = [("IMGKIT_KEY_DIR", keys.as_str()), ("IMGKIT_TRUST_DIR", "/none")];
-        assert_eq!(home.run_with(&["root", "sign", &file], &offline).0, 2, "it asks first");
+        let (code, asked) = home.run_with(&["root", "sign", &file], &offline);
+        assert_eq!(code, 2, "it asks first");
+        let said = asked["error"]["problem"].as_str().unwrap();
+        assert!(said.contains("~ role targets") && said.contains("    - key "), "{said}");
         home.good_with(&["root", "sign", &file, "--yes"], &offline);
     }
     let old = home.good(&["lookup", "spec/a"])["evidence"].clone();

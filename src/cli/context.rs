@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
-use super::report::colour;
+use super::report::{colour, printable};
 use super::{OutputFormat, Outputs};
 use crate::failure::Failure;
 use crate::time::Time;
@@ -130,14 +130,13 @@ impl Context {
 
     /// Tells the user something on standard error.
     pub fn say(&self, text: &str) {
-        // Talk that nobody reads is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "imgkit: {text}");
+        tell(&printable(text));
     }
 
     /// Warns the user on standard error, in red where that is a terminal.
     pub fn warn(&self, text: &str) {
         match colour(std::io::stderr().is_terminal()) {
-            true => self.say(&format!("\x1b[1;31m{text}\x1b[0m")),
+            true => tell(&format!("\x1b[1;31m{}\x1b[0m", printable(text))),
             false => self.say(text),
         }
     }
@@ -156,4 +155,9 @@ impl Context {
         let kept = at("XDG_CONFIG_HOME", "containers/auth.json").or_else(|| at("HOME", ".config/containers/auth.json"));
         [chosen, podman, kept, docker].into_iter().flatten().collect()
     }
+}
+
+fn tell(text: &str) {
+    // Talk that nobody reads is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "imgkit: {text}");
 }

@@ -194,7 +194,7 @@ pub(super) fn colour(is_terminal: bool) -> bool {
 }
 
 /// Escapes what a terminal would obey instead of show: names in images and documents are whatever somebody wrote there.
-fn printable(text: &str) -> Cow<'_, str> {
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
     let is_shown = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
     let all_shown = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & is_shown(byte));
     // By the piece, so that long lists are looked through at more than a byte at a time.
@@ -203,7 +203,8 @@ fn printable(text: &str) -> Cow<'_, str> {
     }
     let obeyed = |c: char| {
         let turns_text_round = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        (c.is_control() && c != '\n' && c != '\t') || turns_text_round
+        let ends_lines = matches!(c, '\u{2028}' | '\u{2029}');
+        (c.is_control() && c != '\n' && c != '\t') || turns_text_round || ends_lines
     };
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

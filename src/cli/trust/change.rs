@@ -97,7 +97,7 @@ impl TrustOptions {
             work(&mut collection, now).map_err(about)?;
             let roles = collection.to_sign_here();
             let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
-            open_all(&files, &secrets, &mut keys)?;
+            open_all(files.values().flatten(), &secrets, &mut keys)?;
         }
         for attempt in 0..limit::PUBLISH_ATTEMPTS {
             let destination = match &self.drafting {
@@ -115,9 +115,16 @@ impl TrustOptions {
                 return Ok(Changed { roles, staged: None });
             }
             let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
-            open_all(&files, &secrets, &mut keys)?;
-            let signers = files.iter().filter_map(|file| keys.get(file));
-            let signers: Vec<_> = signers.map(AsRef::as_ref).collect();
+            open_all(files.values().flatten(), &secrets, &mut keys)?;
+            let open = |files: &BTreeSet<PathBuf>| files.iter().filter_map(|file| keys.get(file)).collect::<Vec<_>>();
+            let prints = |files| open(files).iter().map(|key| key.public().fingerprint()).collect();
+            collection.only_with(
+                files
+                    .iter()
+                    .map(|(role, files)| (role.clone(), prints(files)))
+                    .collect(),
+            );
+            let signers: Vec<_> = files.values().flat_map(open).map(AsRef::as_ref).collect();
             match destination {
                 Destination::File(file) => {
                     let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
@@ -141,14 +148,14 @@ impl TrustOptions {
         Err(Failure::unavailable(subject, problem))
     }
 
-    /// Finds the files of as many keys of each role as must sign; where there are fewer, signing says so.
+    /// Finds for each role the files of as many keys as must sign; where there are fewer, signing says so.
     pub(super) fn key_files(
         &self,
         context: &Context,
         name: &str,
         collection: &mut Collection<'_>,
         roles: &BTreeSet<String>,
-    ) -> Result<BTreeSet<PathBuf>, Failure> {
+    ) -> Result<BTreeMap<String, BTreeSet<PathBuf>>, Failure> {
         let store = self.keys(context)?;
         let mut needed = BTreeMap::new();
         for role in roles {
@@ -163,7 +170,8 @@ impl TrustOptions {
         if let Some((keys, published)) = needed.get_mut("root").zip(collection.published()) {
             keys.push(published.top_level_keys("root"));
         }
-        let mut files = BTreeMap::new();
+        let mut files: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+        let mut opened = BTreeMap::new();
         for (role, keys) in needed
             .iter()
             .flat_map(|(role, all)| all.iter().map(move |keys| (role, keys)))
@@ -174,11 +182,12 @@ impl TrustOptions {
             }
             let enough = usize::try_from(keys.threshold()).unwrap_or(usize::MAX);
             // A key that several roles have is opened once.
+            let own = files.entry(role.clone()).or_default();
             for (id, file) in found.into_iter().take(enough) {
-                files.entry(id).or_insert(file);
+                own.insert(opened.entry(id).or_insert(file).clone());
             }
         }
-        Ok(files.into_values().collect())
+        Ok(files)
     }
 
     /// Opens those of some roles' keys that are here.
@@ -222,12 +231,12 @@ impl TrustOptions {
 }
 
 /// Opens keys that are not open yet, which takes a quarter of a second each, side by side.
-fn open_all(
-    files: &BTreeSet<PathBuf>,
+fn open_all<'a>(
+    files: impl IntoIterator<Item = &'a PathBuf>,
     secrets: &dyn Secrets,
     keys: &mut BTreeMap<PathBuf, Box<dyn Signer>>,
 ) -> Result<(), Failure> {
-    let files: Vec<_> = files.iter().filter(|file| !keys.contains_key(*file)).collect();
+    let files: BTreeSet<_> = files.into_iter().filter(|file| !keys.contains_key(*file)).collect();
     let open = |file: &&PathBuf| Ok(((*file).clone(), KeyStore::open(file, secrets)?));
     let opened: Result<Vec<_>, Failure> = files.par_iter().map(open).collect();
     keys.extend(opened?);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::states::{Names, State, Trusted};
+use crate::key::KeyId;
 use crate::trust::metadata::TargetFile;
 
 /// A name as a role signs it.
@@ -111,17 +112,22 @@ impl Difference {
         difference
     }
 
+    /// Tells whether the states are the same.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Writes it for people; `whole` with all that is said of each name.
     pub(super) fn text(&self, whole: bool) -> String {
         let mut text = String::new();
         for Named { name, role, file } in &self.added {
-            let _ = writeln!(text, "+ {} ({role}): {}", name.escape_debug(), content(file));
+            let _ = writeln!(text, "+ {} ({role}): {}", shown(name), content(file));
             if whole {
                 tell_custom(&mut text, "", file);
             }
         }
         for Named { name, role, .. } in &self.removed {
-            let _ = writeln!(text, "- {} ({role})", name.escape_debug());
+            let _ = writeln!(text, "- {} ({role})", shown(name));
         }
         for Moved {
             name,
@@ -132,8 +138,8 @@ impl Difference {
         {
             let (old, new) = (content(before), content(after));
             let _ = match old == new {
-                true => writeln!(text, "~ {} ({role}): another description of {new}", name.escape_debug()),
-                false => writeln!(text, "~ {} ({role}): {old} -> {new}", name.escape_debug()),
+                true => writeln!(text, "~ {} ({role}): another description of {new}", shown(name)),
+                false => writeln!(text, "~ {} ({role}): {old} -> {new}", shown(name)),
             };
             if whole {
                 tell_custom(&mut text, "before: ", before);
@@ -141,31 +147,26 @@ impl Difference {
             }
         }
         for added in &self.roles_added {
-            let _ = writeln!(text, "+ role {}", added.role.escape_debug());
+            let _ = writeln!(text, "+ role {}", shown(&added.role));
             added.tell(&mut text);
         }
         for removed in &self.roles_removed {
-            let (role, by) = (removed.role.escape_debug(), removed.by.escape_debug());
+            let (role, by) = (shown(&removed.role), shown(&removed.by));
             let _ = writeln!(text, "- role {role}, trusted by {by}");
         }
         for changed in &self.roles_changed {
-            let _ = writeln!(text, "~ role {}", changed.role.escape_debug());
+            let _ = writeln!(text, "~ role {}", shown(&changed.role));
             changed.tell(&mut text);
         }
         for Changed { role, after, .. } in &self.orders {
-            let _ = writeln!(
-                text,
-                "~ role {}: asks in this order: {}",
-                role.escape_debug(),
-                listed(after)
-            );
+            let _ = writeln!(text, "~ role {}: asks in this order: {}", shown(role), listed(after));
         }
         for Changed { role, before, after } in &self.others {
             let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
             for name in names.into_iter().filter(|name| before.get(*name) != after.get(*name)) {
                 let said = |all: &Map<String, Value>| all.get(name).map_or("nothing".to_owned(), Value::to_string);
-                let (name, before, after) = (name.escape_debug(), said(before), said(after));
-                let _ = writeln!(text, "~ role {}: {name}: {before} -> {after}", role.escape_debug());
+                let (name, before, after) = (shown(name), said(before), said(after));
+                let _ = writeln!(text, "~ role {}: {name}: {before} -> {after}", shown(role));
             }
         }
         if text.is_empty() {
@@ -183,13 +184,19 @@ impl TrustedRole {
         } = self;
         let was = before.as_ref().map(|before| format!(" (before: {})", before.threshold));
         let (threshold, was) = (trusted.threshold, was.unwrap_or_default());
-        let _ = writeln!(text, "    threshold {threshold}{was}, trusted by {}", by.escape_debug());
+        let _ = writeln!(text, "    threshold {threshold}{was}, trusted by {}", shown(by));
         let none = BTreeMap::new();
         let old = before.as_ref().map_or(&none, |before| &before.keys);
         for (id, object) in &trusted.keys {
+            // Ids are what people compare, and TUF leaves open what they are.
+            let foreign = match KeyId::of(object) {
+                Ok(own) if own == *id => String::new(),
+                Ok(own) => format!(", which is NOT its own id: the key is {own}"),
+                Err(_) => ", under which there is NO KEY".to_owned(),
+            };
             let _ = match old.get(id) {
-                None => writeln!(text, "    + key {id}"),
-                Some(other) if other != object => writeln!(text, "    ~ key {id}: ANOTHER KEY under this id"),
+                None => writeln!(text, "    + key {id}{foreign}"),
+                Some(other) if other != object => writeln!(text, "    ~ key {id}: ANOTHER KEY under this id{foreign}"),
                 Some(_) => Ok(()),
             };
         }
@@ -268,8 +275,16 @@ fn tell_custom(text: &mut String, when: &str, file: &TargetFile) {
 }
 
 fn listed(all: &[String]) -> String {
-    let all: Vec<_> = all.iter().map(|one| one.escape_debug().to_string()).collect();
-    all.join(" ")
+    all.iter().map(|one| shown(one)).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns a name as people should see it: in quotes where it could be taken for more than a name.
+fn shown(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-._/:@+%=*?[]{}^$~!,".contains(c);
+    match !name.is_empty() && name.chars().all(is_plain) {
+        true => name.to_owned(),
+        false => format!("{name:?}"),
+    }
 }
 
 #[cfg(test)]
@@ -322,7 +337,7 @@ mod tests {
             targets["a"]["custom"]["tree"] = json!(2);
             targets["b"]["length"] = json!(7);
         }), @r#"
-        + new\n (targets): sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb (1 bytes)
+        + "new\n" (targets): sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb (1 bytes)
             {"tree":1}
         ~ a (targets): another description of sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb (1 bytes)
             before: {"tree":1}
@@ -342,7 +357,7 @@ mod tests {
         }), @r#"
         + role three
             threshold 1, trusted by targets
-            + key k1
+            + key k1, which is NOT its own id: the key is b3d10a845b4686a8939825e33ce1dda993e7be29058f97218893a7fe0341f182
             names: one/*
         ~ role two
             threshold 1 (before: 1), trusted by targets
@@ -358,11 +373,11 @@ mod tests {
         assert_snapshot!(text(swap), @r#"
         ~ role one
             threshold 1 (before: 1), trusted by targets
-            ~ key k1: ANOTHER KEY under this id
+            ~ key k1: ANOTHER KEY under this id, which is NOT its own id: the key is d33c952007b2aa693de6d33707e86c6dc97a12fc3a55a891146e7d4f852b03e8
             names: one/*
         ~ role two
             threshold 1 (before: 1), trusted by targets
-            ~ key k1: ANOTHER KEY under this id
+            ~ key k1: ANOTHER KEY under this id, which is NOT its own id: the key is d33c952007b2aa693de6d33707e86c6dc97a12fc3a55a891146e7d4f852b03e8
             names: two/*
         "#);
     }
@@ -390,7 +405,7 @@ mod tests {
         }), @r#"
         + role bin-*
             threshold 1, trusted by targets
-            + key k1
+            + key k1, which is NOT its own id: the key is b3d10a845b4686a8939825e33ce1dda993e7be29058f97218893a7fe0341f182
             all names, in bins by 4 bits of their SHA-256
             terminating: nobody after it is asked for these names
         - role one, trusted by targets
@@ -416,7 +431,7 @@ mod tests {
         assert_snapshot!(Difference::between(&by_both("k1"), &by_both("k2")).text(true), @r#"
         ~ role team
             threshold 1 (before: 1), trusted by dev
-            + key k2
+            + key k2, which is NOT its own id: the key is 74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b
             - key k1
             names: *
         "#);

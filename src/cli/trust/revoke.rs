@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::TrustOptions;
 use super::chosen::{ChosenKeys, OpenKeys, confirm};
+use super::difference::Difference;
 use super::signer::find_key;
+use super::states::State;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::{KeyId, TufKey};
@@ -83,6 +85,14 @@ impl Revoke {
         }
         for name in &again {
             let _ = writeln!(text, "signed again: {}", name.escape_debug());
+        }
+        for loss in losses.iter().filter(|loss| loss.again) {
+            let trusted = State::of_delegations(&collection, &loss.role.name);
+            let trusted = Difference::between(&State::default(), &trusted);
+            if !trusted.is_empty() {
+                let _ = writeln!(text, "signed again, what {} says of other roles:", loss.role.name);
+                text += &trusted.text(false);
+            }
         }
         for (role, problem) in &distrusted {
             let _ = writeln!(text, "not trusted before, and not looked into: {role}: {problem}");

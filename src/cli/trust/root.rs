@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::TrustOptions;
 use super::chosen::{ChosenKeys, confirm};
+use super::difference::Difference;
 use super::stage::{read, read_if_there, replace, tell_lacking};
+use super::states::State;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::trust::edit::{Draft, EditError};
@@ -128,6 +130,11 @@ impl Sign {
             }
         }
         text.push_str(&describe(&draft)?);
+        let present = draft.chain(pin).map_err(|error| about(error.into()))?;
+        if let Some(next) = draft.root().map_err(|error| about(error.into()))? {
+            let present = State::of_root(present.newest_root().body());
+            text += &Difference::between(&present, &State::of_root(&next)).text(true);
+        }
         confirm(context, self.yes, &text)?;
         let keys = options.open_for(context, &draft.collection, &roles)?;
         let keys: Vec<_> = keys.iter().map(AsRef::as_ref).collect();
@@ -172,6 +179,7 @@ fn describe(draft: &Draft) -> Result<String, Failure> {
         );
         for (name, role) in &root.roles {
             let keys: Vec<_> = role.keyids.iter().map(ToString::to_string).collect();
+            let name = name.escape_debug();
             let _ = writeln!(text, "  {name}: {} of {}", role.threshold, keys.join(" "));
         }
     }

@@ -75,8 +75,8 @@ impl Cosign {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
         let draft = read(&self.file)?;
-        let adopted = adopt(&place, &draft, options.now(context)?)?;
-        let difference = difference(&place, &adopted)?;
+        let mut adopted = adopt(&place, &draft, options.now(context)?)?;
+        let difference = difference(&place, &mut adopted)?;
         let mut text = documents(&adopted).map_err(|error| error.about(&place.subject()))?;
         text += &difference.text(true);
         confirm(
@@ -198,11 +198,15 @@ fn documents(adopted: &Collection<'_>) -> Result<String, EditError> {
 }
 
 /// Returns what a change does: to names, and to whom is trusted with them.
-fn difference(place: &Place, adopted: &Collection<'_>) -> Result<Difference, Failure> {
+fn difference(place: &Place, adopted: &mut Collection<'_>) -> Result<Difference, Failure> {
     let mut before = place.load()?;
     for role in adopted.roles() {
         // What is new has no state before.
         let _ = before.find(&role.name);
+    }
+    // And what is not in the draft says the same still.
+    for role in before.roles() {
+        let _ = adopted.find(&role.name);
     }
     Ok(Difference::between(
         &State::of_loaded(&before),

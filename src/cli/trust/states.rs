@@ -80,12 +80,26 @@ impl State {
         state
     }
 
+    /// Takes what a root says.
+    pub(super) fn of_root(root: &Root) -> Self {
+        let mut state = Self::default();
+        state.add_root(root);
+        state
+    }
+
     /// Takes what one role of a collection says.
     pub(super) fn of_role(collection: &Collection<'_>, role: &str) -> Self {
         let mut state = Self::default();
         if let Some(body) = collection.targets_of(role) {
             state.add(role, body, &|role| collection.signs_as(role));
         }
+        state
+    }
+
+    /// Takes whom one role of a collection trusts.
+    pub(super) fn of_delegations(collection: &Collection<'_>, role: &str) -> Self {
+        let mut state = Self::of_role(collection, role);
+        state.names.clear();
         state
     }
 
@@ -114,7 +128,7 @@ impl State {
             if !unusual.is_empty() {
                 other.insert("delegations".to_owned(), Value::Object(unusual));
             }
-            let order = listed.iter().map(|listed| listed.name.clone()).collect();
+            let order = delegations.roles.iter().map(|listed| listed.name.clone()).collect();
             self.orders.insert(role.to_owned(), order);
             let mut trust = |name: String, trusted| self.roles.insert((name, role.to_owned()), trusted);
             for listed in listed {

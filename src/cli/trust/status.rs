@@ -175,6 +175,7 @@ fn has_keys(
     let keys = collection
         .role_keys(role)
         .map_err(|error| error.about(&place.subject()))?;
+    let files: BTreeSet<_> = files.values().flatten().collect();
     Ok(u32::try_from(files.len()).is_ok_and(|count| count >= keys.threshold()))
 }
 

@@ -97,6 +97,8 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Whoever says no more may wait for an answer yet; and who has gone keeps its place until what it began is done.
+        .half_close(true)
         // It runs between requests as well, so that idle connections end.
         .header_read_timeout(limit::CLIENT_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);

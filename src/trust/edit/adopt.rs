@@ -1,17 +1,17 @@
 //! Drafts of a collection: what it signs so far as some keys go, and what it takes from a draft that others signed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Map, Value};
 
-use super::draft::{Draft, Lacking, SUBJECT, check_key_ids, lacking};
+use super::draft::{Draft, Lacking, SUBJECT, check_key_ids, check_root, check_spec_version, lacking, read};
 use super::envelope::Envelope;
 use super::sign::is_next;
 use super::{Collection, EditError, Held, RoleSpec, lifetime};
 use crate::key::{KeyId, Signer};
 use crate::limit;
 use crate::time::Time;
-use crate::trust::metadata::{Body, Header, Root, SIGNED_AT, Snapshot, Targets, Timestamp};
+use crate::trust::metadata::{Body, Header, Root, SIGNED_AT, SPEC_VERSION, Snapshot, Targets, Timestamp};
 use crate::trust::role_keys::RoleKeys;
 use crate::trust::{Mark, TrustError, names};
 
@@ -63,6 +63,13 @@ impl Collection<'_> {
     pub fn adopt_root(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
         let missing = || TrustError::malformed(SUBJECT, "it holds no root");
         let next = draft.root()?.ok_or_else(missing)?;
+        // What it says of targets roles would be signed anew by the root's new keys, and nobody was shown it.
+        if let Some(other) = draft.envelopes.iter().find(|envelope| !is_fixed(&envelope.role)) {
+            let role = other.role.escape_debug();
+            let problem =
+                format!("it holds a document of `{role}` beside the root; publish it with `imgkit trust publish`");
+            return Err(TrustError::malformed(SUBJECT, problem).into());
+        }
         let changed = |role: &str| {
             let (old, new) = (self.root.roles.get(role), next.roles.get(role));
             old.zip(new).is_some_and(|(old, new)| old != new)
@@ -134,42 +141,10 @@ impl Collection<'_> {
             let body: Root = read(root)?;
             check_expiry("root", &body.header, now)?;
             check_next("root", self.root.header.version, &body)?;
-            check_key_ids("root", &body.keys, Some(&self.root.keys))?;
+            check_root(&body, &self.root)?;
             self.root = body;
         }
-        let mut left: Vec<_> = Vec::new();
-        for envelope in envelopes.iter().filter(|envelope| !is_fixed(&envelope.role)) {
-            left.push((envelope, read::<Targets>(envelope)?));
-        }
-        // A role whose delegation is in another document of the draft has to wait for that one.
-        while !left.is_empty() {
-            let before = left.len();
-            for (envelope, body) in std::mem::take(&mut left) {
-                let role = envelope.role.as_str();
-                match self.find(role) {
-                    Ok(()) => {}
-                    Err(EditError::NoRole { .. }) => {
-                        left.push((envelope, body));
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                }
-                check_expiry(role, &body.header, now)?;
-                check_next(role, self.meta(role).map_or(0, |meta| meta.version), &body)?;
-                if let Some(new) = &body.delegations {
-                    let published = self.targets_of(role).and_then(|body| body.delegations.as_ref());
-                    check_key_ids(role, &new.keys, published.map(|all| &all.keys))?;
-                }
-                let by = self.by(role).map(str::to_owned);
-                self.held.insert(role.to_owned(), Held { by, body });
-            }
-            if left.len() == before {
-                let role = left.first().map(|(envelope, _)| envelope.role.clone());
-                return Err(EditError::NoRole {
-                    role: role.unwrap_or_default(),
-                });
-            }
-        }
+        self.adopt_targets(&envelopes, now)?;
         for envelope in envelopes {
             let role = envelope.role.as_str();
             let stale = match role {
@@ -177,17 +152,18 @@ impl Collection<'_> {
                     let body: Snapshot = read(envelope)?;
                     let ours = &self.snapshot;
                     check_plain(role, (&body.header, &body.extra), (&ours.header, &ours.extra), now)?;
-                    !is_next(&body, ours.header.version)
+                    !is_next(&body, ours.header.version) || is_off(&body.header, &body.extra, now)
                 }
                 "timestamp" => {
                     let body: Timestamp = read(envelope)?;
                     let ours = &self.timestamp;
                     check_plain(role, (&body.header, &body.extra), (&ours.header, &ours.extra), now)?;
-                    !is_next(&body, ours.header.version)
+                    !is_next(&body, ours.header.version) || is_off(&body.header, &body.extra, now)
                 }
                 _ => false,
             };
-            // Snapshot and timestamp are made anew when somebody published since; only their own signatures are lost.
+            // Snapshot and timestamp are made anew when somebody published since, or theirs is another time; only their own signatures
+            // are lost.
             if stale {
                 continue;
             }
@@ -206,6 +182,54 @@ impl Collection<'_> {
         Ok(())
     }
 
+    /// Takes the documents of targets roles, a role's after that of the one that delegates to it.
+    fn adopt_targets(&mut self, envelopes: &[&Envelope], now: Time) -> Result<(), EditError> {
+        let mut waiting = BTreeMap::new();
+        for envelope in envelopes.iter().filter(|envelope| !is_fixed(&envelope.role)) {
+            waiting.insert(envelope.role.clone(), read::<Targets>(envelope)?);
+        }
+        // The top level first: it says who the others are.
+        let mut ready = VecDeque::new();
+        for role in waiting.keys() {
+            match role == "targets" {
+                true => ready.push_front(role.clone()),
+                false => ready.push_back(role.clone()),
+            }
+        }
+        while let Some(role) = ready.pop_front() {
+            let Some(body) = waiting.remove(&role) else { continue };
+            match self.find(&role) {
+                Ok(()) => {}
+                // Its delegation is in another document, which will ask for it.
+                Err(EditError::NoRole { .. }) => {
+                    waiting.insert(role, body);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            check_expiry(&role, &body.header, now)?;
+            check_next(&role, self.meta(&role).map_or(0, |meta| meta.version), &body)?;
+            let published = self.targets_of(&role);
+            let version = published.map_or(SPEC_VERSION, |body| &body.header.spec_version);
+            check_spec_version(&role, &body.header.spec_version, version)?;
+            if let Some(new) = &body.delegations {
+                let published = published.and_then(|body| body.delegations.as_ref());
+                check_key_ids(&role, &new.keys, published.map(|all| &all.keys))?;
+                let listed = new.roles.iter().filter(|listed| waiting.contains_key(&listed.name));
+                ready.extend(listed.map(|listed| listed.name.clone()));
+                if let Some(bins) = &new.succinct_roles {
+                    ready.extend(waiting.keys().filter(|name| bins.is_bin(name)).cloned());
+                }
+            }
+            let by = self.by(&role).map(str::to_owned);
+            self.held.insert(role, Held { by, body });
+        }
+        match waiting.into_keys().next() {
+            Some(role) => Err(EditError::NoRole { role }),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the roles whose keys must sign a document: root N + 1 is signed by the keys of root N and by its own.
     pub(super) fn roles_of(&self, role: &str) -> Vec<RoleKeys> {
         let before = self.published().filter(|_| role == "root");
@@ -218,19 +242,6 @@ fn is_fixed(role: &str) -> bool {
     matches!(role, "root" | "snapshot" | "timestamp")
 }
 
-/// Reads a document as strictly as one that is published.
-fn read<T: Body>(envelope: &Envelope) -> Result<T, TrustError> {
-    let body: T = envelope.body()?;
-    let problem = match body.header().kind == T::TYPE {
-        true => body.problem(),
-        false => Some(format!("its _type is not `{}`", T::TYPE)),
-    };
-    match problem {
-        Some(problem) => Err(TrustError::malformed(names::file_name(&envelope.role, None), problem)),
-        None => Ok(body),
-    }
-}
-
 /// Refuses a snapshot or timestamp that says more than what is published of it, or counts for longer than one made at `now`.
 fn check_plain(
     role: &str,
@@ -240,10 +251,7 @@ fn check_plain(
 ) -> Result<(), EditError> {
     check_expiry(role, header, now)?;
     let problem = |problem: String| TrustError::malformed(names::file_name(role, None), problem);
-    if header.spec_version != ours.spec_version {
-        let (found, expected) = (header.spec_version.escape_debug(), &ours.spec_version);
-        return Err(problem(format!("its spec_version is `{found}`, expected `{expected}`")).into());
-    }
+    check_spec_version(role, &header.spec_version, &ours.spec_version)?;
     let unknown = extra
         .iter()
         .find(|(name, value)| known.get(*name) != Some(value) && !is_signing_time(name, value));
@@ -257,6 +265,13 @@ fn check_plain(
         }
         None => Ok(()),
     }
+}
+
+/// Tells whether a snapshot or timestamp has expired before it is published, or was signed in the future.
+fn is_off(header: &Header, extra: &Map<String, Value>, now: Time) -> bool {
+    let signed = extra.get(SIGNED_AT).and_then(Value::as_str);
+    let signed = signed.and_then(|text| text.parse::<Time>().ok());
+    header.expires <= now || signed.is_some_and(|signed| signed > now.plus(limit::DRAFT_AHEAD))
 }
 
 fn is_signing_time(name: &str, value: &Value) -> bool {

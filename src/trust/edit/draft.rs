@@ -19,10 +19,10 @@ use crate::json::{self, Limits};
 use crate::key::{KeyId, Signer};
 use crate::limit;
 use crate::time::Time;
-use crate::trust::TrustError;
 use crate::trust::chain::{AtRoot, Chain};
-use crate::trust::metadata::Root;
+use crate::trust::metadata::{Body, Root, SPEC_VERSION};
 use crate::trust::role_keys::RoleKeys;
+use crate::trust::{TrustError, names};
 
 /// The version of the form that imgkit writes and reads.
 const FORM: u64 = 1;
@@ -111,6 +111,12 @@ impl Draft {
             let signatures = document.signatures.into_iter().map(signature);
             Envelope::of(&document.role, document.signed, signatures.collect::<Result<_, _>>()?)
         };
+        let mut roles = BTreeSet::new();
+        if let Some(twice) = written.documents.iter().find(|document| !roles.insert(&document.role)) {
+            // What was shown would be one of them, and what is signed another.
+            let role = twice.role.escape_debug();
+            return Err(bad(&format!("it holds two documents of the role `{role}`")));
+        }
         Ok(Self {
             collection: written.collection,
             roots: written.roots.iter().map(root).collect::<Result<_, _>>()?,
@@ -158,7 +164,7 @@ impl Draft {
     /// [`TrustError::Malformed`] when it is none.
     pub fn root(&self) -> Result<Option<Root>, TrustError> {
         let root = self.envelopes.iter().find(|envelope| envelope.role == "root");
-        root.map(Envelope::body).transpose()
+        root.map(read).transpose()
     }
 
     /// Walks the roots in it from `pin`, or from the first when there is no pin, to the present one.
@@ -207,11 +213,46 @@ impl Draft {
                 found: next.header.version,
             });
         }
-        check_key_ids("root", &next.keys, Some(&chain.newest_root().body().keys))?;
+        check_root(&next, chain.newest_root().body())?;
         let role = next.roles.get("root").ok_or_else(missing)?;
         let own = RoleKeys::new("root", &role.keyids, role.threshold, &next.keys);
         Ok(vec![chain.top_level_keys("root"), own])
     }
+}
+
+/// Reads a document as strictly as one that is published.
+pub(super) fn read<T: Body>(envelope: &Envelope) -> Result<T, TrustError> {
+    let body: T = envelope.body()?;
+    let problem = match body.header().kind == T::TYPE {
+        true => body.problem(),
+        false => Some(format!("its _type is not `{}`", T::TYPE)),
+    };
+    match problem {
+        Some(problem) => Err(TrustError::malformed(names::file_name(&envelope.role, None), problem)),
+        None => Ok(body),
+    }
+}
+
+/// Refuses a next root with roles that the specification does not know and the present one does not have, another specification's
+/// version, or keys under ids that are not theirs.
+pub(super) fn check_root(next: &Root, present: &Root) -> Result<(), EditError> {
+    let is_known = |role: &&String| names::TOP_LEVEL.contains(&role.as_str()) || present.roles.contains_key(*role);
+    if let Some(role) = next.roles.keys().find(|role| !is_known(role)) {
+        let problem = format!("its role `{}` is none of a root's", role.escape_debug());
+        return Err(TrustError::malformed("root.json", problem).into());
+    }
+    check_spec_version("root", &next.header.spec_version, &present.header.spec_version)?;
+    check_key_ids("root", &next.keys, Some(&present.keys))
+}
+
+/// Refuses another version of the specification than that of what is published, or made here.
+pub(super) fn check_spec_version(role: &str, found: &str, published: &str) -> Result<(), EditError> {
+    if found == published || found == SPEC_VERSION {
+        return Ok(());
+    }
+    let found = found.escape_debug();
+    let problem = format!("its spec_version is `{found}`, expected `{published}`");
+    Err(TrustError::malformed(names::file_name(role, None), problem).into())
 }
 
 /// Says what a document lacks to be signed by enough keys of each of `roles`.

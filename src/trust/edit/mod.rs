@@ -36,6 +36,7 @@ use super::client::Client;
 use super::metadata::{Header, MetaFile, Role, Root, Snapshot, Targets, Timestamp};
 use super::names;
 use super::role_keys::RoleKeys;
+use crate::digest::Digest;
 use crate::key::{KeyId, TufKey};
 use crate::time::{DAY, Time};
 use envelope::Envelope;
@@ -76,6 +77,8 @@ pub struct Collection<'s> {
     prepared: BTreeMap<String, Envelope>,
     /// Those of them that nobody signs here: they count as they were signed.
     sealed: BTreeSet<String>,
+    /// The keys that may sign for each role here, by their fingerprints; none where every key may sign for every role that has it.
+    hands: Option<BTreeMap<String, BTreeSet<Digest>>>,
     /// Names that were put into roles: a client must find them in the outcome.
     put: BTreeSet<(String, String)>,
     /// The collection as it was loaded; none for a new one.
@@ -147,6 +150,7 @@ impl<'s> Collection<'s> {
             changed: names::TOP_LEVEL.into_iter().map(str::to_owned).collect(),
             prepared: BTreeMap::new(),
             sealed: BTreeSet::new(),
+            hands: None,
             put: BTreeSet::new(),
             published: None,
         })
@@ -183,6 +187,7 @@ impl<'s> Collection<'s> {
             changed: BTreeSet::new(),
             prepared: BTreeMap::new(),
             sealed: BTreeSet::new(),
+            hands: None,
             put: BTreeSet::new(),
             published: Some(client),
         })
@@ -201,6 +206,11 @@ impl<'s> Collection<'s> {
     /// Returns those of them whose keys sign here: not those that count as others signed them ([`Collection::adopt_signed`]).
     pub fn to_sign_here(&self) -> BTreeSet<String> {
         &self.to_sign() - &self.sealed
+    }
+
+    /// Lets the keys of `hands`, by role, sign for no other role: a role that somebody else gave one of them is not its holder's.
+    pub fn only_with(&mut self, hands: BTreeMap<String, BTreeSet<Digest>>) {
+        self.hands = Some(hands);
     }
 
     /// Returns the root as it is with the changes so far.

@@ -73,7 +73,7 @@ impl Collection<'_> {
                 }
             };
             // Root N + 1 is signed by the keys of root N and by its own.
-            made.add(envelope, &self.roles_of("root"), self.keys_for("root", keys))?;
+            made.add(envelope, &self.roles_of("root"), &self.keys_for("root", keys))?;
         }
         for role in roles
             .iter()
@@ -91,7 +91,7 @@ impl Collection<'_> {
                     Envelope::new(role, body)?
                 }
             };
-            if let Some(bytes) = made.add(envelope, &[own], self.keys_for(role, keys))? {
+            if let Some(bytes) = made.add(envelope, &[own], &self.keys_for(role, keys))? {
                 let meta = self.describe(role, &bytes);
                 self.snapshot.meta.insert(file, meta);
             }
@@ -118,7 +118,7 @@ impl Collection<'_> {
                     Envelope::new("snapshot", &self.snapshot)?
                 }
             };
-            if let Some(bytes) = made.add(envelope, own.as_slice(), keys)? {
+            if let Some(bytes) = made.add(envelope, own.as_slice(), &self.keys_for("snapshot", keys))? {
                 let meta = MetaFile::describe(self.snapshot.header.version, &bytes);
                 self.timestamp.meta.insert("snapshot.json".to_owned(), meta);
             }
@@ -142,17 +142,22 @@ impl Collection<'_> {
                     Envelope::new("timestamp", &self.timestamp)?
                 }
             };
-            made.add(envelope, own.as_slice(), keys)?;
+            made.add(envelope, own.as_slice(), &self.keys_for("timestamp", keys))?;
         }
         Ok(made)
     }
 
-    /// Returns the keys that may sign a role's document: none where it counts as others signed it.
-    fn keys_for<'k>(&self, role: &str, keys: &'k [&'k dyn Signer]) -> &'k [&'k dyn Signer] {
-        match self.sealed.contains(role) {
-            true => &[],
-            false => keys,
+    /// Returns those of `keys` that may sign a role's document: none where it counts as others signed it.
+    fn keys_for<'k>(&self, role: &str, keys: &[&'k dyn Signer]) -> Vec<&'k dyn Signer> {
+        if self.sealed.contains(role) {
+            return Vec::new();
         }
+        let Some(hands) = &self.hands else {
+            return keys.to_vec();
+        };
+        let own = hands.get(&self.signs_as(role));
+        let is_own = |key: &&&dyn Signer| own.is_some_and(|own| own.contains(&key.public().fingerprint()));
+        keys.iter().filter(is_own).copied().collect()
     }
 
     /// Describes a role's file for the snapshot.
