@@ -335,6 +335,10 @@ pub const UPLOADS_BYTES: usize = 16 * UPLOAD_BYTES;
 /// How long an upload waits for room, and then for its turn, before it is told to come again.
 pub const UPLOAD_WAIT: Duration = Duration::from_secs(10);
 
+/// How many requests for keys, deletions and renewals of timestamps the Notary server works on at once: what is begun is done to its end,
+/// also where the client has left.
+pub const CHANGES_BEGUN: usize = 64;
+
 /// How slowly an upload may come, in bytes for each second, after [`UPLOAD_GRACE`]: slower ones keep others' room.
 pub const UPLOAD_RATE: u64 = 64 << 10;
 

@@ -100,7 +100,7 @@ impl Refused {
     /// There is no room for the request now; when to come again stands in the header.
     pub(super) fn busy() -> Self {
         let message = "service unavailable";
-        let detail = "other uploads take all room; try again";
+        let detail = "others take all room; try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message, detail.into())
     }
 

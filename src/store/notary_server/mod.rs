@@ -143,6 +143,8 @@ struct Server {
     judge: Judge,
     /// Bytes of uploads that can be judged yet.
     judging: Arc<Semaphore>,
+    /// Keys, deletions and renewals that can be begun yet.
+    changes: Arc<Semaphore>,
     /// Collections that can be read yet, where memory does not hold them.
     reads: Semaphore,
     turns: [Mutex<()>; TURNS],
@@ -210,6 +212,7 @@ impl Bound {
             judge: Judge::new()?,
             room: Arc::new(Semaphore::new(limit::UPLOADS_BYTES)),
             judging: Arc::new(Semaphore::new(limit::UPLOADS_JUDGED_BYTES)),
+            changes: Arc::new(Semaphore::new(limit::CHANGES_BEGUN)),
             reads: Semaphore::new(limit::SERVER_READS_AT_ONCE),
             turns: std::array::from_fn(|_| Mutex::new(())),
         };

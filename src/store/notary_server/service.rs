@@ -60,7 +60,7 @@ impl Server {
             Task::Changes(gun) => self.changes(gun, request.uri().query().unwrap_or_default()).await,
             Task::Delete(gun) => {
                 let server = Arc::clone(self);
-                let deleted = self.to_its_end(async move { server.delete(&gun).await }).await;
+                let deleted = self.begin(async move { server.delete(&gun).await }).await;
                 deleted.map(|()| answer::empty())
             }
             Task::File(gun, role, which) => self.file(&gun, &role, &which, &request).await,
@@ -89,8 +89,20 @@ impl Server {
 
     async fn key_for(self: &Arc<Self>, gun: Gun, role: HeldRole, rotate: bool) -> Result<String, Refused> {
         let server = Arc::clone(self);
-        self.to_its_end(async move { server.key(&gun, role, rotate).await })
-            .await
+        self.begin(async move { server.key(&gun, role, rotate).await }).await
+    }
+
+    /// Does work to its end that a request without an upload asks for: clients who ask and leave begin no more than a few.
+    async fn begin<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refused>> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let place = soon(Arc::clone(&self.changes).acquire_owned(), limit::UPLOAD_WAIT).await?;
+        let in_its_place = async move {
+            let _place = place;
+            work.await
+        };
+        self.to_its_end(in_its_place).await
     }
 
     /// Checks that the collection is one of this server's, and that the client may do what it asks for.
@@ -162,7 +174,7 @@ impl Server {
         }
         let (server, due) = (Arc::clone(self), gun.clone());
         let renewing = async move { server.renew(&due).await.map_err(|failure| server.own_fault(&failure)) };
-        match self.to_its_end(renewing).await {
+        match self.begin(renewing).await {
             Ok(true) => self.current(gun).await.map_err(|failure| self.own_fault(&failure)),
             // What is there counts for a while yet.
             Ok(false) | Err(_) => Ok(collection),
@@ -425,9 +437,56 @@ fn wrong_method(allowed: &'static str) -> Answer {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::{Bound, Clock, Options, StoreOptions};
     use super::*;
+    use crate::key::{Algorithm, Passphrase};
+    use crate::time::Time;
     use hyper::header::RETRY_AFTER;
     use tokio::sync::Semaphore;
+
+    async fn server(dir: &std::path::Path) -> Arc<Server> {
+        let options = Options {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            store: StoreOptions::Directory(dir.join("store")),
+            tls: None,
+            passphrase: Some(Passphrase::new("correct horse").unwrap()),
+            token: None,
+            algorithm: Algorithm::Ed25519,
+            tokens: None,
+            prefixes: Vec::new(),
+            clock: Clock {
+                now: Arc::new(|| Ok(Time::EPOCH)),
+                elapsed: Arc::new(|| Duration::ZERO),
+            },
+            log: Arc::new(|_| {}),
+        };
+        Bound::new(options).await.unwrap().server
+    }
+
+    #[tokio::test]
+    async fn clients_who_ask_and_leave_begin_no_more_than_a_few() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = server(dir.path()).await;
+        let gun = Gun::new("example.com/app").unwrap();
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        // As while an upload to the collection is judged.
+        let turn = server.turn(&gun).lock().await;
+        let before = tasks();
+        for _ in 0..3 * limit::CHANGES_BEGUN {
+            let asked = server.key_for(gun.clone(), HeldRole::Timestamp, false);
+            let left = tokio::time::timeout(Duration::from_millis(1), asked).await;
+            assert!(left.is_err());
+        }
+        assert_eq!(tasks() - before, limit::CHANGES_BEGUN);
+        let renewed = tokio::time::timeout(Duration::from_millis(1), server.begin(async { Ok(()) })).await;
+        assert!(renewed.is_err(), "there is no place left");
+        drop(turn);
+        // What was begun comes to its end, and makes room.
+        assert!(server.key_for(gun.clone(), HeldRole::Timestamp, false).await.is_ok());
+        while server.changes.available_permits() < limit::CHANGES_BEGUN {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 
     #[tokio::test]
     async fn who_finds_no_room_is_told_when_to_come_again() {
