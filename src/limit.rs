@@ -322,6 +322,16 @@ pub const UPLOAD_BYTES: usize = 32 << 20;
 /// Most files in one upload: every delegation of a large collection at once.
 pub const UPLOAD_PARTS: usize = 1024;
 
+/// Most signatures in one upload: checking them takes some seconds at most, while others wait.
+pub const UPLOAD_SIGNATURES: usize = 4096;
+
+/// Most values in members of an upload that Notary's dialect does not have: each takes up to 1.3 KiB of memory, again with every later
+/// upload to the collection.
+pub const UPLOAD_UNKNOWN: usize = 4096;
+
+/// Most values in an upload beside the names that it signs: a thousand roles with a hundred keys each have half as many.
+pub const UPLOAD_VALUES: usize = 1 << 18;
+
 /// How many uploads the Notary server judges at once, where they are small.
 pub const UPLOADS_AT_ONCE: usize = 16;
 

@@ -5,7 +5,10 @@
 //!   file goes back, or comes twice.
 //! - A snapshot names the files that will be there and no others. The server makes it when the upload has none and it holds the
 //!   role's key; the timestamp is always its own.
+//! - What costs much to judge is refused before anything is built or checked of it.
 //! - What was published before and is not part of the upload has been judged: a delegation's old file stays as it is.
+
+mod census;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +23,7 @@ use crate::limit;
 use crate::time::{DAY, Time};
 use crate::trust::RoleKeys;
 use crate::trust::TrustError;
+use census::Census;
 
 /// How long a timestamp that the server makes is good.
 pub const TIMESTAMP_LIFETIME: i64 = 14 * DAY;
@@ -212,6 +216,11 @@ struct Upload<'a> {
 
 impl Upload<'_> {
     fn plan(&self) -> Result<Plan, UploadError> {
+        let mut census = Census::default();
+        for (role, bytes) in self.uploaded {
+            census.add(role, bytes)?;
+        }
+        census.check()?;
         let root = self.root()?;
         let mut targets = BTreeMap::new();
         // Shallow roles first: each is judged by what its delegator says after the upload.
@@ -510,7 +519,6 @@ fn is_child(parent: &str, role: &str) -> bool {
     role.rsplit_once('/').is_some_and(|(above, _)| above == parent)
 }
 
-/// Collects the keys of a top-level role that `counts`.
 /// Collects the keys of a delegated role from the one that delegates to it.
 fn delegated_keys(parent: Option<&Targets>, role: &str) -> Result<RoleKeys<NotaryKey>, UploadError> {
     let delegations = parent.map(|parent| &parent.delegations);

@@ -465,6 +465,36 @@ fn what_a_removed_delegation_left_behind_does_not_come_back() {
 }
 
 #[test]
+fn what_costs_too_much_is_refused_before_a_signature_is_checked() {
+    let mut fixture = Fixture::new();
+    fixture.targets.header.version = 2;
+    let mut upload = |unknown: usize| {
+        fixture.targets.extra.insert("x".into(), vec![0; unknown].into());
+        fixture.judge(&[fixture.targets_file()].into())
+    };
+    assert!(upload(limit::UPLOAD_UNKNOWN - 1).is_ok());
+    let told = text(upload(limit::UPLOAD_UNKNOWN));
+    assert!(
+        told.contains("at most 4096 values in members that are not known, found 4097"),
+        "{told}"
+    );
+    // Each of these roles has as many signatures as a document can have; none is good, and no delegation is known.
+    let signature = r#"{"keyid":"k","method":"ecdsa","sig":"="}"#;
+    let file = format!(
+        r#"{{"signed":{{}},"signatures":[{}]}}"#,
+        [signature; limit::SIGNATURES].join(",")
+    );
+    let upload = |roles: usize| -> Owned {
+        let role = |number| (format!("targets/r{number}"), file.clone().into_bytes());
+        (0..roles).map(role).collect()
+    };
+    let fits = limit::UPLOAD_SIGNATURES / limit::SIGNATURES;
+    assert!(!text(fixture.judge(&upload(fits))).contains("signatures, found"));
+    let told = text(fixture.judge(&upload(fits + 1)));
+    assert!(told.contains("at most 4096 signatures, found 4352"), "{told}");
+}
+
+#[test]
 fn an_uploaded_snapshot_names_what_will_be_there() {
     let mut fixture = Fixture::new();
     let targets = fixture.next_targets();
