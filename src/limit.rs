@@ -322,6 +322,9 @@ pub const UPLOAD_BYTES: usize = 32 << 20;
 /// Most files in one upload: every delegation of a large collection at once.
 pub const UPLOAD_PARTS: usize = 1024;
 
+/// Most bytes of a collection's current files on the Notary server: eight of the largest uploads.
+pub const COLLECTION_BYTES: usize = 8 * UPLOAD_BYTES;
+
 /// Most signatures in one upload: checking them takes some seconds at most, while others wait.
 pub const UPLOAD_SIGNATURES: usize = 4096;
 

@@ -133,6 +133,7 @@ impl From<UploadError> for Refused {
         let problem = error.to_string();
         let name = match &error {
             UploadError::Version { .. } => return Self::old_version(&problem),
+            UploadError::TooLarge { .. } => return Self::malformed_upload(StatusCode::PAYLOAD_TOO_LARGE, &problem),
             UploadError::Hierarchy { .. } => "ErrBadHierarchy",
             UploadError::Root(_) => "ErrBadRoot",
             UploadError::Snapshot(_) => "ErrBadSnapshot",
@@ -332,5 +333,9 @@ mod tests {
         assert_eq!(refused.code, "INVALID_UPDATE");
         let expected = json!({ "Name": "ErrBadHierarchy", "Error": { "Missing": "snapshot", "Msg": "none" } });
         assert_eq!(refused.detail, expected);
+        let refused = Refused::from(UploadError::TooLarge { found: 268_435_457 });
+        assert_eq!(refused.status, 413);
+        let told = "the collection would have 268435457 bytes, expected at most 268435456";
+        assert!(refused.detail.to_string().contains(told), "{}", refused.detail);
     }
 }

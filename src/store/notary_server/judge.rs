@@ -4,13 +4,23 @@
 //! upload judged on a thread of its own, all these would keep as much.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use crate::failure::Failure;
 
-/// The thread; what it is given is done in order.
+/// The thread; who uses it takes turns.
 #[derive(Debug)]
-pub(super) struct Judge(ThreadPool);
+pub(super) struct Judge {
+    thread: ThreadPool,
+    free: Mutex<()>,
+}
+
+/// The thread for one who has it: others wait until it is dropped or has run.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    thread: &'a ThreadPool,
+    _turn: MutexGuard<'a, ()>,
+}
 
 impl Judge {
     /// Starts the thread.
@@ -24,18 +34,30 @@ impl Judge {
             // Whoever waits for what panicked is told so by its silence.
             .panic_handler(|_| {})
             .build();
-        thread
-            .map(Self)
-            .map_err(|error| Failure::unavailable("the judging thread", error))
+        let thread = thread.map_err(|error| Failure::unavailable("the judging thread", error))?;
+        Ok(Self {
+            thread,
+            free: Mutex::new(()),
+        })
     }
 
+    /// Waits for the thread; who came first has it first.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        Turn {
+            _turn: self.free.lock().await,
+            thread: &self.thread,
+        }
+    }
+}
+
+impl Turn<'_> {
     /// Does work on the thread.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] when it did not come to an end.
-    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    pub(super) async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
         let (done, doing) = oneshot::channel();
-        self.0.spawn(move || {
+        self.thread.spawn(move || {
             // Nobody may be waiting any more.
             let _ = done.send(work());
         });
@@ -49,13 +71,32 @@ impl Judge {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn all_work_is_done_on_one_thread_whatever_became_of_the_work_before() {
         let judge = Judge::new().unwrap();
-        let first = judge.run(|| std::thread::current().id()).await.unwrap();
-        assert_ne!(first, std::thread::current().id());
-        assert!(judge.run(|| -> u8 { panic!("as a defect would") }).await.is_err());
-        assert_eq!(judge.run(|| std::thread::current().id()).await.unwrap(), first);
+        let thread = || std::thread::current().id();
+        let first = judge.turn().await.run(thread).await.unwrap();
+        assert_ne!(first, thread());
+        assert!(
+            judge
+                .turn()
+                .await
+                .run(|| -> u8 { panic!("as a defect would") })
+                .await
+                .is_err()
+        );
+        assert_eq!(judge.turn().await.run(thread).await.unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn who_has_the_turn_keeps_others_waiting_until_it_has_run() {
+        let judge = Judge::new().unwrap();
+        let turn = judge.turn().await;
+        let wait = Duration::from_millis(20);
+        assert!(tokio::time::timeout(wait, judge.turn()).await.is_err());
+        turn.run(|| ()).await.unwrap();
+        assert!(tokio::time::timeout(wait, judge.turn()).await.is_ok());
     }
 }

@@ -162,6 +162,8 @@ impl Server {
     {
         let _turn = self.turn(gun).lock().await;
         for _ in 0..limit::SERVER_ATTEMPTS {
+            let judge = self.judge.turn().await;
+            // Who waits for the judge holds no collection.
             let collection = self.store.collection(gun).await?;
             let keys = self.store.keys(gun).await?;
             let now = (self.clock.now)()?;
@@ -169,7 +171,7 @@ impl Server {
             let held: BTreeSet<_> = keys.iter().map(|key| key.id.clone()).collect();
             let (owner, plan) = (gun.clone(), plan.clone());
             let planned = move || plan(owner.as_str(), &collection.bytes(), &held, now);
-            let planned = match self.judge.run(planned).await? {
+            let planned = match judge.run(planned).await? {
                 Ok(Some(planned)) => planned,
                 Ok(None) => return Ok(Ok(false)),
                 Err(error) => return Ok(Err(error)),

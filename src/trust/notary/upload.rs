@@ -12,11 +12,13 @@ mod census;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Map;
+
 use super::chain::{check_certificates, check_dates};
 use super::document::{Draft, Signed, Unverified};
 use super::file::FileMeta;
 use super::key::NotaryKey;
-use super::metadata::{Body, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role};
+use super::metadata::{Body, DelegatedRole, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role};
 use crate::key::KeyError;
 use crate::key::KeyId;
 use crate::limit;
@@ -60,6 +62,15 @@ pub enum UploadError {
     /// The upload as a whole is not good.
     #[error("{0}")]
     Whole(String),
+    /// The collection would be too large.
+    #[error(
+        "with this upload the collection would have {found} bytes, expected at most {}; publish fewer or smaller files",
+        limit::COLLECTION_BYTES
+    )]
+    TooLarge {
+        /// How many bytes it would have.
+        found: usize,
+    },
     /// A file's version is not above the published one.
     #[error("a newer version of {role} is published already: {published}; the upload has {uploaded}")]
     Version {
@@ -221,6 +232,7 @@ impl Upload<'_> {
             census.add(role, bytes)?;
         }
         census.check()?;
+        self.check_size()?;
         let root = self.root()?;
         let mut targets = BTreeMap::new();
         // Shallow roles first: each is judged by what its delegator says after the upload.
@@ -256,6 +268,22 @@ impl Upload<'_> {
             timestamp: self.own_timestamp(&root)?,
             held: self.held_of(&root),
         })
+    }
+
+    /// Refuses an upload by which the collection grows beyond what later ones can be judged with.
+    fn check_size(&self) -> Result<(), UploadError> {
+        let stays = self
+            .published
+            .iter()
+            .filter(|(role, _)| !self.uploaded.contains_key(*role));
+        let size = |files: &mut dyn Iterator<Item = usize>| files.sum::<usize>();
+        let before = size(&mut self.published.values().map(|bytes| bytes.len()));
+        let uploaded = size(&mut self.uploaded.values().map(|bytes| bytes.len()));
+        let after = size(&mut stays.map(|(_, bytes)| bytes.len())).saturating_add(uploaded);
+        match after > limit::COLLECTION_BYTES && after > before {
+            true => Err(UploadError::TooLarge { found: after }),
+            false => Ok(()),
+        }
     }
 
     fn renewal(&self, until: (Time, Time)) -> Result<Option<Plan>, UploadError> {
@@ -355,7 +383,7 @@ impl Upload<'_> {
             });
         };
         let document = Unverified::<Targets>::parse(role, bytes, limit::TARGETS_BYTES).map_err(bad)?;
-        let body = document.unverified_body().clone();
+        let body = delegator(document.unverified_body());
         // What was published before has been judged, but that the root may have other keys now.
         if uploaded.is_some() || (parent.is_none() && self.uploaded.contains_key("root")) {
             let keys = match parent {
@@ -505,6 +533,22 @@ fn version_of(role: &str, bytes: &[u8]) -> Result<u64, UploadError> {
 fn version<T: Body>(role: &str, bytes: &[u8], max: usize) -> Result<u64, UploadError> {
     let document = Unverified::<T>::parse(role, bytes, max).map_err(whole)?;
     Ok(document.unverified_body().header().version)
+}
+
+/// Returns what roles below are judged by: a chain of large documents is not held all at once.
+fn delegator(body: &Targets) -> Targets {
+    let mut kept = Targets::new(body.header.expires);
+    kept.header.version = body.header.version;
+    kept.delegations.keys = body.delegations.keys.clone();
+    let role = |role: &DelegatedRole| DelegatedRole {
+        name: role.name.clone(),
+        keyids: role.keyids.clone(),
+        threshold: role.threshold,
+        paths: Vec::new(),
+        extra: Map::new(),
+    };
+    kept.delegations.roles = body.delegations.roles.iter().map(role).collect();
+    kept
 }
 
 fn next_version(published: Option<u64>) -> u64 {

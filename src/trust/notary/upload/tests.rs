@@ -495,6 +495,35 @@ fn what_costs_too_much_is_refused_before_a_signature_is_checked() {
 }
 
 #[test]
+fn a_collection_grows_up_to_its_bound() {
+    let mut fixture = Fixture::new();
+    fixture.targets.header.version = 2;
+    fixture.targets.extra.insert("comment".into(), "it grows".into());
+    let targets = fixture.targets_file();
+    let others = |published: &Owned| {
+        published
+            .iter()
+            .filter(|(role, _)| **role != targets.0)
+            .map(|(_, bytes)| bytes.len())
+            .sum::<usize>()
+    };
+    let room = limit::COLLECTION_BYTES - others(&fixture.published) - targets.1.len();
+    let upload: Owned = [targets.clone()].into();
+    // What a removed delegation left behind takes room too.
+    fixture.published.insert("targets/left".into(), vec![0; room]);
+    assert!(fixture.judge(&upload).is_ok());
+    fixture.published.insert("targets/left".into(), vec![0; room + 1]);
+    let found = limit::COLLECTION_BYTES + 1;
+    assert_eq!(fixture.judge(&upload).unwrap_err(), UploadError::TooLarge { found });
+    // One that is larger already can become smaller.
+    fixture.published.insert(
+        "targets".into(),
+        [fixture.published["targets"].clone(), vec![b' '; 1000]].concat(),
+    );
+    assert!(fixture.judge(&upload).is_ok());
+}
+
+#[test]
 fn an_uploaded_snapshot_names_what_will_be_there() {
     let mut fixture = Fixture::new();
     let targets = fixture.next_targets();
