@@ -28,7 +28,7 @@ mod store;
 mod tls;
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -148,6 +148,8 @@ struct Server {
     /// Collections that can be read yet, where memory does not hold them.
     reads: Semaphore,
     turns: [Mutex<()>; TURNS],
+    /// Chooses among the turns, so that nobody knows a name that shares another's.
+    hasher: RandomState,
 }
 
 impl fmt::Debug for Server {
@@ -215,6 +217,7 @@ impl Bound {
             changes: Arc::new(Semaphore::new(limit::CHANGES_BEGUN)),
             reads: Semaphore::new(limit::SERVER_READS_AT_ONCE),
             turns: std::array::from_fn(|_| Mutex::new(())),
+            hasher: RandomState::new(),
         };
         Ok(Self {
             server: Arc::new(server),
@@ -254,10 +257,8 @@ impl Bound {
 impl Server {
     /// Returns what is held while a collection changes, so that this server's own publishers take turns.
     fn turn(&self, gun: &Gun) -> &Mutex<()> {
-        let mut hasher = DefaultHasher::new();
-        gun.hash(&mut hasher);
         let [first, ..] = &self.turns;
-        let index = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
+        let index = usize::try_from(self.hasher.hash_one(gun) % TURNS as u64).unwrap_or_default();
         self.turns.get(index).unwrap_or(first)
     }
 }

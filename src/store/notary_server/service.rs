@@ -489,6 +489,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_shares_a_turn_is_known_to_the_server_alone() {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [one, other] = [server(dirs[0].path()).await, server(dirs[1].path()).await];
+        let guns = || (0..100).map(|number| Gun::new(&format!("example.com/{number}")).unwrap());
+        let turns = |server: &Server| -> Vec<_> {
+            let place = |gun: Gun| {
+                let mut turns = server.turns.iter();
+                turns.position(|turn| std::ptr::eq(turn, server.turn(&gun)))
+            };
+            guns().map(place).collect()
+        };
+        assert_eq!(turns(&one), turns(&one));
+        assert_ne!(turns(&one), turns(&other));
+    }
+
+    #[tokio::test]
     async fn who_finds_no_room_is_told_when_to_come_again() {
         let room = Semaphore::new(3);
         let wait = Duration::from_millis(20);
