@@ -228,8 +228,15 @@ impl Database {
         let server = server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let child = server.spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "PostgreSQL does not listen on port {port}");
+        // It listens before it answers.
+        let asked = || {
+            let mut psql = as_nobody("psql", dir);
+            psql.args(["--no-psqlrc", "-c", "SELECT 1", &address(port)])
+                .output()
+                .unwrap()
+        };
+        while !asked().status.success() {
+            assert!(Instant::now() < end, "PostgreSQL does not answer on port {port}");
             sleep(Duration::from_millis(50));
         }
         child
@@ -259,8 +266,12 @@ impl Database {
 
     /// Returns the address for `--store`.
     pub fn url(&self) -> String {
-        format!("postgres://imgkit@127.0.0.1:{}/postgres", self.port)
+        address(self.port)
     }
+}
+
+fn address(port: u16) -> String {
+    format!("postgres://imgkit@127.0.0.1:{port}/postgres")
 }
 
 impl Drop for Database {
