@@ -491,6 +491,9 @@ fn the_past_is_told_and_verified() {
         home.good(&["diff", "c@4", "c"])["difference"]["removed"][0]["name"],
         "spec/a"
     );
+    let same = home.good(&["diff", "@6", "c"])["difference"].clone();
+    let differs = |all: &Value| !all.as_array().unwrap().is_empty();
+    assert!(!same.as_object().unwrap().values().any(differs), "{same}");
     assert_eq!(home.run(&["diff", "@2", "@9"]).0, 3);
     // What was thrown away is said to be unknown, and what was changed is no proof.
     fs::remove_file(home.path("trust/c/2.snapshot.json")).unwrap();

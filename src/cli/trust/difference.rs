@@ -317,7 +317,7 @@ mod tests {
         });
         change(&mut body);
         let body: Targets = serde_json::from_value(body).unwrap();
-        State::of_bodies(&BTreeMap::from([("targets".to_owned(), body)]))
+        State::of_bodies([("targets", &body)])
     }
 
     fn text(change: impl FnOnce(&mut Value)) -> String {
@@ -425,8 +425,7 @@ mod tests {
                 });
                 serde_json::from_value::<Targets>(body).unwrap()
             };
-            let bodies = [("dev", body("team", key)), ("targets", body("team", "k1"))];
-            State::of_bodies(&bodies.map(|(role, body)| (role.to_owned(), body)).into())
+            State::of_bodies([("dev", &body("team", key)), ("targets", &body("team", "k1"))])
         };
         assert_snapshot!(Difference::between(&by_both("k1"), &by_both("k2")).text(true), @r#"
         ~ role team

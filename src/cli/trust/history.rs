@@ -154,7 +154,9 @@ impl Point {
                 format!("{} at version {version}", place.subject()),
                 unknown,
             )),
-            None => Ok(State::of_bodies(&bodies)),
+            None => Ok(State::of_bodies(
+                bodies.iter().map(|(role, body)| (role.as_str(), body)),
+            )),
         }
     }
 }

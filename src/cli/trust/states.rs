@@ -55,27 +55,26 @@ pub(super) enum Names {
 impl State {
     /// Takes what a collection says, as far as its roles are loaded.
     pub(super) fn of_loaded(collection: &Collection<'_>) -> Self {
-        let mut state = Self::of_delegated(collection);
+        let mut state = Self::default();
+        for (role, body) in collection.targets() {
+            state.add(role, body, &|role| collection.signs_as(role));
+        }
         state.add_root(collection.root());
         state
     }
 
-    /// Takes the same, without the top level's keys.
+    /// Takes the same, without the top level's keys, as [`State::of_bodies`] does.
     pub(super) fn of_delegated(collection: &Collection<'_>) -> Self {
-        let mut state = Self::default();
-        for role in collection.roles() {
-            if let Some(body) = collection.targets_of(&role.name) {
-                state.add(&role.name, body, &|role| collection.signs_as(role));
-            }
-        }
-        state
+        Self::of_bodies(collection.targets())
     }
 
     /// Takes what the roles of a collection said at one point.
-    pub(super) fn of_bodies(bodies: &BTreeMap<String, Targets>) -> Self {
+    pub(super) fn of_bodies<'a>(bodies: impl IntoIterator<Item = (&'a str, &'a Targets)>) -> Self {
+        let bodies: Vec<_> = bodies.into_iter().collect();
+        let parts = Parts::of(&bodies);
         let mut state = Self::default();
         for (role, body) in bodies {
-            state.add(role, body, &|role| signs_as(bodies, role).to_owned());
+            state.add(role, body, &|role| parts.whole(role).to_owned());
         }
         state
     }
@@ -194,21 +193,45 @@ fn objects(ids: &[KeyId], keys: &BTreeMap<KeyId, Value>) -> BTreeMap<KeyId, Valu
     ids.iter().map(object).collect()
 }
 
-/// Returns the role whose bin a role is, or the role itself.
-fn signs_as<'a>(bodies: &'a BTreeMap<String, Targets>, role: &'a str) -> &'a str {
-    let mut role = role;
-    // Each step goes up one role; there are no more than all of them.
-    for _ in 0..bodies.len() {
-        let by_hash = |body: &&Targets| {
-            let listed = body.delegations.iter().flat_map(|all| &all.roles);
-            let mut listed = listed.filter(|other| other.name == role);
-            let bins = body.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref());
-            listed.any(|other| other.paths.is_none()) || bins.is_some_and(|bins| bins.is_bin(role))
+/// The roles that others delegate to by hash: their parts.
+struct Parts<'a> {
+    /// For each listed one, the role that it is a part of.
+    listed: BTreeMap<&'a str, &'a str>,
+    /// Roles with bins in short.
+    bins: Vec<(&'a str, &'a SuccinctRoles)>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(bodies: &[(&'a str, &'a Targets)]) -> Self {
+        let delegations = || {
+            bodies
+                .iter()
+                .filter_map(|(by, body)| Some((*by, body.delegations.as_ref()?)))
         };
-        match bodies.iter().find(|(_, body)| by_hash(body)) {
-            Some((by, _)) => role = by,
-            None => break,
+        let listed = delegations().flat_map(|(by, all)| all.roles.iter().map(move |role| (by, role)));
+        let listed = listed.filter(|(_, role)| role.paths.is_none());
+        Self {
+            listed: listed.map(|(by, role)| (role.name.as_str(), by)).collect(),
+            bins: delegations()
+                .filter_map(|(by, all)| Some((by, all.succinct_roles.as_ref()?)))
+                .collect(),
         }
     }
-    role
+
+    /// Returns the role that a role is a part of, or the role itself.
+    fn whole<'r>(&self, role: &'r str) -> &'r str
+    where
+        'a: 'r,
+    {
+        let mut role = role;
+        // Each step goes up one role; there are no more than all of them.
+        for _ in 0..=self.listed.len() + self.bins.len() {
+            let bins = || self.bins.iter().find(|(_, bins)| bins.is_bin(role)).map(|(by, _)| *by);
+            match self.listed.get(role).copied().or_else(bins) {
+                Some(by) => role = by,
+                None => break,
+            }
+        }
+        role
+    }
 }

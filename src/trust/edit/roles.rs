@@ -153,6 +153,11 @@ impl Collection<'_> {
             .ok_or_else(|| EditError::NoRole { role: role.to_owned() })
     }
 
+    /// Returns what every role that was loaded signs, by role.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, &Targets)> {
+        self.held.iter().map(|(role, held)| (role.as_str(), &held.body))
+    }
+
     /// Returns what a role that was loaded signs.
     pub fn targets_of(&self, role: &str) -> Option<&Targets> {
         self.held.get(role).map(|held| &held.body)
