@@ -68,7 +68,8 @@ fn check_seen(
     file: &Path,
 ) -> Result<(), Failure> {
     let store = options.keys(context)?;
-    let drafted = collection.drafted().map_err(|error| error.about(keys_as))?;
+    let drafted = collection.drafted();
+    let drafted = drafted.map_err(|error| error.about(&format!("collection {keys_as}")))?;
     for document in drafted.iter().filter(|one| !follows(&one.role)) {
         let as_role = collection.signs_as(&document.role);
         let mut here = BTreeSet::new();

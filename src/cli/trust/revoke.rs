@@ -1,6 +1,6 @@
 //! `imgkit trust revoke`: takes a key that is lost or stolen from every role.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -99,6 +99,15 @@ impl Revoke {
         }
         confirm(context, self.yes, &text)?;
 
+        let anew: BTreeSet<_> = losses
+            .iter()
+            .filter(|loss| loss.again)
+            .map(|loss| &loss.role.name)
+            .collect();
+        let shown = collection
+            .targets()
+            .filter(|(role, _)| anew.contains(&collection.signs_as(role)));
+        let shown: BTreeMap<_, _> = shown.map(|(role, body)| (role.to_owned(), body.clone())).collect();
         let mut specs = Vec::new();
         for loss in &losses {
             let role = loss.role.name.as_str();
@@ -109,6 +118,8 @@ impl Revoke {
             specs.push((role, RoleSpec { keys, threshold }, loss.again));
         }
         let changed = options.change(context, |collection, now| {
+            // Whoever has the key may have published meanwhile.
+            collection.check_shown(&shown)?;
             specs.iter().try_for_each(|(role, spec, again)| match again {
                 true => collection.rotate(role, spec, now),
                 false => collection.replace_keys(role, spec, now),

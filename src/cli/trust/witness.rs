@@ -1,5 +1,6 @@
 //! `imgkit trust witness`: signs what a role says already.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -11,7 +12,6 @@ use super::difference::Difference;
 use super::states::State;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::trust::edit::EditError;
 
 /// Signs a role's metadata as they are, also when those who signed them no longer may.
 #[derive(Debug, Args)]
@@ -37,17 +37,13 @@ impl Witness {
             ),
         };
         let shown = collection.targets_of(&self.role).cloned();
-        let names: Vec<_> = shown.iter().flat_map(|body| body.targets.keys().cloned()).collect();
+        let shown: BTreeMap<_, _> = shown.into_iter().map(|body| (self.role.clone(), body)).collect();
+        let names: Vec<_> = shown.values().flat_map(|body| body.targets.keys().cloned()).collect();
         text += &Difference::between(&State::default(), &State::of_role(&collection, &self.role)).text(true);
         confirm(context, self.yes, &text)?;
         let changed = options.change(context, |collection, _| {
             collection.witness(&self.role)?;
-            match collection.targets_of(&self.role) == shown.as_ref() {
-                true => Ok(()),
-                false => Err(EditError::Moved {
-                    role: self.role.clone(),
-                }),
-            }
+            collection.check_shown(&shown)
         })?;
         let _ = writeln!(text, "signed as {}", self.role);
         changed.tell(&mut text);

@@ -1,6 +1,6 @@
 //! Finding roles: whose metadata a change needs, and loading no others.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Collection, EditError, Held, new_targets};
 use crate::limit;
@@ -156,6 +156,20 @@ impl Collection<'_> {
     /// Returns what every role that was loaded signs, by role.
     pub fn targets(&self) -> impl Iterator<Item = (&str, &Targets)> {
         self.held.iter().map(|(role, held)| (role.as_str(), &held.body))
+    }
+
+    /// Refuses to go on where roles no longer say what was shown of them.
+    ///
+    /// # Errors
+    /// [`EditError::Moved`]; as [`Collection::find`].
+    pub fn check_shown(&mut self, shown: &BTreeMap<String, Targets>) -> Result<(), EditError> {
+        for (role, body) in shown {
+            self.find(role)?;
+            if self.targets_of(role) != Some(body) {
+                return Err(EditError::Moved { role: role.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Returns what a role that was loaded signs.

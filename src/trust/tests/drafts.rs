@@ -121,14 +121,18 @@ fn with_changed(draft: &Draft, role: &str, by: Option<&SigningKey>, change: impl
     Draft::parse(value.to_string().as_bytes()).unwrap()
 }
 
+/// A draft with one name more, signed by everybody.
+fn signed(mut collection: Collection<'_>) -> Draft {
+    collection.put_target("targets", "b", file(b"b"), days(1)).unwrap();
+    let keys = [TARGETS, SNAPSHOT, TIMESTAMP].map(key);
+    collection.draft("c", &signers(&keys), days(1)).unwrap().0
+}
+
 #[test]
 fn a_snapshot_or_timestamp_that_nobody_signed_is_made_anew() {
     let repository = Repository::new();
     let load = || Collection::load(&repository.pin(), &repository.files).unwrap();
-    let mut collection = load();
-    collection.put_target("targets", "b", file(b"b"), days(1)).unwrap();
-    let signed = [TARGETS, SNAPSHOT, TIMESTAMP].map(key);
-    let (draft, _) = collection.draft("c", &signers(&signed), days(1)).unwrap();
+    let draft = signed(load());
     let keys = |role| if role == "snapshot" { SNAPSHOT } else { TIMESTAMP };
     let expiry = |draft: &Draft, role: &str| {
         let mut collection = load();
@@ -346,10 +350,7 @@ fn a_key_signs_for_no_role_that_somebody_else_gave_it() {
 fn a_snapshot_that_has_expired_or_was_signed_in_the_future_is_made_anew() {
     let repository = Repository::new();
     let load = || Collection::load(&repository.pin(), &repository.files).unwrap();
-    let mut collection = load();
-    collection.put_target("targets", "b", file(b"b"), days(1)).unwrap();
-    let signed = [TARGETS, SNAPSHOT, TIMESTAMP].map(key);
-    let (draft, _) = collection.draft("c", &signers(&signed), days(1)).unwrap();
+    let draft = signed(load());
     let taken = |draft: &Draft| {
         let mut collection = load();
         collection.adopt(draft, days(1)).unwrap();
@@ -390,4 +391,18 @@ fn roles_that_a_draft_delegates_to_are_taken_in_whatever_order_they_come() {
     let mut collection = Collection::load(&repository.pin(), &repository.files).unwrap();
     collection.adopt(&draft, days(1)).unwrap();
     assert_eq!(collection.drafted().unwrap().len(), 5);
+}
+
+#[test]
+fn what_a_role_says_is_what_was_shown_of_it() {
+    let repository = Repository::new();
+    let load = || Collection::load(&repository.pin(), &repository.files).unwrap();
+    let shown = load()
+        .targets()
+        .map(|(role, body)| (role.to_owned(), body.clone()))
+        .collect();
+    load().check_shown(&shown).unwrap();
+    let mut later = load();
+    later.put_target("targets", "b", file(b"b"), days(1)).unwrap();
+    assert!(matches!(later.check_shown(&shown), Err(EditError::Moved { role }) if role == "targets"));
 }
