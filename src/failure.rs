@@ -52,6 +52,8 @@ pub enum Code {
     Override,
     /// A component asks for a privilege that neither its rule nor the YAML grants.
     Privilege,
+    /// The image is of another profile than the policy demands, or of none.
+    Profile,
     /// Fewer of a policy's alternatives hold than it demands, for different reasons.
     Requirements,
     /// The key that signed was revoked.

@@ -97,7 +97,7 @@ rules:
   - {match: r.example/g, unsigned: accept}
 spec: {signed: bob}
 image:
-  {name: node, arch: amd64, formats: [disk, tar], cmdline: [nokaslr], minEpoch: 0, maxAge: 90d, proved: false, sealed: {root: platform}}
+  {name: node, arch: amd64, formats: [disk, tar], cmdline: [nokaslr], minEpoch: 0, maxAge: 90d, profile: production, proved: false, sealed: {root: platform}}
 environments: {production: {image: {maxAge: 30d}, forbid: [], rules: [], spec: {digests: ['sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855']}}}
 ";
 

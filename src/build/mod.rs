@@ -49,7 +49,7 @@ use crate::store::{Progress, Source};
 use crate::time::Time;
 use crate::tree::contents::Sink;
 use crate::verify::component::Gate;
-use crate::verify::image::{Identity, check_overrides, components, make};
+use crate::verify::image::{Identity, check_overrides, check_profile, components, make};
 use crate::verify::{
     Anchors, Component, InputVerdict, Pins, Question, Supply, Verified, admit_inputs, disk, files, unjudged_inputs,
     unsafe_accept_unsigned,
@@ -229,6 +229,8 @@ fn judge(
         forms: &forms,
     };
     refusals.extend(identity.check(request.name, gate.policy, request.now, 0));
+    let profile = request.spec.profile.as_deref();
+    refusals.extend(check_profile(request.name, gate.policy, profile));
     if let Some(kernel) = &request.spec.kernel {
         let allowed = &gate.policy.image().cmdline;
         refusals.extend(kernel.cmdline.refusals(allowed, Some(&kernel.cmdline_place)));

@@ -1,6 +1,6 @@
 //! A node's specification: LinuxKit's YAML, and the little that imgkit adds to it.
 //!
-//! imgkit's own keys: `epoch` (rollback protection), `boot: image` (the boot loader's component), and `optional: true` on an
+//! imgkit's own keys: `epoch` (rollback protection), `profile` (what the node is for), `boot: image` (the boot loader's component), and `optional: true` on an
 //! `onboot` container (its failure does not stop the boot). Differences to LinuxKit are in `docs/linuxkit.md`.
 
 use std::fmt;
@@ -35,6 +35,8 @@ pub struct Spec {
     pub onboot: Vec<Container>,
     /// Containers run one after the other at power off.
     pub onshutdown: Vec<Container>,
+    /// What the node is for (`production`, `debug` …), when the YAML says so; policies may admit one profile only.
+    pub profile: Option<String>,
     /// Containers that keep running.
     pub services: Vec<Container>,
     document: Document,
@@ -70,6 +72,7 @@ impl Spec {
                 kernel: fields.maybe("kernel", Kernel::decode)?.flatten(),
                 onboot: containers(fields, "onboot", true)?,
                 onshutdown: containers(fields, "onshutdown", false)?,
+                profile: fields.maybe("profile", |item| item.name("a profile").map(str::to_owned))?,
                 services,
                 document: document.clone(),
             })
@@ -227,21 +230,14 @@ pub struct Container {
 impl Container {
     fn decode(item: Item<'_>, may_be_optional: bool) -> Result<Self, YamlError> {
         item.fields("a container", |fields| {
-            let name = fields.required("name")?;
-            if !is_name(name.text()?) {
-                let problem = format!(
-                    "`{}` is not a container's name; expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
-                    name.text()?
-                );
-                return Err(name.invalid(problem));
-            }
+            let name = fields.required("name")?.name("a container's name")?;
             let optional = fields.optional("optional");
             if let (Some(item), false) = (optional, may_be_optional) {
                 return Err(item.invalid("`optional` has a meaning only in `onboot`; remove it"));
             }
             let optional = optional.map(|item| item.boolean()).transpose()?.unwrap_or_default();
             Ok(Self {
-                name: name.text()?.to_owned(),
+                name: name.to_owned(),
                 image: ImageName::decode(fields.required("image")?)?,
                 optional,
                 overlay: Overlay::decode(fields)?,
@@ -289,13 +285,6 @@ fn refuse_what_is_not_supported(fields: &mut Fields<'_>) -> Result<(), YamlError
         }
         _ => Ok(()),
     }
-}
-
-/// What runc, containerd and a directory's name have in common.
-fn is_name(name: &str) -> bool {
-    name.len() <= limit::CONTAINER_NAME_BYTES
-        && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub struct ImageRequirement {
     pub name: Option<String>,
     /// Its architecture, if only one is good.
     pub arch: Option<String>,
+    /// What its specification says it is for, if only that is good.
+    pub profile: Option<String>,
     /// The forms that it may have, of [`FORMATS`]; any where nothing is said.
     pub formats: Option<Vec<String>>,
     /// Who may seal it; without it no disk can be verified against this policy.
@@ -58,6 +60,7 @@ impl ImageRequirement {
                 "maxAge" => self.max_age = over.max_age,
                 "minEpoch" => self.min_epoch = over.min_epoch,
                 "name" => self.name.clone_from(&over.name),
+                "profile" => self.profile.clone_from(&over.profile),
                 "proved" => self.proved = over.proved,
                 "sealed" => self.sealed.clone_from(&over.sealed),
                 _ => {}

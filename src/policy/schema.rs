@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{FORMATS, signer::Binding};
+use crate::limit::CONTAINER_NAME_BYTES;
 
 /// Returns the schema of policy files.
 pub fn schema() -> Value {
@@ -361,6 +362,7 @@ const OBJECTS: &[Object] = &[
             ("maxAge", "age", "between the build's evaluation and now"),
             ("minEpoch", "natural", "refuses older images"),
             ("name", "word", "only this name"),
+            ("profile", "profile", "only images whose node.yml says this profile"),
             ("proved", "boolean", "every component must be proved"),
             (
                 "sealed",
@@ -408,6 +410,10 @@ fn scalars() -> Map<String, Value> {
             json!({ "type": "string", "pattern": "^[a-z0-9.:\\[\\]-]+(/[a-z0-9._*-]+)+(:[0-9A-Za-z._*-]+)?$", "examples": ["docker.io/library/*"] }),
         ),
         ("positive", json!({ "type": "integer", "minimum": 1 })),
+        (
+            "profile",
+            json!({ "type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z._-]*$", "maxLength": CONTAINER_NAME_BYTES }),
+        ),
         ("requirements", list("requirement")),
         ("root", json!({ "anyOf": [to("word"), to("notaryRoot")] })),
         (

@@ -11,7 +11,7 @@ use crate::policy::{Policy, Signer, Signers};
 use crate::reference::Reference;
 use crate::time::Time;
 use crate::verify::Pins;
-use crate::verify::image::Identity;
+use crate::verify::image::{Identity, check_profile};
 use crate::yaml::{Document, Fields, Item, YamlError};
 
 /// The version of the grammar.
@@ -52,6 +52,7 @@ enum About {
         name: Option<String>,
         arch: Option<String>,
         form: Option<String>,
+        profile: Option<String>,
         epoch: u64,
         age: i64,
     },
@@ -156,6 +157,7 @@ impl Case {
                 name,
                 arch,
                 form,
+                profile,
                 epoch,
                 age,
             } => {
@@ -168,7 +170,10 @@ impl Case {
                     evaluated_at: trial.at.plus(-*age),
                     forms: &forms,
                 };
-                let refusals = identity.check("a made-up image", trial.policy, trial.at, 0);
+                let subject = "a made-up image";
+                let mut refusals = identity.check(subject, trial.policy, trial.at, 0);
+                let profile = profile.as_deref().or(image.profile.as_deref());
+                refusals.extend(check_profile(subject, trial.policy, profile));
                 match refusals.is_empty() {
                     true => Ok(()),
                     false => Err(Failure::Refused(refusals)),
@@ -318,6 +323,7 @@ fn image_of(item: Item<'_>) -> Result<About, YamlError> {
             name: fields.maybe("name", word)?,
             arch: fields.maybe("arch", word)?,
             form: fields.maybe("form", word)?,
+            profile: fields.maybe("profile", word)?,
             epoch: fields.maybe("epoch", |item| item.integer())?.unwrap_or(u64::MAX),
             age: fields.maybe("age", crate::policy::age)?.unwrap_or(0),
         })

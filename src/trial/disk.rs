@@ -64,10 +64,13 @@ impl<'t> Finished<'t> {
         let format = format(policy)?;
         let given = well_signed(trial, reference)?;
         let made = MadeUp::new(&trial.platform, at, given.version.as_deref())?;
-        let spec = match format {
+        let mut spec = match format {
             Format::Tar => format!("init: [{reference}]\n"),
             _ => format!("kernel: {{image: '{reference}', tar: none}}\ninit: ['{reference}']\n"),
         };
+        if let Some(profile) = &policy.image().profile {
+            spec.push_str(&format!("profile: '{profile}'\n"));
+        }
         let name = policy.image().name.as_deref().unwrap_or("node");
         let targets = BTreeMap::from([
             (target_name(reference, &made), made.target(None)),

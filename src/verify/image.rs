@@ -135,6 +135,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
         return Err(super::seal::malformed(subject, error));
     }
     let spec = Spec::parse(&predicate.spec.name, document).map_err(|error| nonsense(error.into()))?;
+    refusals.extend(check_profile(subject, policy, spec.profile.as_deref()));
     let platform = Platform::new("linux", &*predicate.arch);
     let gate = Gate {
         policy,
@@ -390,6 +391,27 @@ impl Identity<'_> {
         }
         refusals
     }
+}
+
+/// Compares what the specification says that an image is for with what the policy demands.
+pub fn check_profile(subject: &str, policy: &Policy, profile: Option<&str>) -> Option<Refusal> {
+    let demanded = policy.image().profile.as_deref()?;
+    if profile == Some(demanded) {
+        return None;
+    }
+    let found = profile.map_or("its specification names none".to_owned(), |profile| {
+        format!("`{profile}`")
+    });
+    let advice = "use the image that is made for this, or name the profile in its specification and have it signed";
+    let mut refusal = Refusal::new(
+        Code::Profile,
+        subject,
+        format!("an image of profile `{demanded}`"),
+        found,
+        advice,
+    );
+    refusal.place = policy.image().place("profile").cloned();
+    Some(refusal)
 }
 
 /// Refuses overrides of components whose rule forbids them.

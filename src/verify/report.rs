@@ -106,6 +106,9 @@ pub struct SealedReport {
     pub arch: String,
     /// Its epoch.
     pub epoch: u64,
+    /// What its specification says it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// When the build judged its inputs.
     pub evaluated_at: Time,
     /// Its content digest, or the digests of its files.
@@ -163,6 +166,7 @@ impl DiskReport {
                 name: predicate.name.clone(),
                 arch: predicate.arch.clone(),
                 epoch: predicate.epoch,
+                profile: judged.spec.profile.clone(),
                 evaluated_at: predicate.evaluated_at,
                 subject: judged.opened.statement.subject.clone(),
                 cmdline: predicate.cmdline.clone(),
@@ -201,9 +205,11 @@ impl DiskReport {
         let (signed, seal) = (&self.signed, &self.seal);
         let keys: Vec<&str> = seal.keys.iter().map(|key| key.short()).collect();
         // Writing to a String cannot fail.
+        let profile = signed.profile.as_ref();
+        let profile = profile.map_or(String::new(), |profile| format!(" profile {profile}"));
         let _ = writeln!(
             text,
-            "{}  VERIFIED  {} epoch {}, evaluated {}",
+            "{}  VERIFIED  {}{profile} epoch {}, evaluated {}",
             signed.name, signed.arch, signed.epoch, signed.evaluated_at
         );
         let _ = writeln!(

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::error::nearest;
 use super::{Key, Node, Problem, Value, YamlError};
 use crate::failure::Place;
+use crate::limit;
 
 /// A value of a document, with its place.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,23 @@ impl<'a> Item<'a> {
         match self.text()? {
             "" => Err(self.invalid("expected text, found an empty one")),
             text => Ok(text),
+        }
+    }
+
+    /// Reads a name as containers have one; `what` is what errors call it.
+    ///
+    /// # Errors
+    /// [`Problem::WrongType`], or [`Problem::Invalid`] for a text that runc, containerd and file systems would not all take.
+    pub fn name(&self, what: &str) -> Result<&'a str, YamlError> {
+        let name = self.text()?;
+        let is_name = name.len() <= limit::CONTAINER_NAME_BYTES
+            && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        match is_name {
+            true => Ok(name),
+            false => Err(self.invalid(format!(
+                "`{name}` is not {what}; expected letters, digits, `.`, `_` and `-`, beginning with a letter or digit"
+            ))),
         }
     }
 

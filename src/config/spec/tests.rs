@@ -40,6 +40,7 @@ files:
     mode: \"0600\"
     optional: true
 epoch: 7
+profile: production
 boot:
   image: imgkit.local/components/boot-bios:v1
 ";
@@ -59,6 +60,7 @@ fn reads_what_linuxkits_examples_have() {
         .map(|(role, image)| format!("{role} {} {}", image.reference, image.place));
     assert_snapshot!(images.collect::<Vec<_>>().join("\n"));
     assert_eq!(spec.epoch, Some(7));
+    assert_eq!(spec.profile.as_deref(), Some("production"));
     assert_eq!(spec.kernel.unwrap().cmdline.to_string(), "console=tty0 console=ttyS0");
     assert_eq!(
         spec.services[0].overlay.settings.mounts.as_ref().unwrap()[0].destination,
@@ -100,6 +102,7 @@ fn what_is_not_understood_is_an_error() {
         mistake("  - name: docker\n", "  - name: docker\n    optional: true\n"),
         mistake("  - name: docker\n", "  - {name: docker, image: a}\n  - name: docker\n"),
         mistake("epoch: 7", "epoch: -1"),
+        mistake("profile: production", "profile: production, or so"),
     ];
     assert_snapshot!(mistakes.join("\n"));
 }

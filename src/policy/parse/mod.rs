@@ -18,8 +18,8 @@ pub use requirement::age;
 const VERSION: u32 = 1;
 
 /// The keys of `image:`.
-const IMAGE_KEYS: [&str; 8] = [
-    "arch", "cmdline", "formats", "maxAge", "minEpoch", "name", "proved", "sealed",
+const IMAGE_KEYS: [&str; 9] = [
+    "arch", "cmdline", "formats", "maxAge", "minEpoch", "name", "profile", "proved", "sealed",
 ];
 
 pub(super) fn policy(
@@ -222,6 +222,7 @@ fn image(item: Item<'_>, names: &Names) -> Result<ImageRequirement, YamlError> {
         Ok(ImageRequirement {
             name: fields.maybe("name", word)?,
             arch: fields.maybe("arch", word)?,
+            profile: fields.maybe("profile", |item| item.name("a profile").map(str::to_owned))?,
             formats: fields.maybe("formats", |item| item.list_of(format))?,
             sealed: fields.maybe("sealed", |item| requirement::one_signer(item, names, "seal"))?,
             proved: fields.maybe("proved", |item| item.boolean())?.unwrap_or(false),
@@ -287,7 +288,7 @@ image: {sealed: vendor, formats: [disk]}
 environments:
   production:
     forbid: [{match: r.example/debug/**, reason: out of production}]
-    image: {minEpoch: 7, proved: true}
+    image: {minEpoch: 7, profile: production, proved: true}
   staging:
     rules: [{match: r.example/a, deny: not yet}]
 ";
@@ -389,6 +390,7 @@ environments:
         let production = in_environment(Environment::Named(Some("production"))).unwrap();
         let image = production.image();
         assert_eq!((image.min_epoch, image.proved), (7, true));
+        assert_eq!(image.profile.as_deref(), Some("production"));
         assert_eq!(image.formats.as_deref(), Some(&["disk".to_owned()][..]));
         assert_eq!(production.forbidden().len(), 2);
         let staging = in_environment(Environment::Named(Some("staging"))).unwrap();
@@ -504,6 +506,7 @@ image:
             ("r.example/platform/*", "*"),
             ("90d", "90"),
             ("minEpoch: 4", "cmdline: ['root=$x']"),
+            ("minEpoch: 4", "profile: production and staging"),
             ("'capability:*'", "'*'"),
             ("image:\n", "imag:\n"),
         ];
