@@ -400,6 +400,54 @@ fn a_form_that_the_policy_does_not_admit_is_neither_built_nor_verified() {
 }
 
 #[test]
+fn an_image_of_another_profile_or_of_none_is_neither_built_nor_verified() {
+    let node = Node::new();
+    node.build_sealed("plain");
+    node.edit("policy.yml", "  name: node\n", "  name: node\n  profile: production\n");
+    let spec = fs::read_to_string(node.path("node.yml")).unwrap();
+    for (profile, found) in [("", "none"), ("profile: debug\n", "`debug`")] {
+        node.write("node.yml", &format!("{spec}{profile}"));
+        let built = node.run(&Node::build_args("again", &["--format", "raw-bios"]));
+        assert_eq!(built.reasons(), [("PROFILE", Some(10))], "{}", built.json);
+        assert!(built.json["refusals"][0]["found"].as_str().unwrap().contains(found));
+    }
+    for image in ["node.qcow2", "node.seal", "node.tar.seal"] {
+        assert_eq!(
+            node.verify(&format!("plain/{image}")).reasons(),
+            [("PROFILE", Some(10))]
+        );
+    }
+    node.write("node.yml", &format!("{spec}profile: production\n"));
+    node.build_sealed("out");
+    let verified = node.verify("out/node.qcow2");
+    assert_eq!(verified.code, 0, "{}", verified.json);
+    assert_eq!(verified.json["result"]["signed"]["profile"], "production");
+    node.edit("policy.yml", "profile: production", "profile: debug");
+    assert_eq!(node.verify("out/node.qcow2").codes(), ["PROFILE"]);
+}
+
+#[test]
+fn cases_and_proofs_know_profiles() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = dir.path().join("p.yml");
+    let image = "image: {profile: production, maxAge: 30d, formats: [tar], sealed: {root: r}}";
+    let text =
+        format!("version: 1\nroots: {{r: root.json}}\nrules: [{{match: r.example/*, signed: {{root: r}}}}]\n{image}\n");
+    fs::write(&policy, text).unwrap();
+    let cases = dir.path().join("cases.yml");
+    let text = "version: 1\npolicy: p.yml\ncases:\n  - {name: debug, image: {profile: debug}, expect: PROFILE}\n  \
+                - {name: the one, image: {profile: production}, expect: admitted}\n  - {name: it, image: {}, expect: admitted}\n";
+    fs::write(&cases, text).unwrap();
+    let (code, json) = run(&["policy", "test", cases.to_str().unwrap()]);
+    assert_eq!(code, 0, "{json:#}");
+    let (code, json) = run(&["policy", "prove", policy.to_str().unwrap()]);
+    assert_eq!(code, 0, "{json:#}");
+    let proofs = json["result"]["proofs"].as_array().unwrap();
+    let image = proofs.iter().find(|proof| proof["about"] == "image").unwrap();
+    assert_eq!(image["notShown"], Value::Null, "{image:#}");
+}
+
+#[test]
 fn ten_components_are_refused_for_ten_reasons_in_one_build() {
     let node = Node::new();
     let layout = Layout::open(node.path("store")).unwrap();
