@@ -114,6 +114,12 @@ pub enum CmdlineError {
         /// The first such character.
         character: char,
     },
+    /// One parameter was to be named.
+    #[error("`{found}` is not one parameter; write each by itself, without spaces")]
+    NotOne {
+        /// What is named.
+        found: String,
+    },
     /// It is longer than the kernel takes.
     #[error(
         "the kernel command line has {found} bytes; expected at most {}",
@@ -154,8 +160,8 @@ impl FromStr for Parameter {
     fn from_str(text: &str) -> Result<Self, CmdlineError> {
         text.parse::<Cmdline>()?;
         let (name, value) = split(text);
-        if let Some(character) = text.chars().find(char::is_ascii_whitespace) {
-            return Err(CmdlineError::Character { character });
+        if name.is_empty() || text.contains(|c: char| c.is_ascii_whitespace()) {
+            return Err(CmdlineError::NotOne { found: text.to_owned() });
         }
         Ok(Self {
             name,
@@ -206,6 +212,15 @@ mod tests {
     fn usual_parameters_pass() {
         let line = "console=tty0 console=ttyS0,115200n8 page_poison=1 ip=dhcp panic=10 module.sig_enforce=1 lockdown=integrity";
         assert_eq!(refused_words(line, &[]), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_policy_allows_parameters_one_by_one() {
+        for text in ["nokaslr lsm=x", " nokaslr", "=1", ""] {
+            let found = text.to_owned();
+            assert_eq!(text.parse::<Parameter>(), Err(CmdlineError::NotOne { found }), "{text}");
+        }
+        assert!("lsm=x".parse::<Parameter>().is_ok());
     }
 
     #[test]

@@ -704,10 +704,18 @@ fn a_trial_counts_a_key_under_two_names_as_the_gate_does() {
     assert_eq!(tried("THRESHOLD"), 0);
     assert_eq!(tried("admitted"), 1);
     assert_eq!(proved(), (1, "THRESHOLD".to_owned()));
+    let same_keys = || {
+        let answer = node.run(&["policy", "check", "policy.yml"]);
+        let findings = answer.json["result"]["findings"].as_array().unwrap().clone();
+        let same = findings.iter().filter(|finding| finding["kind"] == "sameKey").count();
+        (answer.code, same)
+    };
+    assert_eq!(same_keys(), (1, 1));
     let other = fs::read_to_string(node.path("other.pub")).unwrap();
     node.write("second.pub", &other);
     case.sign("other", &[]);
     case.built("both");
+    assert_eq!(same_keys().1, 0);
     assert_eq!(tried("admitted"), 0);
     assert_eq!(proved(), (0, "admitted".to_owned()));
     // A file that is there is read, and has to be a key.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::home::{Home, NOW};
@@ -468,8 +468,21 @@ fn the_past_is_told_and_verified() {
     home.sign("spec/a", "a", &["--at", "2026-11-24T00:00:00Z"]);
     home.sign("spec/a", "b", &["--at", "2026-11-25T00:00:00Z"]);
     home.sign("team/c", "c", &["--role", "team"]);
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([home.path("trust/c"), home.path("then")])
+        .status();
+    assert!(copied.unwrap().success());
     home.good(&["rotate", "targets"]);
     home.good(&["unsign", "spec/a"]);
+    let then = format!("dir:{}", home.path("then").display());
+    let difference = home.good(&["diff", &then, "c"])["difference"].clone();
+    assert_eq!(difference["removed"][0]["name"], "spec/a");
+    let changed = &difference["roles_changed"];
+    assert_eq!(
+        (&changed[0]["role"], &changed[0]["by"]),
+        (&json!("targets"), &json!("root"))
+    );
     let history = home.good(&["history"]);
     assert_eq!(history["complete"], true, "{history}");
     let snapshots = history["snapshots"].as_array().unwrap();

@@ -2,12 +2,13 @@
 
 mod identities;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
 use super::{Decision, Pattern, Policy, Requirement, Rule, Signer, SigstoreSigner, SpecRequirement};
+use crate::digest::Digest;
 use crate::failure::Place;
 
 /// One thing worth a second look.
@@ -35,6 +36,8 @@ pub enum FindingKind {
     MissesDigests,
     /// The policy cannot judge finished images.
     NoSeal,
+    /// Two named signers have one key: it counts once.
+    SameKey,
     /// An earlier rule decides about all that this one matches.
     Unreachable,
     /// Nothing uses a name.
@@ -46,7 +49,10 @@ pub enum FindingKind {
 impl FindingKind {
     /// Tells whether the policy works otherwise than it reads, so that `policy check` says no.
     pub fn is_mistake(self) -> bool {
-        matches!(self, Self::AdmitsNothing | Self::Unreachable | Self::Unused)
+        matches!(
+            self,
+            Self::AdmitsNothing | Self::SameKey | Self::Unreachable | Self::Unused
+        )
     }
 }
 
@@ -94,6 +100,25 @@ pub(super) fn of(policy: &Policy) -> Vec<Finding> {
             place: None,
             text: "image: no `sealed:`, so no disk can be verified against this policy".to_owned(),
         });
+    }
+    findings
+}
+
+/// Lists the named signers whose files, by other names, hold one key; `key` returns the fingerprint of a signer's key.
+pub(super) fn same_keys(policy: &Policy, key: &dyn Fn(&SigstoreSigner) -> Option<Digest>) -> Vec<Finding> {
+    let mut first: BTreeMap<Digest, (&String, &Place)> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (name, signer) in &policy.signers {
+        let Signer::Sigstore(by) = &signer.is else { continue };
+        let Some(key) = key(by) else { continue };
+        match first.get(&key) {
+            None => drop(first.insert(key, (name, &signer.place))),
+            Some((other, place)) => findings.push(Finding {
+                kind: FindingKind::SameKey,
+                place: Some(signer.place.clone()),
+                text: format!("signer {name} has the key of {other} ({place}): both together count once"),
+            }),
+        }
     }
     findings
 }

@@ -181,6 +181,11 @@ impl Policy {
     pub fn findings(&self) -> Vec<Finding> {
         findings::of(self)
     }
+
+    /// Returns which named signers are one, as far as `key` knows the fingerprints of their keys.
+    pub fn same_keys(&self, key: &dyn Fn(&SigstoreSigner) -> Option<Digest>) -> Vec<Finding> {
+        findings::same_keys(self, key)
+    }
 }
 
 #[cfg(test)]

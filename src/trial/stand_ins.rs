@@ -86,9 +86,8 @@ impl<'k> StandIns<'k> {
 
     /// Makes the stand-in for one who signs beside images.
     pub(super) fn of_sigstore(&mut self, by: &SigstoreSigner) -> Result<Arc<SigningKey>, Failure> {
-        let key = self.known.keys.iter().find(|(known, _)| known == by);
-        self.of(match (by, key) {
-            (_, Some((_, key))) => Whose::Key(key.fingerprint()),
+        self.of(match (by, self.known.fingerprint(by)) {
+            (_, Some(key)) => Whose::Key(key),
             (SigstoreSigner::Identity { signer, .. }, None) => Whose::Identity(certificate::Signer::clone(signer)),
             (SigstoreSigner::Key { file, .. }, None) => Whose::File(file.clone()),
         })

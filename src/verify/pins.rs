@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::key::PublicKey;
 use crate::policy::SigstoreSigner;
@@ -43,6 +44,12 @@ impl Pins {
             add(file.as_deref().unwrap_or_default().as_bytes());
             add(root.digest().as_bytes());
         }
+    }
+
+    /// Returns the fingerprint of a signer's key.
+    pub fn fingerprint(&self, signer: &SigstoreSigner) -> Option<Digest> {
+        let known = self.keys.iter().find(|(known, _)| known == signer);
+        known.map(|(_, key)| key.fingerprint())
     }
 
     /// Returns whose signatures count as a signer's.

@@ -56,7 +56,8 @@ impl Check {
         let mut checks = Vec::new();
         for environment in environments {
             let policy = read(environment)?;
-            let findings = policy.findings();
+            let mut findings = policy.findings();
+            findings.extend(policy.same_keys(&|by| pins.fingerprint(by)));
             if let Some(name) = policy.environment() {
                 let _ = writeln!(text, "environment {name}: {}", policy.digest());
             }

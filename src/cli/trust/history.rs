@@ -121,20 +121,28 @@ impl FromStr for Point {
 
 impl Diff {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        let (a, b) = (self.a.state(context, options)?, self.b.state(context, options)?);
+        // No snapshot says which root was in force with it, so keys of the top level are compared as they are now, or not at all.
+        let whole = self.a.version.is_none() && self.b.version.is_none();
+        let state = |point: &Point| point.state(context, options, whole);
+        let (a, b) = (state(&self.a)?, state(&self.b)?);
         let difference = Difference::between(&a, &b);
         Ok(Report::new(difference.text(false), json!({ "difference": difference })))
     }
 }
 
 impl Point {
-    fn state(&self, context: &Context, options: &TrustOptions) -> Result<State, Failure> {
+    /// Returns what the collection says there; of the present one `whole`, with what its root says.
+    fn state(&self, context: &Context, options: &TrustOptions, whole: bool) -> Result<State, Failure> {
         let place = match &self.collection {
             Some(collection) => options.place_named(context, collection)?,
             None => options.place(context)?,
         };
         let Some(version) = self.version else {
-            return Ok(State::of_delegated(&place.load_all()?));
+            let collection = place.load_all()?;
+            return Ok(match whole {
+                true => State::of_loaded(&collection),
+                false => State::of_bodies(collection.targets()),
+            });
         };
         let about = |error: crate::trust::TrustError| error.about(&place.subject());
         let collection = place.load()?;

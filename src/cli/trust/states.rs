@@ -63,12 +63,7 @@ impl State {
         state
     }
 
-    /// Takes the same, without the top level's keys, as [`State::of_bodies`] does.
-    pub(super) fn of_delegated(collection: &Collection<'_>) -> Self {
-        Self::of_bodies(collection.targets())
-    }
-
-    /// Takes what the roles of a collection said at one point.
+    /// Takes what the roles of a collection said at one point, without the top level's keys.
     pub(super) fn of_bodies<'a>(bodies: impl IntoIterator<Item = (&'a str, &'a Targets)>) -> Self {
         let bodies: Vec<_> = bodies.into_iter().collect();
         let parts = Parts::of(&bodies);

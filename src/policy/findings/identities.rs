@@ -11,7 +11,7 @@ use crate::sigstore::certificate::{Matcher, Signer};
 const ANY_URI: &str = "any URI";
 
 /// Identities of strangers, and what they are.
-const STRANGERS: [(&str, [&str; 3]); 4] = [
+const STRANGERS: [(&str, [&str; 3]); 3] = [
     (
         "any e-mail address",
         ["someone@madeup.example", "nobody@other.test", "another@third.invalid"],
@@ -25,14 +25,6 @@ const STRANGERS: [(&str, [&str; 3]); 4] = [
         ],
     ),
     (
-        "a workflow of anybody on GitHub",
-        [
-            "https://github.com/madeup/thing/.github/workflows/build.yml@refs/heads/main",
-            "https://github.com/nobody/other/.github/workflows/release.yml@refs/tags/v2",
-            "https://github.com/another/third/.github/workflows/x.yaml@refs/heads/trial",
-        ],
-    ),
-    (
         "a pipeline of anybody on gitlab.com",
         [
             "https://gitlab.com/madeup/thing//.gitlab-ci.yml@refs/heads/main",
@@ -41,6 +33,9 @@ const STRANGERS: [(&str, [&str; 3]); 4] = [
         ],
     ),
 ];
+
+/// Owners on GitHub that nobody knows, each with a repository.
+const OWNERS: [(&str, &str); 3] = [("madeup", "thing"), ("nobody", "other"), ("another", "third")];
 
 /// Issuers that nobody knows.
 const ISSUERS: [&str; 3] = [
@@ -60,10 +55,14 @@ pub(super) fn of(name: &str, signer: &Signer, place: &Place) -> Vec<Finding> {
             text: format!("signer `{name}`: {text}"),
         });
     };
+    let known = STRANGERS
+        .iter()
+        .map(|(what, strangers)| (*what, all(signer.identity(), strangers)));
+    let owners = ("a workflow of anybody on GitHub", takes_any_owner(signer.identity()));
     let mut matched: Vec<&str> = Vec::new();
-    for (what, strangers) in &STRANGERS {
-        if all(signer.identity(), strangers) && !matched.contains(&ANY_URI) {
-            matched.push(*what);
+    for (what, is_matched) in known.chain([owners]) {
+        if is_matched && !matched.contains(&ANY_URI) {
+            matched.push(what);
         }
     }
     if !matched.is_empty() {
@@ -91,6 +90,37 @@ pub(super) fn of(name: &str, signer: &Signer, place: &Place) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Tells whether workflows on GitHub match whoever owns them: those of the repository, the file and the ref that an expression names,
+/// if it names any, as anybody may give his own the same names.
+fn takes_any_owner(identity: &Matcher) -> bool {
+    let text = identity.expression().unwrap_or_default().replace('\\', "");
+    let (before, after) = text.split_once("/.github/workflows/").unwrap_or_default();
+    let (file, at) = after.split_once('@').unwrap_or((after, ""));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let plain = |text: &str| (!text.is_empty() && text.chars().all(is_plain)).then(|| text.to_owned());
+    let named = before.rsplit('/').next().and_then(plain);
+    let stem = file
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+        .next();
+    let stem = stem.and_then(plain).unwrap_or_else(|| "build".to_owned());
+    let file = plain(file.trim_end_matches('$')).unwrap_or_else(|| format!("{stem}.yml"));
+    let prefix = at.split(|c| !is_plain(c)).next().unwrap_or_default();
+    let refs = [
+        "refs/heads/main".to_owned(),
+        "refs/tags/v1.2.3".to_owned(),
+        prefix.to_owned(),
+        format!("{prefix}1"),
+    ];
+    refs.iter().any(|at| {
+        OWNERS.iter().all(|(owner, repository)| {
+            let repository = named.as_deref().unwrap_or(repository);
+            identity.matches(&format!(
+                "https://github.com/{owner}/{repository}/.github/workflows/{file}@{at}"
+            ))
+        })
+    })
 }
 
 /// Finds the host of a URI or e-mail address in an expression, if it is written out with a `.` that is not escaped.
@@ -161,6 +191,18 @@ mod tests {
                 "a workflow of anybody on GitHub",
             ),
             ("https://github\\.com/[^@]+@.*", "a workflow of anybody on GitHub"),
+            (
+                "https://github\\.com/.*/\\.github/workflows/release\\.yml@.*",
+                "a workflow of anybody on GitHub",
+            ),
+            (
+                "https://github.com/[^/]+/app/.github/workflows/release.ya?ml@refs/tags/v[0-9.]+$",
+                "a workflow of anybody on GitHub",
+            ),
+            (
+                "^https://github\\.com/[^/]+/app/\\.github/workflows/release\\.yml@refs/heads/stable$",
+                "a workflow of anybody on GitHub",
+            ),
             ("https://gitlab\\.com/.*", "a pipeline of anybody on gitlab.com"),
         ] {
             let found = texts(pattern(one_kind), exact("https://issuer.example"));
@@ -174,6 +216,7 @@ mod tests {
         for somebody in [
             "https://github\\.com/acme/.*",
             "https://github\\.com/acme/app/\\.github/workflows/release\\.yml@refs/tags/v[0-9.]+",
+            "https://github\\.com/(acme|acme-labs)/[^/]+/\\.github/workflows/.*",
             ".*@example\\.com",
             "(alice|bob)@example\\.com",
             "spiffe://acme\\.example/.*",

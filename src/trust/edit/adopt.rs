@@ -61,14 +61,14 @@ impl Collection<'_> {
     /// # Errors
     /// As [`Collection::adopt`].
     pub fn adopt_root(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
-        let missing = || TrustError::malformed(SUBJECT, "it holds no root");
-        let next = draft.root()?.ok_or_else(missing)?;
+        let bad = |problem: &str| EditError::Draft(TrustError::malformed(SUBJECT, problem));
+        let next = draft.root().map_err(|error| EditError::from(error).in_draft())?;
+        let next = next.ok_or_else(|| bad("it holds no root"))?;
         // What it says of targets roles would be signed anew by the root's new keys, and nobody was shown it.
         if let Some(other) = draft.envelopes.iter().find(|envelope| !is_fixed(&envelope.role)) {
             let role = other.role.escape_debug();
-            let problem =
-                format!("it holds a document of `{role}` beside the root; publish it with `imgkit trust publish`");
-            return Err(TrustError::malformed(SUBJECT, problem).into());
+            let problem = "beside the root; publish it with `imgkit trust publish`";
+            return Err(bad(&format!("it holds a document of `{role}` {problem}")));
         }
         let changed = |role: &str| {
             let (old, new) = (self.root.roles.get(role), next.roles.get(role));
@@ -131,9 +131,13 @@ impl Collection<'_> {
     ///
     /// # Errors
     /// [`EditError::Stale`] when somebody published since; [`EditError::NoRole`] for a role that is none; [`EditError::Expiry`] for a
-    /// document that would count for longer than one made at `now`; [`EditError::Trust`] for a snapshot or timestamp that says more
-    /// than it has to.
+    /// document that would count for longer than one made at `now`; [`EditError::Draft`] for what is malformed, and for a snapshot or
+    /// timestamp that says more than it has to.
     pub fn adopt(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
+        self.take(draft, now).map_err(EditError::in_draft)
+    }
+
+    fn take(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
         // The root and then the roles that delegate come first: they say whose keys count for the rest.
         let mut envelopes: Vec<_> = draft.envelopes.iter().collect();
         envelopes.sort_by_key(|envelope| envelope.role != "root");

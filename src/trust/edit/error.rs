@@ -34,6 +34,9 @@ pub enum EditError {
         /// The SHA-256 of the key object's canonical form.
         expected: KeyId,
     },
+    /// A document of a draft is not what it has to be.
+    #[error("{0}; get the draft again from who made it, or have the change staged again")]
+    Draft(TrustError),
     /// A number of bins that imgkit does not make.
     #[error(
         "2 to the power of {bits} bins were asked for; expected a power from 1 to {}",
@@ -157,6 +160,14 @@ pub enum EditError {
 }
 
 impl EditError {
+    /// Says that what is malformed is a draft's, which nobody published.
+    pub(super) fn in_draft(self) -> Self {
+        match self {
+            Self::Trust(error @ TrustError::Malformed { .. }) => Self::Draft(error),
+            other => other,
+        }
+    }
+
     /// Says what this means for `subject`, the collection.
     pub fn about(self, subject: &str) -> Failure {
         match self {

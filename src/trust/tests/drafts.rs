@@ -165,7 +165,7 @@ fn a_snapshot_or_timestamp_that_nobody_signed_is_made_anew() {
             });
             assert!(matches!(adopt(&late), EditError::Expiry { .. }));
             let more = with_changed(&draft, role, by, |signed| signed["x"] = json!(1));
-            assert!(matches!(adopt(&more), EditError::Trust(TrustError::Malformed { .. })));
+            assert!(matches!(adopt(&more), EditError::Draft(TrustError::Malformed { .. })));
         }
     }
 }
