@@ -9,7 +9,8 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Value, json};
 
 use super::TrustOptions;
-use super::drafting::Drafting;
+use super::collections::Place;
+use super::drafting::{Adopted, Drafting};
 use super::stage;
 use crate::cli::Context;
 use crate::failure::Failure;
@@ -20,12 +21,22 @@ use crate::store::key_store::Secrets;
 use crate::store::trust_place::{Outcome, PlacePublisher};
 use crate::time::Time;
 use crate::trust::RoleKeys;
-use crate::trust::edit::{Collection, EditError, Lacking, RoleSpec};
+use crate::trust::edit::{Collection, Draft, EditError, Lacking, RoleSpec};
 
 /// Where what came of a change is written.
 enum Destination<'a> {
     File(&'a Path),
     Place(PlacePublisher<'a>),
+}
+
+/// A change that is made and not signed yet.
+struct Prepared {
+    /// What the file held to which it goes.
+    before: Option<Draft>,
+    /// The roles that sign here.
+    roles: BTreeSet<String>,
+    /// The files of their keys that are here.
+    files: BTreeMap<String, BTreeSet<PathBuf>>,
 }
 
 /// What became of a change.
@@ -91,12 +102,7 @@ impl TrustOptions {
         if self.passphrase().asks(context) {
             // Keys are opened before a lock is taken: others should not wait for a person.
             let mut collection = place.load()?;
-            if let Some(drafting) = &self.drafting {
-                drafting.adopt(context, self, &place.keys, &mut collection, now)?;
-            }
-            work(&mut collection, now).map_err(about)?;
-            let roles = collection.to_sign_here();
-            let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
+            let Prepared { files, .. } = self.prepare(context, &place, &mut collection, &mut work, now)?;
             open_all(files.values().flatten(), &secrets, &mut keys)?;
         }
         for attempt in 0..limit::PUBLISH_ATTEMPTS {
@@ -105,16 +111,11 @@ impl TrustOptions {
                 Some(Drafting::Publish(..)) | None => Destination::Place(place.at.publisher()?),
             };
             let mut collection = place.load()?;
-            let before = match &self.drafting {
-                Some(drafting) => drafting.adopt(context, self, &place.keys, &mut collection, now)?,
-                None => None,
-            };
-            work(&mut collection, now).map_err(about)?;
-            let roles = collection.to_sign_here();
+            let Prepared { before, roles, files } =
+                self.prepare(context, &place, &mut collection, &mut work, now)?;
             if collection.to_sign().is_empty() {
                 return Ok(Changed { roles, staged: None });
             }
-            let files = self.key_files(context, &place.keys, &mut collection, &roles)?;
             open_all(files.values().flatten(), &secrets, &mut keys)?;
             let open = |files: &BTreeSet<PathBuf>| files.iter().filter_map(|file| keys.get(file)).collect::<Vec<_>>();
             let prints = |files| open(files).iter().map(|key| key.public().fingerprint()).collect();
@@ -146,6 +147,32 @@ impl TrustOptions {
             limit::PUBLISH_ATTEMPTS
         );
         Err(Failure::unavailable(subject, problem))
+    }
+
+    /// Takes what a file holds into a collection, works on it, and finds the keys that sign then.
+    fn prepare(
+        &self,
+        context: &Context,
+        place: &Place,
+        collection: &mut Collection<'_>,
+        work: &mut impl FnMut(&mut Collection<'_>, Time) -> Result<(), EditError>,
+        now: Time,
+    ) -> Result<Prepared, Failure> {
+        let adopted = match &self.drafting {
+            Some(drafting) => drafting.adopt(context, self, &place.keys, collection, now)?,
+            None => Adopted::default(),
+        };
+        work(collection, now).map_err(|error| error.about(&place.subject()))?;
+        let roles = collection.to_sign_here();
+        let files = self.key_files(context, &place.keys, collection, &roles)?;
+        if let Some(Drafting::Stage(file)) = &self.drafting {
+            adopted.check_seen(file, collection, &roles, &files)?;
+        }
+        Ok(Prepared {
+            before: adopted.draft,
+            roles,
+            files,
+        })
     }
 
     /// Finds for each role the files of as many keys as must sign; where there are fewer, signing says so.

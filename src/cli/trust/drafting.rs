@@ -1,6 +1,6 @@
 //! Files that hold a change which is not published at once: how a change goes into them and out of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::TrustOptions;
@@ -21,8 +21,17 @@ pub(super) enum Drafting {
     Publish(PathBuf, Box<Draft>),
 }
 
+/// What a collection took from such a file.
+#[derive(Debug, Default)]
+pub(super) struct Adopted {
+    /// What the file holds; none where it is not there yet.
+    pub(super) draft: Option<Draft>,
+    /// The roles of which it holds what no key here has signed.
+    unseen: BTreeSet<String>,
+}
+
 impl Drafting {
-    /// Takes what the file holds into the collection, and returns it; none where it is not there yet.
+    /// Takes what the file holds into the collection, and returns it.
     pub(super) fn adopt(
         &self,
         context: &Context,
@@ -30,20 +39,22 @@ impl Drafting {
         keys_as: &str,
         collection: &mut Collection<'_>,
         now: Time,
-    ) -> Result<Option<Draft>, Failure> {
+    ) -> Result<Adopted, Failure> {
         let about = |error: EditError| error.about(&format!("collection {keys_as}"));
         match self {
             Self::Stage(file) => {
-                let draft = read_if_there(file)?;
-                if let Some(draft) = &draft {
-                    collection.adopt(draft, now).map_err(about)?;
-                    check_seen(context, options, keys_as, collection, file)?;
-                }
-                Ok(draft)
+                let Some(draft) = read_if_there(file)? else {
+                    return Ok(Adopted::default());
+                };
+                collection.adopt(&draft, now).map_err(about)?;
+                Ok(Adopted {
+                    draft: Some(draft),
+                    unseen: unseen(context, options, keys_as, collection)?,
+                })
             }
             Self::Sign(_, draft) => {
                 collection.adopt(draft, now).map_err(about)?;
-                Ok(Some((**draft).clone()))
+                Ok(Adopted::signing(draft))
             }
             Self::Publish(file, draft) => {
                 collection.adopt_signed(draft, now).map_err(about)?;
@@ -51,7 +62,7 @@ impl Drafting {
                 let lacking = drafted.into_iter().filter(|one| !follows(&one.role));
                 let lacking: Vec<_> = lacking.flat_map(|one| one.lacking).collect();
                 match lacking.as_slice() {
-                    [] => Ok(Some((**draft).clone())),
+                    [] => Ok(Adopted::signing(draft)),
                     lacking => Err(too_few(file, lacking)),
                 }
             }
@@ -59,33 +70,60 @@ impl Drafting {
     }
 }
 
-/// Refuses to sign, along with a change, what others put into its file and no key here has signed.
-fn check_seen(
+impl Adopted {
+    fn signing(draft: &Draft) -> Self {
+        Self {
+            draft: Some(draft.clone()),
+            unseen: BTreeSet::new(),
+        }
+    }
+
+    /// Refuses to sign, along with a change, what others put into its file and no key here has signed. Asked when the change is
+    /// made: it may bring the first key that a role has here.
+    pub(super) fn check_seen(
+        &self,
+        file: &Path,
+        collection: &Collection<'_>,
+        roles: &BTreeSet<String>,
+        keys: &BTreeMap<String, BTreeSet<PathBuf>>,
+    ) -> Result<(), Failure> {
+        let signs = |role: &&String| keys.get(&collection.signs_as(role)).is_some_and(|keys| !keys.is_empty());
+        match self.unseen.intersection(roles).find(signs) {
+            None => Ok(()),
+            Some(role) => {
+                let problem = format!(
+                    "it changes `{}`, and no key that is here signed that; look at it and sign it with `imgkit trust cosign FILE`, \
+                     then stage the change again",
+                    role.escape_debug()
+                );
+                Err(Failure::malformed(file.display(), problem))
+            }
+        }
+    }
+}
+
+/// Lists the roles of which a draft holds what no key here has signed.
+fn unseen(
     context: &Context,
     options: &TrustOptions,
     keys_as: &str,
     collection: &Collection<'_>,
-    file: &Path,
-) -> Result<(), Failure> {
+) -> Result<BTreeSet<String>, Failure> {
     let store = options.keys(context)?;
     let drafted = collection.drafted();
     let drafted = drafted.map_err(|error| error.about(&format!("collection {keys_as}")))?;
-    for document in drafted.iter().filter(|one| !follows(&one.role)) {
+    let mut unseen = BTreeSet::new();
+    for document in drafted.into_iter().filter(|one| !follows(&one.role)) {
         let as_role = collection.signs_as(&document.role);
-        let mut here = BTreeSet::new();
-        for id in &document.keys {
-            here.extend(store.find(keys_as, &as_role, id)?.map(|_| id));
+        let mut seen = false;
+        for id in &document.signed {
+            seen |= store.find(keys_as, &as_role, id)?.is_some();
         }
-        if !here.is_empty() && here.is_disjoint(&document.signed.iter().collect()) {
-            let problem = format!(
-                "it changes `{}`, and no key that is here signed that; look at it and sign it with `imgkit trust cosign FILE`, \
-                 then stage the change again",
-                document.role.escape_debug()
-            );
-            return Err(Failure::malformed(file.display(), problem));
+        if !seen {
+            unseen.insert(document.role);
         }
     }
-    Ok(())
+    Ok(unseen)
 }
 
 /// Tells whether a role's metadata follow from the others': what it signs is no opinion of its own.
