@@ -277,6 +277,40 @@ fn what_others_put_into_a_file_is_signed_by_nobody_who_has_not_seen_it() {
 }
 
 #[test]
+fn a_change_that_brings_a_role_its_first_key_here_signs_nothing_that_nobody_here_saw() {
+    for (role, name, bring) in [
+        ("targets", "spec/x", &["rotate", "targets"][..]),
+        ("team", "team/x", &["rotate", "team"]),
+        ("team", "team/x", &["signer", "add", "team"]),
+    ] {
+        let home = Home::with_collection(&["--role", "team=team/*"]);
+        home.sign("team/a", "a", &["--role", "team"]);
+        let change = home.text("change.json");
+        let file = home.file("content", "a");
+        home.good(&[
+            "stage", &change, "sign", "--file", &file, "--name", name, "--role", role,
+        ]);
+        let mut draft: Value = serde_json::from_slice(&fs::read(&change).unwrap()).unwrap();
+        let documents = draft["documents"].as_array_mut().unwrap();
+        documents.retain(|document| document["role"] == role);
+        documents[0]["signatures"] = json!({});
+        fs::write(&change, draft.to_string()).unwrap();
+        fs::rename(home.path(&format!("keys/c/{role}")), home.path("elsewhere")).unwrap();
+        let (code, unseen) = home.run(&[&["stage", change.as_str()], bring].concat());
+        assert_eq!(code, 2, "{bring:?}: {unseen}");
+        assert!(
+            unseen["error"]["problem"].as_str().unwrap().contains("cosign"),
+            "{unseen}"
+        );
+        assert_eq!(
+            fs::read_to_string(&change).unwrap(),
+            draft.to_string(),
+            "nothing was signed"
+        );
+    }
+}
+
+#[test]
 fn snapshots_of_several_keys_are_cosigned_after_what_they_follow_from() {
     let home = Home::with_collection(&["--threshold", "snapshot=2/2"]);
     home.give_key("snapshot", "bob");
@@ -468,15 +502,21 @@ fn the_past_is_told_and_verified() {
     home.sign("spec/a", "a", &["--at", "2026-11-24T00:00:00Z"]);
     home.sign("spec/a", "b", &["--at", "2026-11-25T00:00:00Z"]);
     home.sign("team/c", "c", &["--role", "team"]);
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([home.path("trust/c"), home.path("then")])
-        .status();
-    assert!(copied.unwrap().success());
+    let copied = |from: &str, to: &str| {
+        let copied = Command::new("cp")
+            .arg("-r")
+            .args([home.path(from), home.path(to)])
+            .status();
+        assert!(copied.unwrap().success());
+    };
+    copied("trust/c", "then");
     home.good(&["rotate", "targets"]);
     home.good(&["unsign", "spec/a"]);
-    let then = format!("dir:{}", home.path("then").display());
-    let difference = home.good(&["diff", &then, "c"])["difference"].clone();
+    copied("then", "trust/then");
+    copied("keys/c", "keys/then");
+    let difference = home.good(&["diff", "then", "c"])["difference"].clone();
+    fs::remove_dir_all(home.path("keys/then")).unwrap();
+    fs::remove_dir_all(home.path("trust/then")).unwrap();
     assert_eq!(difference["removed"][0]["name"], "spec/a");
     let changed = &difference["roles_changed"];
     assert_eq!(

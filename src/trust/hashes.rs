@@ -27,6 +27,11 @@ impl Hashes {
             .filter_map(|(algorithm, hex)| digest(algorithm, hex).ok().flatten())
     }
 
+    /// Returns every hash as `ALGORITHM:HEX`, those too that imgkit cannot check.
+    pub fn written(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(algorithm, hex)| format!("{algorithm}:{hex}"))
+    }
+
     /// Compares `bytes` with every digest that imgkit knows.
     ///
     /// # Errors

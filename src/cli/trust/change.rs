@@ -111,8 +111,7 @@ impl TrustOptions {
                 Some(Drafting::Publish(..)) | None => Destination::Place(place.at.publisher()?),
             };
             let mut collection = place.load()?;
-            let Prepared { before, roles, files } =
-                self.prepare(context, &place, &mut collection, &mut work, now)?;
+            let Prepared { before, roles, files } = self.prepare(context, &place, &mut collection, &mut work, now)?;
             if collection.to_sign().is_empty() {
                 return Ok(Changed { roles, staged: None });
             }

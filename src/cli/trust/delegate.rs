@@ -9,6 +9,7 @@ use super::TrustOptions;
 use super::chosen::ChosenKeys;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
+use crate::trust::edit::EditError;
 
 /// Looks after the roles that are trusted with names.
 #[derive(Debug, Args)]
@@ -122,10 +123,31 @@ impl Add {
 
 impl Remove {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        let changed = options.change(context, |collection, now| collection.undelegate(&self.role, now))?;
-        let mut text = format!("{} is no longer a role\n", self.role);
+        let place = options.place(context)?;
+        let mut collection = place.load()?;
+        let trusts = collection.trusted_by(&self.role);
+        let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
+        let trusting = options.trusting(context, &place, &mut collection, trusts)?;
+        let by: Vec<_> = trusting.here.iter().filter_map(|role| role.by.as_deref()).collect();
+        let changed = options.change(context, |collection, now| match by.as_slice() {
+            [] => Err(EditError::NoRole {
+                role: self.role.clone(),
+            }),
+            by => by
+                .iter()
+                .try_for_each(|by| collection.undelegate_by(by, &self.role, now)),
+        })?;
+        let mut text = match trusting.elsewhere.is_empty() {
+            true => format!("{} is no longer a role\n", self.role),
+            false => String::new(),
+        };
         changed.tell(&mut text);
-        Ok(Report::new(text, changed.json(json!({ "removed": self.role }))))
+        trusting.tell(&mut text, |_| true);
+        let json = json!({ "removed": self.role, "stillTrusted": trusting.json(|_| true) });
+        Ok(Report {
+            yes: trusting.elsewhere.is_empty(),
+            ..Report::new(text, changed.json(json))
+        })
     }
 }
 

@@ -261,8 +261,9 @@ fn is_plain(before: &[String], after: &[String]) -> bool {
 
 /// Says for people what a name stands for.
 fn content(file: &TargetFile) -> String {
-    let digests: Vec<_> = file.hashes.digests().map(|digest| digest.to_string()).collect();
-    format!("{} ({} bytes)", digests.join(" "), file.length)
+    // Those too that imgkit does not check: other clients do, or check nothing else.
+    let hashes: Vec<_> = file.hashes.written().map(|hash| shown(&hash)).collect();
+    format!("{} ({} bytes)", hashes.join(" "), file.length)
 }
 
 fn tell_custom(text: &mut String, when: &str, file: &TargetFile) {
@@ -278,12 +279,13 @@ fn listed(all: &[String]) -> String {
     all.iter().map(|one| shown(one)).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns a name as people should see it: in quotes where it could be taken for more than a name.
+/// Returns a name as people should see it: in quotes where it could be taken for more than a name, or for another one. Letters beyond
+/// ASCII are written by their numbers: some look like others, and some like nothing.
 fn shown(name: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-._/:@+%=*?[]{}^$~!,".contains(c);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@+%=*?[]{}^$~!,".contains(c);
     match !name.is_empty() && name.chars().all(is_plain) {
         true => name.to_owned(),
-        false => format!("{name:?}"),
+        false => format!("\"{}\"", name.escape_default()),
     }
 }
 

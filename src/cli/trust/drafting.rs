@@ -87,7 +87,10 @@ impl Adopted {
         roles: &BTreeSet<String>,
         keys: &BTreeMap<String, BTreeSet<PathBuf>>,
     ) -> Result<(), Failure> {
-        let signs = |role: &&String| keys.get(&collection.signs_as(role)).is_some_and(|keys| !keys.is_empty());
+        let signs = |role: &&String| {
+            keys.get(&collection.signs_as(role))
+                .is_some_and(|keys| !keys.is_empty())
+        };
         match self.unseen.intersection(roles).find(signs) {
             None => Ok(()),
             Some(role) => {

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::TrustOptions;
+use super::collections::{distrusted_json, tell_distrusted};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::store::file::write_named;
@@ -51,7 +52,7 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let collection = place.load_all()?;
+        let (collection, distrusted) = place.load_trusted()?;
         let mut text = format!("collection {} in {}\n", place.name, place.at);
         let mut all = Vec::new();
         let roles = collection.roles();
@@ -113,7 +114,14 @@ impl Inspect {
                 entry.role, entry.since, entry.keyid
             );
         }
-        let json = json!({ "collection": place.name, "place": place.at.to_string(), "roles": all, "revoked": revoked });
-        Ok(Report::new(text, json))
+        tell_distrusted(&mut text, &distrusted);
+        let json = json!({
+            "collection": place.name, "place": place.at.to_string(), "roles": all, "revoked": revoked,
+            "distrusted": distrusted_json(&distrusted),
+        });
+        Ok(Report {
+            yes: distrusted.is_empty(),
+            ..Report::new(text, json)
+        })
     }
 }

@@ -23,6 +23,7 @@ mod signer;
 mod stage;
 mod states;
 mod status;
+mod trusting;
 mod unsign;
 mod verify;
 mod witness;

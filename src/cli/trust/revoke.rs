@@ -1,5 +1,6 @@
 //! `imgkit trust revoke`: takes a key that is lost or stolen from every role.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -8,14 +9,15 @@ use serde_json::json;
 
 use super::TrustOptions;
 use super::chosen::{ChosenKeys, OpenKeys, confirm};
+use super::collections::distrusted_json;
 use super::difference::Difference;
-use super::signer::find_key;
+use super::signer::{Removed, find_key};
 use super::states::State;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::key::{KeyId, TufKey};
+use crate::key::TufKey;
 use crate::store::KeyStore;
-use crate::trust::edit::{Collection, EditError, RoleInfo, RoleSpec};
+use crate::trust::edit::{Collection, RoleInfo, RoleSpec};
 
 /// Takes a key from every role; says first what stops being trusted.
 #[derive(Debug, Args)]
@@ -29,10 +31,9 @@ pub(super) struct Revoke {
     yes: bool,
 }
 
-/// What a role loses and keeps.
+/// What a role loses and keeps, as one that trusts it has it.
 struct Loss {
     role: RoleInfo,
-    left: Vec<TufKey>,
     /// Whether enough of the keys that it has then are here to sign again what it signs.
     again: bool,
 }
@@ -40,26 +41,20 @@ struct Loss {
 impl Revoke {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let about = |error: EditError| error.about(&place.subject());
-        let mut collection = place.load()?;
         // A key has to be taken away also where other roles are broken.
-        let distrusted = collection.load_trusted().map_err(about)?;
-        let distrusted: Vec<_> = distrusted
-            .into_iter()
-            .map(|(role, error)| (role, error.to_string()))
-            .collect();
-        let roles: Vec<_> = collection
-            .roles()
-            .into_iter()
-            .filter(|role| role.signs_as == role.name)
-            .collect();
-        let key = find_key(roles.iter().flat_map(|role| role.keys.keyids()), &self.key)?;
+        let (mut collection, distrusted) = place.load_trusted()?;
+        let mut trusts = collection.trusts();
+        trusts.retain(|role| role.signs_as == role.name);
+        let key = find_key(trusts.iter().flat_map(|role| role.keys.keyids()), &self.key)?;
+        let removed = Removed::find(&key, &trusts);
+        trusts.retain(|role| removed.is_of(&role.keys));
+        let trusting = options.trusting(context, &place, &mut collection, trusts)?;
         // Opened before anything is said: whether they can sign here is a part of it.
         let (secrets, store) = (options.secrets(context), options.keys(context)?);
         let replacement = self.replacement.open(&secrets, 0)?;
         let mut losses = Vec::new();
-        for role in roles.into_iter().filter(|role| role.keys.keyids().contains(&key)) {
-            losses.push(loss(&store, &place.keys, role, &key, &replacement)?);
+        for role in &trusting.here {
+            losses.push(loss(&store, &place.keys, role, &removed, &replacement)?);
         }
         // What cannot be trusted now is not signed again by this: its keys say so anew, or `trust witness` does.
         for loss in &mut losses {
@@ -73,7 +68,13 @@ impl Revoke {
                 true => "signed again by the keys that are here",
                 false => "NO LONGER TRUSTED until its other keys sign it",
             };
-            let _ = writeln!(text, "  {} ({} names, {fate})", loss.role.name, names.len());
+            let by = loss
+                .role
+                .by
+                .as_deref()
+                .filter(|_| losses.iter().any(|other| is_other(other, loss)));
+            let by = by.map_or(String::new(), |by| format!(" as {by} trusts it"));
+            let _ = writeln!(text, "  {}{by} ({} names, {fate})", loss.role.name, names.len());
             match loss.again {
                 true => again.extend(names),
                 false => stops.extend(names),
@@ -94,6 +95,7 @@ impl Revoke {
                 text += &trusted.text(false);
             }
         }
+        trusting.tell(&mut text, |_| true);
         for (role, problem) in &distrusted {
             let _ = writeln!(text, "not trusted before, and not looked into: {role}: {problem}");
         }
@@ -108,29 +110,40 @@ impl Revoke {
             .targets()
             .filter(|(role, _)| anew.contains(&collection.signs_as(role)));
         let shown: BTreeMap<_, _> = shown.map(|(role, body)| (role.to_owned(), body.clone())).collect();
-        let mut specs = Vec::new();
+        // One set of new keys for a role, whoever trusts it.
+        let mut new = BTreeMap::new();
         for loss in &losses {
             let role = loss.role.name.as_str();
-            let mut keys = loss.left.clone();
-            let new = replacement.keep(context, &store, &place.keys, role, &secrets)?;
-            keys.extend(new.into_iter().filter(|new| !has(&loss.left, new)));
-            let threshold = loss.role.keys.threshold();
-            specs.push((role, RoleSpec { keys, threshold }, loss.again));
+            if let Entry::Vacant(entry) = new.entry(role) {
+                entry.insert(replacement.keep(context, &store, &place.keys, role, &secrets)?);
+            }
         }
         let changed = options.change(context, |collection, now| {
             // Whoever has the key may have published meanwhile.
             collection.check_shown(&shown)?;
-            specs.iter().try_for_each(|(role, spec, again)| match again {
-                true => collection.rotate(role, spec, now),
-                false => collection.replace_keys(role, spec, now),
-            })
+            for (role, new) in &new {
+                let own = losses.iter().filter(|loss| loss.role.name == *role);
+                let by: BTreeSet<_> = own.map(|loss| loss.role.by.clone()).collect();
+                let work = |spec: &mut RoleSpec| {
+                    removed.take_from(spec);
+                    let more: Vec<_> = new.iter().filter(|new| !has(&spec.keys, new)).cloned().collect();
+                    spec.keys.extend(more);
+                };
+                collection.rekey(role, &by, anew.contains(&(*role).to_owned()), now, &work)?;
+            }
+            Ok(())
         })?;
         changed.tell(&mut text);
-        let roles: Vec<_> = losses.iter().map(|loss| loss.role.name.as_str()).collect();
-        let reason = |(role, problem): &(String, String)| json!({ "role": role, "problem": problem });
-        let distrusted: Vec<_> = distrusted.iter().map(reason).collect();
-        let json = json!({ "revoked": key, "roles": roles, "noLongerTrusted": stops, "signedAgain": again, "distrusted": distrusted });
-        Ok(Report::new(text, changed.json(json)))
+        let roles: Vec<_> = new.keys().collect();
+        let json = json!({
+            "revoked": key, "roles": roles, "noLongerTrusted": stops, "signedAgain": again,
+            "distrusted": distrusted_json(&distrusted),
+            "stillTrusted": trusting.json(|_| true),
+        });
+        Ok(Report {
+            yes: trusting.elsewhere.is_empty(),
+            ..Report::new(text, changed.json(json))
+        })
     }
 }
 
@@ -138,29 +151,21 @@ impl Revoke {
 fn loss(
     store: &KeyStore,
     collection: &str,
-    role: RoleInfo,
-    key: &KeyId,
+    role: &RoleInfo,
+    removed: &Removed,
     replacement: &OpenKeys,
 ) -> Result<Loss, Failure> {
     let subject = format!("role {}", role.name);
-    let lost = role.keys.keys().get(key);
-    if replacement
-        .named()
-        .any(|new| lost.is_some_and(|lost| lost.public() == new.public()))
-    {
+    let key = &removed.id;
+    if replacement.named().any(|new| removed.is(new)) {
         let problem = format!(
             "its new key is the one that is revoked, {}; give another with --key or --new",
             key.short()
         );
         return Err(Failure::malformed(subject, problem));
     }
-    let left: Vec<_> = role
-        .keys
-        .keys()
-        .values()
-        .filter(|other| other.id() != *key)
-        .cloned()
-        .collect();
+    let left = role.keys.keys().values().filter(|other| !removed.is(other));
+    let left: Vec<_> = left.cloned().collect();
     // A key that the role has already counts once.
     let twice = replacement.named().filter(|new| has(&left, new)).count();
     let count = left.len() + replacement.count() - twice;
@@ -193,7 +198,15 @@ fn loss(
         );
         return Err(Failure::malformed(subject, problem));
     }
-    Ok(Loss { role, left, again })
+    Ok(Loss {
+        role: role.clone(),
+        again,
+    })
+}
+
+/// Tells whether another role trusts the same one.
+fn is_other(other: &Loss, loss: &Loss) -> bool {
+    other.role.name == loss.role.name && other.role.by != loss.role.by
 }
 
 fn has(keys: &[TufKey], key: &TufKey) -> bool {

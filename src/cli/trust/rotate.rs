@@ -21,12 +21,19 @@ impl Rotate {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let KeysOfRole { role, keys, threshold } = &self.of;
         let place = options.place(context)?;
-        let about = |error: crate::trust::edit::EditError| error.about(&place.subject());
-        let present = place.load()?.role_keys(role).map_err(about)?;
+        let mut collection = place.load()?;
+        let trusts = collection.trusted_by(role);
+        let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
+        let trusting = options.trusting(context, &place, &mut collection, trusts)?;
+        let by = trusting.by();
+        let present = collection.role_keys(role);
+        let present = present.map_err(|error| error.about(&place.subject()))?;
         let count = present.keyids().len().max(1);
         let keys = keys.get(context, options, &place.keys, role, count)?;
         let spec = ChosenKeys::spec(keys, *threshold, present.threshold());
-        let changed = options.change(context, |collection, now| collection.rotate(role, &spec, now))?;
+        let changed = options.change(context, |collection, now| {
+            collection.rekey(role, &by, true, now, &|all| *all = spec.clone())
+        })?;
         let new: Vec<_> = spec.keys.iter().map(|key| key.id()).collect();
         let mut text = String::new();
         for id in present.keyids() {
@@ -36,6 +43,7 @@ impl Rotate {
             let _ = writeln!(text, "{role} has the key {id}");
         }
         changed.tell(&mut text);
+        trusting.tell(&mut text, |_| true);
         if role == "root" && changed.published() {
             let _ = writeln!(
                 text,
@@ -43,11 +51,13 @@ impl Rotate {
                  remove them here."
             );
         }
-        Ok(Report::new(
-            text,
-            changed.json(json!({
-                "role": role, "before": present.keyids(), "keys": new, "threshold": spec.threshold,
-            })),
-        ))
+        let json = json!({
+            "role": role, "before": present.keyids(), "keys": new, "threshold": spec.threshold,
+            "stillTrusted": trusting.json(|_| true),
+        });
+        Ok(Report {
+            yes: trusting.elsewhere.is_empty(),
+            ..Report::new(text, changed.json(json))
+        })
     }
 }

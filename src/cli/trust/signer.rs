@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::TrustOptions;
 use super::chosen::KeysOfRole;
+use super::collections::{distrusted_json, tell_distrusted};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::{KeyId, TufKey};
-use crate::trust::edit::{EditError, RoleSpec};
+use crate::trust::RoleKeys;
+use crate::trust::edit::{RoleInfo, RoleSpec};
 
 /// Looks after the keys of roles.
 #[derive(Debug, Args)]
@@ -62,32 +64,72 @@ fn add(context: &Context, options: &TrustOptions, more: &KeysOfRole) -> Result<R
         .iter()
         .fold(String::new(), |text, id| text + &format!("{role} has the key {id}\n"));
     let json = json!({ "role": role, "added": ids });
-    change(context, options, role, text, json, |spec| {
-        let there = |key: &TufKey| spec.keys.iter().any(|other| other.public() == key.public());
-        let new: Vec<_> = new.iter().filter(|key| !there(key)).cloned().collect();
-        spec.keys.extend(new);
-        spec.threshold = threshold.unwrap_or(spec.threshold);
-    })
+    change(
+        context,
+        options,
+        role,
+        (text, json),
+        |_| false,
+        |spec| {
+            let there = |key: &TufKey| spec.keys.iter().any(|other| other.public() == key.public());
+            let new: Vec<_> = new.iter().filter(|key| !there(key)).cloned().collect();
+            spec.keys.extend(new);
+            spec.threshold = threshold.unwrap_or(spec.threshold);
+        },
+    )
 }
 
 impl Remove {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let keys = place.load()?.role_keys(&self.role);
-        let keys = keys.map_err(|error| error.about(&place.subject()))?;
-        let key = find_key(keys.keyids(), &self.key)?;
+        let trusts = place.load()?.trusted_by(&self.role);
+        let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
+        let key = find_key(trusts.iter().flat_map(|role| role.keys.keyids()), &self.key)?;
+        let removed = Removed::find(&key, &trusts);
         let text = format!("{} no longer has the key {key}\n", self.role);
-        change(
-            context,
-            options,
-            &self.role,
-            text,
-            json!({ "role": self.role, "removed": key }),
-            |spec| {
-                spec.keys.retain(|other| other.id() != key);
-                spec.threshold = self.threshold.unwrap_or(spec.threshold);
-            },
-        )
+        let json = json!({ "role": self.role, "removed": key });
+        let what = |role: &RoleInfo| removed.is_of(&role.keys);
+        change(context, options, &self.role, (text, json), what, |spec| {
+            removed.take_from(spec);
+            spec.threshold = self.threshold.unwrap_or(spec.threshold);
+        })
+    }
+}
+
+/// A key that is taken away: under whatever ids roles list it.
+pub(super) struct Removed {
+    pub(super) id: KeyId,
+    /// None where it is of a kind that imgkit does not know.
+    key: Option<TufKey>,
+}
+
+impl Removed {
+    /// Finds the key that has this id somewhere.
+    pub(super) fn find(id: &KeyId, roles: &[RoleInfo]) -> Self {
+        let key = roles.iter().find_map(|role| role.keys.keys().get(id));
+        Self {
+            id: id.clone(),
+            key: key.cloned(),
+        }
+    }
+
+    /// Tells whether a role lists it.
+    pub(super) fn is_of(&self, keys: &RoleKeys) -> bool {
+        keys.keyids().contains(&self.id) || keys.keys().values().any(|key| self.is(key))
+    }
+
+    /// Tells whether a key is this one.
+    pub(super) fn is(&self, key: &TufKey) -> bool {
+        let same = self
+            .key
+            .as_ref()
+            .is_some_and(|removed| removed.public() == key.public());
+        same || key.id() == self.id
+    }
+
+    /// Takes it from those that a role is to have.
+    pub(super) fn take_from(&self, spec: &mut RoleSpec) {
+        spec.keys.retain(|key| !self.is(key));
     }
 }
 
@@ -111,29 +153,33 @@ fn change(
     context: &Context,
     options: &TrustOptions,
     role: &str,
-    mut text: String,
-    json: serde_json::Value,
+    (mut text, mut json): (String, Value),
+    counts_still: impl Fn(&RoleInfo) -> bool,
     work: impl Fn(&mut RoleSpec),
 ) -> Result<Report, Failure> {
-    let changed = options.change(context, |collection, now| {
-        let mut spec = RoleSpec::of(&collection.role_keys(role)?);
-        work(&mut spec);
-        match spec.keys.is_empty() {
-            true => Err(EditError::Threshold {
-                role: role.to_owned(),
-                threshold: spec.threshold,
-                keys: 0,
-            }),
-            false => collection.rotate(role, &spec, now),
-        }
-    })?;
+    let place = options.place(context)?;
+    let mut collection = place.load()?;
+    let trusts = collection.trusted_by(role);
+    let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
+    let trusting = options.trusting(context, &place, &mut collection, trusts)?;
+    let by = trusting.by();
+    let changed = options.change(context, |collection, now| collection.rekey(role, &by, true, now, &work))?;
     changed.tell(&mut text);
-    Ok(Report::new(text, changed.json(json)))
+    trusting.tell(&mut text, &counts_still);
+    let still = trusting.json(&counts_still);
+    let yes = still.as_array().is_none_or(Vec::is_empty);
+    if !yes {
+        json["stillTrusted"] = still;
+    }
+    Ok(Report {
+        yes,
+        ..Report::new(text, changed.json(json))
+    })
 }
 
 fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
     let place = options.place(context)?;
-    let collection = place.load_all()?;
+    let (collection, distrusted) = place.load_trusted()?;
     let store = options.keys(context)?;
     let mut text = String::new();
     let mut all = Vec::new();
@@ -148,5 +194,10 @@ fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
             all.push(json!({ "role": role.name, "key": id, "file": here }));
         }
     }
-    Ok(Report::new(text, json!({ "collection": place.name, "signers": all })))
+    tell_distrusted(&mut text, &distrusted);
+    let json = json!({ "collection": place.name, "signers": all, "distrusted": distrusted_json(&distrusted) });
+    Ok(Report {
+        yes: distrusted.is_empty(),
+        ..Report::new(text, json)
+    })
 }

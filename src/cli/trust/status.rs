@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::TrustOptions;
-use super::collections::Place;
+use super::collections::{Place, distrusted_json, tell_distrusted};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::time::{DAY, Time};
@@ -28,7 +28,8 @@ impl Status {
         let mut text = String::new();
         let mut all = Vec::new();
         let mut yes = true;
-        for (role, mark) in marks(&place.load_all()?) {
+        let (collection, distrusted) = place.load_trusted()?;
+        for (role, mark) in marks(&collection) {
             let state = state(&role, mark, now, self.margin);
             yes &= state == State::Good;
             let _ = writeln!(
@@ -43,9 +44,13 @@ impl Status {
         if !yes {
             let _ = writeln!(text, "renew with: imgkit trust renew --collection {}", place.name);
         }
+        tell_distrusted(&mut text, &distrusted);
+        let json = json!({
+            "collection": place.name, "judgedAt": now, "roles": all, "distrusted": distrusted_json(&distrusted),
+        });
         Ok(Report {
-            yes,
-            ..Report::new(text, json!({ "collection": place.name, "judgedAt": now, "roles": all }))
+            yes: yes && distrusted.is_empty(),
+            ..Report::new(text, json)
         })
     }
 }
@@ -64,9 +69,16 @@ pub(super) struct Renew {
 impl Renew {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let (renewed, left) = match self.roles.is_empty() {
+        let Due {
+            here: renewed,
+            elsewhere: left,
+            distrusted,
+        } = match self.roles.is_empty() {
             true => self.due(context, options, &place)?,
-            false => (self.roles.iter().cloned().collect(), BTreeSet::new()),
+            false => Due {
+                here: self.roles.iter().cloned().collect(),
+                ..Due::default()
+            },
         };
         let mut staged = None;
         let signed = match renewed.is_empty() {
@@ -96,25 +108,24 @@ impl Renew {
         if signed.is_empty() && left.is_empty() {
             text.push_str("nothing is due\n");
         }
-        let mut json = json!({ "collection": place.name, "renewed": signed, "keysMissing": left });
+        tell_distrusted(&mut text, &distrusted);
+        let mut json = json!({
+            "collection": place.name, "renewed": signed, "keysMissing": left, "distrusted": distrusted_json(&distrusted),
+        });
         if let Some(changed) = staged {
             changed.tell(&mut text);
             json = changed.json(json);
         }
         Ok(Report {
-            yes: left.is_empty(),
+            yes: left.is_empty() && distrusted.is_empty(),
             ..Report::new(text, json)
         })
     }
 
-    /// Returns the roles that are due: those whose keys are here, and the others.
-    fn due(
-        &self,
-        context: &Context,
-        options: &TrustOptions,
-        place: &Place,
-    ) -> Result<(BTreeSet<String>, BTreeSet<String>), Failure> {
-        let (mut collection, now) = (place.load_all()?, options.now(context)?);
+    /// Finds the roles that are due.
+    fn due(&self, context: &Context, options: &TrustOptions, place: &Place) -> Result<Due, Failure> {
+        let (mut collection, distrusted) = place.load_trusted()?;
+        let now = options.now(context)?;
         let (mut here, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
         let mut known = BTreeMap::new();
         for (role, mark) in collection.marks() {
@@ -132,8 +143,23 @@ impl Renew {
                 false => elsewhere.insert(role),
             };
         }
-        Ok((here, elsewhere))
+        Ok(Due {
+            here,
+            elsewhere,
+            distrusted,
+        })
     }
+}
+
+/// Roles that are to be signed again.
+#[derive(Default)]
+struct Due {
+    /// Those whose keys are here.
+    here: BTreeSet<String>,
+    /// Those whose keys are not.
+    elsewhere: BTreeSet<String>,
+    /// Those that are not trusted, each with the reason: their own keys have to sign them anew.
+    distrusted: Vec<(String, String)>,
 }
 
 /// How a role's metadata stand.
@@ -163,7 +189,8 @@ fn state(role: &str, mark: Mark, now: Time, days: Option<u16>) -> State {
     }
 }
 
-fn has_keys(
+/// Tells whether enough keys of a role are here.
+pub(super) fn has_keys(
     context: &Context,
     options: &TrustOptions,
     place: &Place,

@@ -65,11 +65,15 @@ impl KeyStore {
         Ok(path)
     }
 
-    /// Returns the file of a role's key, if it is here.
+    /// Returns the file of a role's key, if it is here. For names that no file can have none is kept: others choose ids, and roles
+    /// below their own.
     ///
     /// # Errors
-    /// [`Failure::Malformed`] when collection, role or key id cannot be file names.
+    /// [`Failure::Malformed`] when the collection cannot be a file name.
     pub fn find(&self, collection: &str, role: &str, id: &KeyId) -> Result<Option<PathBuf>, Failure> {
+        if !is_plain(role) || !is_plain(id.as_str()) {
+            return self.path(&[collection]).map(|_| None);
+        }
         for extension in [EXTENSION, REFERENCE] {
             let path = self.path(&[collection, role, &format!("{id}.{extension}")])?;
             if path.is_file() {
@@ -165,8 +169,7 @@ impl KeyStore {
     fn path(&self, names: &[&str]) -> Result<PathBuf, Failure> {
         let mut path = self.dir.clone();
         for name in names {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-            if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+            if !is_plain(name) {
                 let problem = "expected letters, digits, `.`, `_` and `-`, not beginning with `.`, as it names a file";
                 return Err(Failure::malformed(name.escape_debug(), problem));
             }
@@ -174,6 +177,12 @@ impl KeyStore {
         }
         Ok(path)
     }
+}
+
+/// Tells whether a name can name a file here.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 /// A key in the store.

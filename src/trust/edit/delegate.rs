@@ -80,17 +80,26 @@ impl Collection<'_> {
     /// # Errors
     /// [`EditError::NoRole`], also for bins, which come and go together.
     pub fn undelegate(&mut self, role: &str, now: Time) -> Result<(), EditError> {
-        let no_role = || EditError::NoRole { role: role.to_owned() };
         let by = self.delegator(role)?;
-        let old = self.known_keys(role).ok_or_else(no_role)?;
-        let delegations = self.delegations_mut(&by)?;
+        self.undelegate_by(&by, role, now)
+    }
+
+    /// Does the same on behalf of one of the roles that trust the role.
+    ///
+    /// # Errors
+    /// As [`Collection::undelegate`].
+    pub fn undelegate_by(&mut self, by: &str, role: &str, now: Time) -> Result<(), EditError> {
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        self.find(by)?;
+        let old = self.keys_by(by, role).ok_or_else(no_role)?;
+        let delegations = self.delegations_mut(by)?;
         let before = delegations.roles.len();
         delegations.roles.retain(|other| other.name != role);
         if delegations.roles.len() == before {
             return Err(no_role());
         }
         drop_unused_keys(delegations);
-        self.revoke(&by, &old, &[], now)?;
+        self.revoke(by, &old, &[], now)?;
         // What is below it is no longer reached; the snapshot goes on naming what it has named.
         let below = |other: &&String| self.path_of(other).iter().any(|above| above == role);
         let gone: Vec<String> = self.held.keys().filter(below).cloned().collect();
@@ -101,7 +110,7 @@ impl Collection<'_> {
             self.sealed.remove(role);
             self.put.retain(|(other, _)| other != role);
         }
-        self.touch(&by);
+        self.touch(by);
         Ok(())
     }
 

@@ -19,12 +19,23 @@ impl Collection<'_> {
         self.find(role)?;
         let parts = self.parts_of(role)?;
         self.replace_keys(role, spec, now)?;
+        self.sign_again(role, &parts, spec, now)
+    }
+
+    /// Marks a role whose keys were replaced to be signed anew, and its parts with it.
+    pub(super) fn sign_again(
+        &mut self,
+        role: &str,
+        parts: &[String],
+        spec: &RoleSpec,
+        now: Time,
+    ) -> Result<(), EditError> {
         if role == "root" || role == "timestamp" || role == "snapshot" || self.held.contains_key(role) {
             self.touch(role);
         }
         for part in parts {
-            self.replace_keys(&part, spec, now)?;
-            self.touch(&part);
+            self.replace_keys(part, spec, now)?;
+            self.touch(part);
         }
         Ok(())
     }
@@ -35,10 +46,30 @@ impl Collection<'_> {
     /// # Errors
     /// As [`Collection::rotate`].
     pub fn replace_keys(&mut self, role: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
-        spec.check(role)?;
         match names::TOP_LEVEL.contains(&role) {
-            true => self.replace_top_level(role, spec),
-            false => self.replace_delegated(role, spec, now),
+            true => self.replace_keys_by(None, role, spec, now),
+            false => {
+                let by = self.delegator(role)?;
+                self.replace_keys_by(Some(&by), role, spec, now)
+            }
+        }
+    }
+
+    /// Does the same on behalf of one of the roles that trust the role; of the root, where `by` names none.
+    ///
+    /// # Errors
+    /// As [`Collection::rotate`].
+    pub fn replace_keys_by(
+        &mut self,
+        by: Option<&str>,
+        role: &str,
+        spec: &RoleSpec,
+        now: Time,
+    ) -> Result<(), EditError> {
+        spec.check(role)?;
+        match by {
+            None => self.replace_top_level(role, spec),
+            Some(by) => self.replace_delegated(by, role, spec, now),
         }
     }
 
@@ -78,11 +109,11 @@ impl Collection<'_> {
         Ok(())
     }
 
-    fn replace_delegated(&mut self, role: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
+    fn replace_delegated(&mut self, by: &str, role: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
         let no_role = || EditError::NoRole { role: role.to_owned() };
-        let by = self.delegator(role)?;
-        let old = self.known_keys(role).ok_or_else(no_role)?;
-        let taken = self.targets_of(&by).into_iter().flat_map(|body| &body.revoked);
+        self.find(by)?;
+        let old = self.keys_by(by, role).ok_or_else(no_role)?;
+        let taken = self.targets_of(by).into_iter().flat_map(|body| &body.revoked);
         for entry in taken.filter(|entry| entry.role == role) {
             if spec.keys.iter().any(|key| key.id() == entry.keyid) {
                 return Err(EditError::Revoked {
@@ -91,7 +122,7 @@ impl Collection<'_> {
                 });
             }
         }
-        let delegations = self.delegations_mut(&by)?;
+        let delegations = self.delegations_mut(by)?;
         let bins = delegations.succinct_roles.as_mut().filter(|bins| bins.is_bin(role));
         let listed = delegations.roles.iter_mut().find(|other| other.name == role);
         // One set of keys is for all bins of a role.
@@ -106,9 +137,9 @@ impl Collection<'_> {
         drop_unused_keys(delegations);
         // Bins have the keys of their role, whose own entry says which it lost.
         if listed {
-            self.revoke(&by, &old, &spec.keys, now)?;
+            self.revoke(by, &old, &spec.keys, now)?;
         }
-        self.touch(&by);
+        self.touch(by);
         Ok(())
     }
 
@@ -116,7 +147,8 @@ impl Collection<'_> {
     pub(super) fn revoke(&mut self, by: &str, old: &RoleKeys, new: &[TufKey], now: Time) -> Result<(), EditError> {
         let held = self.held.get_mut(by);
         let held = held.ok_or_else(|| EditError::NoRole { role: by.to_owned() })?;
-        let lost = old.keys().iter().filter(|(_, key)| !new.contains(key));
+        let stays = |key: &TufKey| new.iter().any(|new| new.public() == key.public());
+        let lost = old.keys().iter().filter(|(_, key)| !stays(key));
         for (keyid, key) in lost {
             held.body.revoked.push(Revoked {
                 role: old.role().to_owned(),

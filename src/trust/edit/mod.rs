@@ -17,6 +17,7 @@ mod error;
 mod keys;
 mod roles;
 mod sign;
+mod trusts;
 
 pub use adopt::Drafted;
 pub use bins::bins_for;

@@ -55,7 +55,8 @@ impl Collection<'_> {
         while let Some(by) = queue.pop_front() {
             let Some(body) = self.targets_of(&by) else { continue };
             for child in self.children(body) {
-                if !see(&mut seen, &child)? {
+                // A name that several trust is looked at for each: whoever comes first may trust it to keys that never signed.
+                if self.held.contains_key(&child) || !see(&mut seen, (&by, &child))? {
                     continue;
                 }
                 match self.hold(&by, &child) {
@@ -66,6 +67,9 @@ impl Collection<'_> {
                 }
             }
         }
+        distrusted.retain(|(role, _)| !self.held.contains_key(role));
+        let mut told = BTreeSet::new();
+        distrusted.retain(|(role, _): &(String, EditError)| told.insert(role.clone()));
         Ok(distrusted)
     }
 
@@ -79,57 +83,6 @@ impl Collection<'_> {
         }
         let by = self.delegator(role)?;
         self.hold(&by, role).map(|_| ())
-    }
-
-    /// Lists the roles that were loaded, and those that these delegate to: the top level first.
-    pub fn roles(&self) -> Vec<RoleInfo> {
-        let mut all = Vec::new();
-        let headers = [
-            ("root", &self.root.header),
-            ("snapshot", &self.snapshot.header),
-            ("timestamp", &self.timestamp.header),
-        ];
-        for name in ["root", "targets", "snapshot", "timestamp"] {
-            let header = headers
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, header)| *header);
-            let header = header.or_else(|| self.targets_of(name).map(|body| &body.header));
-            all.extend(self.known_keys(name).map(|keys| RoleInfo {
-                name: name.to_owned(),
-                by: None,
-                signs_as: name.to_owned(),
-                mark: header.map(Mark::from),
-                keys,
-                patterns: Vec::new(),
-                terminating: false,
-            }));
-        }
-        let mut seen = BTreeSet::new();
-        let mut queue = VecDeque::from(["targets".to_owned()]);
-        while let Some(by) = queue.pop_front() {
-            let Some(body) = self.targets_of(&by) else { continue };
-            for name in self.children(body) {
-                let Some(delegation) = body.delegation(&name) else {
-                    continue;
-                };
-                if !seen.insert(name.clone()) {
-                    continue;
-                }
-                let listed = delegations(body).find(|role| role.name == name);
-                all.push(RoleInfo {
-                    by: Some(by.clone()),
-                    signs_as: self.signs_as(&name),
-                    mark: self.targets_of(&name).map(|body| Mark::from(&body.header)),
-                    keys: delegated_keys(body, &delegation),
-                    patterns: listed.map(|role| role.patterns()).unwrap_or_default(),
-                    terminating: delegation.terminating,
-                    name: name.clone(),
-                });
-                queue.push_back(name);
-            }
-        }
-        all
     }
 
     /// Returns version and expiry of every role that was loaded, the top level first.
@@ -297,7 +250,12 @@ impl Collection<'_> {
         if let Some(found) = self.root.roles.get(role) {
             return Some(RoleKeys::new(role, &found.keyids, found.threshold, &self.root.keys));
         }
-        let body = self.targets_of(self.by(role)?)?;
+        self.keys_by(self.by(role)?, role)
+    }
+
+    /// Returns the keys to which a role that is loaded trusts another.
+    pub(super) fn keys_by(&self, by: &str, role: &str) -> Option<RoleKeys> {
+        let body = self.targets_of(by)?;
         Some(delegated_keys(body, &body.delegation(role)?))
     }
 
@@ -340,7 +298,7 @@ impl Collection<'_> {
             }
             let children: Vec<_> = delegations(body).map(|role| role.name.clone()).collect();
             for child in children {
-                if !see(&mut seen, &child)? {
+                if !see(&mut seen, (&by, &child))? {
                     continue;
                 }
                 match self.hold(&by, &child) {
@@ -357,11 +315,11 @@ impl Collection<'_> {
     }
 }
 
-/// Adds a role to those that were seen, within bounds; tells whether it is new.
-fn see(seen: &mut BTreeSet<String>, role: &str) -> Result<bool, EditError> {
+/// Adds a role, as another trusts it, to those that were seen, within bounds; tells whether it is new.
+pub(super) fn see(seen: &mut BTreeSet<(String, String)>, (by, role): (&str, &str)) -> Result<bool, EditError> {
     if seen.len() >= limit::COLLECTION_ROLES {
         let problem = format!("the collection has more than {} roles", limit::COLLECTION_ROLES);
         return Err(TrustError::malformed("delegations", problem).into());
     }
-    Ok(seen.insert(role.to_owned()))
+    Ok(seen.insert((by.to_owned(), role.to_owned())))
 }

@@ -9,6 +9,7 @@ mod lookup;
 mod owner;
 mod plain;
 mod tamper;
+mod trusts;
 mod updater;
 mod workflow;
 
@@ -183,7 +184,13 @@ impl Repository {
     pub(super) fn relink(&mut self) {
         let snapshot_keys = self.keys["snapshot"].clone();
         let timestamp_keys = self.keys["timestamp"].clone();
-        let described: Vec<_> = ["targets", "team"].map(|role| (role, self.describe(role))).into();
+        let has_file = |role: &&&str| !["root", "seal", "snapshot", "timestamp"].contains(*role);
+        let described = self
+            .keys
+            .keys()
+            .filter(has_file)
+            .map(|role| (*role, self.describe(role)));
+        let described: Vec<_> = described.collect();
         self.forge("snapshot", &snapshot_keys, |signed| {
             for (role, meta) in described {
                 signed["meta"][format!("{role}.json")] = meta;

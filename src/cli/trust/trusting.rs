@@ -1,0 +1,83 @@
+//! The roles that trust a role by its name, apart by whether what they say can be changed here.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::TrustOptions;
+use super::collections::Place;
+use super::drafting::Drafting;
+use super::status::has_keys;
+use crate::cli::Context;
+use crate::failure::Failure;
+use crate::trust::edit::{Collection, RoleInfo};
+
+/// Who trusts some roles.
+#[derive(Debug, Default)]
+pub(super) struct Trusting {
+    /// As those trust them whose keys are here; the root, where `by` names nobody.
+    pub(super) here: Vec<RoleInfo>,
+    /// As those do whose keys are elsewhere.
+    pub(super) elsewhere: Vec<RoleInfo>,
+}
+
+impl Trusting {
+    /// Returns those on whose behalf a change is made.
+    pub(super) fn by(&self) -> BTreeSet<Option<String>> {
+        self.here.iter().map(|role| role.by.clone()).collect()
+    }
+
+    /// Says who goes on trusting as before, as far as `what` is true of it.
+    pub(super) fn tell(&self, text: &mut String, what: impl Fn(&RoleInfo) -> bool) {
+        for role in self.elsewhere.iter().filter(|role| what(role)) {
+            let (name, by) = (&role.name, role.by.as_deref().unwrap_or_default());
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "STILL TRUSTED as before by {by}, whose keys are not here: {name}; have their holders do the same, or take {by} \
+                 away with `imgkit trust delegate rm`"
+            );
+        }
+    }
+
+    /// Lists those for machines.
+    pub(super) fn json(&self, what: impl Fn(&RoleInfo) -> bool) -> Value {
+        let elsewhere = self.elsewhere.iter().filter(|role| what(role));
+        elsewhere
+            .map(|role| json!({ "role": role.name, "by": role.by }))
+            .collect()
+    }
+}
+
+impl TrustOptions {
+    /// Finds out on whose behalf roles can be changed here. Where that is nobody, all are: signing then says which keys it needs.
+    pub(super) fn trusting(
+        &self,
+        context: &Context,
+        place: &Place,
+        collection: &mut Collection<'_>,
+        trusts: Vec<RoleInfo>,
+    ) -> Result<Trusting, Failure> {
+        let mut trusting = Trusting::default();
+        for role in trusts {
+            let can = match &role.by {
+                // The others sign what goes round in a file.
+                _ if matches!(self.drafting, Some(Drafting::Stage(_))) => true,
+                None => true,
+                Some(by) => {
+                    let by = collection.signs_as(by);
+                    has_keys(context, self, place, collection, &by)?
+                }
+            };
+            match can {
+                true => trusting.here.push(role),
+                false => trusting.elsewhere.push(role),
+            }
+        }
+        if trusting.here.is_empty() {
+            std::mem::swap(&mut trusting.here, &mut trusting.elsewhere);
+        }
+        Ok(trusting)
+    }
+}

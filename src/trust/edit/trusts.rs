@@ -1,0 +1,144 @@
+//! Who trusts a role: one name may be trusted by several roles, each with keys of its own choice.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::roles::{RoleInfo, see};
+use super::{Collection, EditError, RoleSpec};
+use crate::time::Time;
+use crate::trust::metadata::Targets;
+use crate::trust::names;
+use crate::trust::search::{delegated_keys, delegations};
+use crate::trust::target::Mark;
+
+impl Collection<'_> {
+    /// Lists the roles that were loaded, and those that these delegate to, once for each role that trusts them: the top level first.
+    pub fn trusts(&self) -> Vec<RoleInfo> {
+        let mut all = Vec::new();
+        let headers = [
+            ("root", &self.root.header),
+            ("snapshot", &self.snapshot.header),
+            ("timestamp", &self.timestamp.header),
+        ];
+        for name in ["root", "targets", "snapshot", "timestamp"] {
+            let header = headers
+                .iter()
+                .find(|(other, _)| *other == name)
+                .map(|(_, header)| *header);
+            let header = header.or_else(|| self.targets_of(name).map(|body| &body.header));
+            all.extend(self.known_keys(name).map(|keys| RoleInfo {
+                name: name.to_owned(),
+                by: None,
+                signs_as: name.to_owned(),
+                mark: header.map(Mark::from),
+                keys,
+                patterns: Vec::new(),
+                terminating: false,
+            }));
+        }
+        let mut seen = BTreeSet::new();
+        let mut queue = VecDeque::from(["targets".to_owned()]);
+        while let Some(by) = queue.pop_front() {
+            let Some(body) = self.targets_of(&by) else { continue };
+            let mut own = BTreeSet::new();
+            for name in self.children(body).into_iter().filter(|name| own.insert(name.clone())) {
+                let Some(info) = self.trust(&by, body, &name) else {
+                    continue;
+                };
+                all.push(info);
+                if seen.insert(name.clone()) {
+                    queue.push_back(name);
+                }
+            }
+        }
+        all
+    }
+
+    /// Lists the roles that were loaded, and those that these delegate to, each once: the top level first.
+    pub fn roles(&self) -> Vec<RoleInfo> {
+        let mut seen = BTreeSet::new();
+        let mut all = self.trusts();
+        all.retain(|role| seen.insert(role.name.clone()));
+        all
+    }
+
+    /// Loads the roles that trust others, and says how each of them trusts `role`; bins, which trust nobody by name, are not loaded.
+    ///
+    /// # Errors
+    /// [`EditError::NoRole`] where nobody does, and [`EditError::Trust`] when that could not be found out.
+    pub fn trusted_by(&mut self, role: &str) -> Result<Vec<RoleInfo>, EditError> {
+        self.find(role)?;
+        if names::TOP_LEVEL.contains(&role) {
+            let all = self.trusts().into_iter();
+            return Ok(all.filter(|info| info.name == role && info.by.is_none()).collect());
+        }
+        let mut trusts = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut queue = VecDeque::from(["targets".to_owned()]);
+        while let Some(by) = queue.pop_front() {
+            let Some(body) = self.targets_of(&by) else { continue };
+            trusts.extend(self.trust(&by, body, role));
+            let children: Vec<_> = delegations(body).map(|role| role.name.clone()).collect();
+            for child in children {
+                if !see(&mut seen, (&by, &child))? {
+                    continue;
+                }
+                match self.hold(&by, &child) {
+                    Ok(true) if self.by(&child) == Some(&by) => queue.push_back(child),
+                    // What those say who are not trusted counts for nothing.
+                    Ok(_) => {}
+                    Err(EditError::Trust(error)) if error.is_verdict() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(trusts)
+    }
+
+    /// Gives a role other keys, `work` says which, on behalf of those of the roles that trust it which `by` lists. Where `again`, its
+    /// metadata and its bins' are signed again by what it has then; else they stay as they are.
+    ///
+    /// # Errors
+    /// As [`Collection::rotate`].
+    pub fn rekey(
+        &mut self,
+        role: &str,
+        by: &BTreeSet<Option<String>>,
+        again: bool,
+        now: Time,
+        work: &dyn Fn(&mut RoleSpec),
+    ) -> Result<(), EditError> {
+        let parts = match again {
+            true => self.parts_of(role)?,
+            false => Vec::new(),
+        };
+        let mut first = None;
+        for info in self.trusted_by(role)?.into_iter().filter(|info| by.contains(&info.by)) {
+            let mut spec = RoleSpec::of(&info.keys);
+            work(&mut spec);
+            self.replace_keys_by(info.by.as_deref(), role, &spec, now)?;
+            first.get_or_insert(spec);
+        }
+        let Some(spec) = first else {
+            return Err(EditError::NoRole { role: role.to_owned() });
+        };
+        match again {
+            true => self.sign_again(role, &parts, &spec, now),
+            false => Ok(()),
+        }
+    }
+
+    /// Says how a role trusts another by its name, if it does.
+    fn trust(&self, by: &str, body: &Targets, name: &str) -> Option<RoleInfo> {
+        let delegation = body.delegation(name)?;
+        let listed = delegations(body).find(|role| role.name == name);
+        Some(RoleInfo {
+            by: Some(by.to_owned()),
+            signs_as: self.signs_as(name),
+            mark: self.targets_of(name).map(|body| Mark::from(&body.header)),
+            keys: delegated_keys(body, &delegation),
+            patterns: listed.map(|role| role.patterns()).unwrap_or_default(),
+            terminating: delegation.terminating,
+            name: name.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! One role's name, trusted by several.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::trust::edit::RoleInfo;
+
+const DEV: u8 = 7;
+const QA: u8 = 8;
+const INNER: u8 = 9;
+const NEW: u8 = 10;
+
+/// A collection in which `dev` and `qa` trust the role `inner`: `qa` to the key that signs as it, `dev` to `devs`.
+fn twice(devs: &[u8]) -> Repository {
+    let mut collection = Repository::collection();
+    for (role, number, names) in [("dev", DEV, "d/*"), ("qa", QA, "q/*")] {
+        collection.delegate(role, &spec(&[number], 1), &[names.into()]).unwrap();
+        collection.begin(role, start()).unwrap();
+    }
+    let names = ["q/*".to_owned()];
+    // Nobody is given a name that is taken: whoever wrote this used another tool.
+    collection
+        .delegate_by("dev", "other", &spec(devs, 1), &["d/*".into()], false)
+        .unwrap();
+    collection
+        .delegate_by("qa", "inner", &spec(&[INNER, TEAM], 1), &names, false)
+        .unwrap();
+    collection.put_target("inner", "q/1", file(b"1"), start()).unwrap();
+    let mut made = Repository::new();
+    made.keys
+        .extend([("dev", vec![DEV]), ("qa", vec![QA]), ("inner", vec![INNER])]);
+    made.publish(&made.sign(collection, start()));
+    made.forge_linked("dev", |signed| {
+        signed["delegations"]["roles"][0]["name"] = "inner".into()
+    });
+    made
+}
+
+fn loaded(repository: &Repository) -> Collection<'_> {
+    Collection::load(&repository.pin(), &repository.files).unwrap()
+}
+
+/// Returns whom each role that trusts `inner` trusts with it.
+fn trusts(collection: &mut Collection<'_>) -> Vec<(String, Vec<u8>)> {
+    let known = [INNER, TEAM, NEW, STRANGER];
+    let numbers = |role: &RoleInfo| {
+        known
+            .into_iter()
+            .filter(|number| role.keys.keyids().contains(&key(*number).id()))
+    };
+    let trusted = collection.trusted_by("inner").unwrap();
+    trusted
+        .iter()
+        .map(|role| (role.by.clone().unwrap(), numbers(role).collect()))
+        .collect()
+}
+
+fn by(roles: &[&str]) -> BTreeSet<Option<String>> {
+    roles.iter().map(|role| Some((*role).to_owned())).collect()
+}
+
+#[test]
+fn a_name_is_listed_for_each_who_trusts_it() {
+    let repository = twice(&[INNER, TEAM]);
+    let mut collection = loaded(&repository);
+    collection.load_all().unwrap();
+    let both = collection.trusts().into_iter().filter(|role| role.name == "inner");
+    assert_eq!(both.filter_map(|role| role.by).collect::<Vec<_>>(), ["dev", "qa"]);
+    assert_eq!(collection.roles().iter().filter(|role| role.name == "inner").count(), 1);
+    assert_eq!(
+        trusts(&mut loaded(&repository)),
+        [
+            ("dev".to_owned(), vec![INNER, TEAM]),
+            ("qa".to_owned(), vec![INNER, TEAM])
+        ]
+    );
+}
+
+#[test]
+fn other_keys_are_for_those_who_are_named() {
+    for (named, left) in [(&["dev", "qa"][..], NEW), (&["dev"], INNER)] {
+        let mut repository = twice(&[INNER, TEAM]);
+        repository.keys.insert("inner", vec![INNER, NEW]);
+        repository.change(days(1), |collection| {
+            let work = |spec: &mut RoleSpec| {
+                spec.keys.retain(|known| *known != key(INNER).tuf_key());
+                spec.keys.push(key(NEW).tuf_key());
+            };
+            collection.rekey("inner", &by(named), true, days(1), &work).unwrap();
+        });
+        let after = trusts(&mut loaded(&repository));
+        assert_eq!(
+            after[0],
+            ("dev".to_owned(), vec![TEAM, NEW]),
+            "each keeps its other keys"
+        );
+        assert!(after[1].1.contains(&left), "{named:?}: {after:?}");
+    }
+}
+
+#[test]
+fn a_role_stays_trusted_where_another_trusts_its_name_to_a_stranger() {
+    let repository = twice(&[STRANGER]);
+    let mut collection = loaded(&repository);
+    assert!(collection.load_trusted().unwrap().is_empty());
+    assert!(collection.targets_of("inner").unwrap().targets.contains_key("q/1"));
+    assert!(repository.find("q/1").is_ok());
+}
