@@ -61,17 +61,18 @@ impl Collection<'_> {
         all
     }
 
-    /// Loads the roles that trust others, and says how each of them trusts `role`; bins, which trust nobody by name, are not loaded.
+    /// Loads the roles that trust others, and says how each of them trusts `role`, whether that is trusted now or not; bins, which trust
+    /// nobody by name, are not loaded.
     ///
     /// # Errors
     /// [`EditError::NoRole`] where nobody does, and [`EditError::Trust`] when that could not be found out.
     pub fn trusted_by(&mut self, role: &str) -> Result<Vec<RoleInfo>, EditError> {
-        self.find(role)?;
         if names::TOP_LEVEL.contains(&role) {
             let all = self.trusts().into_iter();
             return Ok(all.filter(|info| info.name == role && info.by.is_none()).collect());
         }
         let mut trusts = Vec::new();
+        let mut nobody = EditError::NoRole { role: role.to_owned() };
         let mut seen = BTreeSet::new();
         let mut queue = VecDeque::from(["targets".to_owned()]);
         while let Some(by) = queue.pop_front() {
@@ -84,14 +85,18 @@ impl Collection<'_> {
                 }
                 match self.hold(&by, &child) {
                     Ok(true) if self.by(&child) == Some(&by) => queue.push_back(child),
-                    // What those say who are not trusted counts for nothing.
                     Ok(_) => {}
+                    // What those say who are not trusted counts for nothing; it may be why nobody trusts the role.
+                    Err(EditError::Trust(error)) if error.is_verdict() && child != role => nobody = error.into(),
                     Err(EditError::Trust(error)) if error.is_verdict() => {}
                     Err(error) => return Err(error),
                 }
             }
         }
-        Ok(trusts)
+        match trusts.is_empty() {
+            true => Err(nobody),
+            false => Ok(trusts),
+        }
     }
 
     /// Gives a role other keys, `work` says which, on behalf of those of the roles that trust it which `by` lists. Where `again`, its

@@ -42,16 +42,15 @@ fn loaded(repository: &Repository) -> Collection<'_> {
 
 /// Returns whom each role that trusts `inner` trusts with it.
 fn trusts(collection: &mut Collection<'_>) -> Vec<(String, Vec<u8>)> {
-    let known = [INNER, TEAM, NEW, STRANGER];
     let numbers = |role: &RoleInfo| {
+        let mut known = vec![INNER, TEAM, NEW, STRANGER];
+        known.retain(|number| role.keys.keyids().contains(&key(*number).id()));
         known
-            .into_iter()
-            .filter(|number| role.keys.keyids().contains(&key(*number).id()))
     };
     let trusted = collection.trusted_by("inner").unwrap();
     trusted
         .iter()
-        .map(|role| (role.by.clone().unwrap(), numbers(role).collect()))
+        .map(|role| (role.by.clone().unwrap(), numbers(role)))
         .collect()
 }
 
