@@ -179,6 +179,10 @@ pub const PIPE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a signer plugin may take: a person may have to touch a device.
 pub const PLUGIN_PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long the rest of a signer plugin's answer is waited for once the program has ended: what it wrote lies in the pipe by then,
+/// and whom it started may hold the pipe open for ever.
+pub const PLUGIN_REST: Duration = Duration::from_secs(1);
+
 /// How often a signer plugin is looked after.
 pub const PLUGIN_POLL: Duration = Duration::from_millis(5);
 
