@@ -186,8 +186,9 @@ pub const PLUGIN_REST: Duration = Duration::from_secs(1);
 /// How often a signer plugin is looked after.
 pub const PLUGIN_POLL: Duration = Duration::from_millis(5);
 
-/// Most memory that opening a key may take, in bytes: scrypt with N = 2^17, r = 8, the strongest in common use, takes half.
-pub const SCRYPT_MEMORY: u64 = 256 << 20;
+/// Most memory that opening a key may take, in bytes: scrypt with N = 2^17, r = 8, the strongest in common use, takes half. The last
+/// MiB is for the results of p, beside the 256 that are mixed.
+pub const SCRYPT_MEMORY: u64 = 257 << 20;
 
 /// Most work that opening a key may take, in bytes mixed: about 5 seconds.
 pub const SCRYPT_WORK: u64 = 2 << 30;
