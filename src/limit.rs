@@ -179,11 +179,16 @@ pub const PIPE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a signer plugin may take: a person may have to touch a device.
 pub const PLUGIN_PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long the rest of a signer plugin's answer is waited for once the program has ended: what it wrote lies in the pipe by then,
+/// and whom it started may hold the pipe open for ever.
+pub const PLUGIN_REST: Duration = Duration::from_secs(1);
+
 /// How often a signer plugin is looked after.
 pub const PLUGIN_POLL: Duration = Duration::from_millis(5);
 
-/// Most memory that opening a key may take, in bytes: scrypt with N = 2^17, r = 8, the strongest in common use, takes half.
-pub const SCRYPT_MEMORY: u64 = 256 << 20;
+/// Most memory that opening a key may take, in bytes: scrypt with N = 2^17, r = 8, the strongest in common use, takes half. The last
+/// MiB is for the results of p, beside the 256 that are mixed.
+pub const SCRYPT_MEMORY: u64 = 257 << 20;
 
 /// Most work that opening a key may take, in bytes mixed: about 5 seconds.
 pub const SCRYPT_WORK: u64 = 2 << 30;

@@ -186,6 +186,28 @@ fn a_wrong_command_line_is_told_in_the_forms_it_asks_for() {
     // Conformance suites know two exit codes.
     assert_eq!(node.run(&["sigstore", "verify-bundle", "--bundel", "x"]).code, 1);
     assert_eq!(node.run(&["tuf", "refresh"]).code, 1);
+    let same = ["--metadata-dir", "tuf", "--target-dir", "./tuf"];
+    let options = [
+        "--metadata-url",
+        "http://127.0.0.1:1/",
+        "--target-base-url",
+        "http://127.0.0.1:1/",
+        "--target-name",
+        "root.json",
+    ];
+    fs::create_dir(node.path("tuf")).unwrap();
+    let refused = node.run(&[&["tuf", "download"], &same[..], &options].concat());
+    let problem = refused.json["error"]["problem"].as_str().unwrap();
+    assert!(
+        refused.code == 1 && problem.contains("another directory"),
+        "{}",
+        refused.json
+    );
+    assert_eq!(
+        fs::read_dir(node.path("tuf")).unwrap().count(),
+        0,
+        "refused before anything is written"
+    );
 }
 
 #[test]

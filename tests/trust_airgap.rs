@@ -5,11 +5,16 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use common::images::{numbers, put};
 use common::node::Node;
 use common::places::User;
+use imgkit::digest::Digest;
+use imgkit::oci::{Annotated, Artifact, MANIFEST};
+use imgkit::reference::Reference;
+use imgkit::sigstore::{manifest, payload};
 use imgkit::store::layout::Layout;
 use serde_json::json;
 
@@ -273,7 +278,7 @@ fn files_that_are_not_what_was_written_are_refused_and_leave_nothing() {
         assert_eq!(refuse(&archive(&members), what), "MALFORMED", "{what}");
     }
     let zeros = vec![0; 5000];
-    let twice = format!("blobs/sha256/{}", imgkit::digest::Digest::sha256(b"x").hex());
+    let twice = format!("blobs/sha256/{}", Digest::sha256(b"x").hex());
     assert_eq!(
         refuse(
             &archive(&[marker, list, (&twice, b'0', b"x"), (&twice, b'0', b"x")]),
@@ -307,6 +312,78 @@ fn files_that_are_not_what_was_written_are_refused_and_leave_nothing() {
     assert_eq!(code, 2);
     let (code, _) = offline(&user, &["import", user.path("none").to_str().unwrap()]);
     assert_eq!(code, 3);
+}
+
+/// Adds to a file a manifest with one layer of `text`, under cosign's tag for `image` in a repository.
+fn with_signature(file: &[u8], repository: &str, image: &Digest, text: &[u8]) -> Vec<u8> {
+    let mut members = Vec::new();
+    let mut read = tar::Archive::new(file);
+    for entry in read.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        members.push((entry.path().unwrap().to_str().unwrap().to_owned(), bytes));
+    }
+    let (_, manifest, config) = signature(text);
+    let blob = |bytes: &[u8]| (format!("blobs/sha256/{}", Digest::sha256(bytes).hex()), bytes.to_vec());
+    members.extend([blob(text), blob(&manifest), blob(&config)]);
+    let (_, list) = members.iter_mut().find(|(name, _)| name == "index.json").unwrap();
+    let mut index: serde_json::Value = serde_json::from_slice(list).unwrap();
+    let name = format!("{repository}:sha256-{}.sig", image.hex());
+    index["manifests"].as_array_mut().unwrap().push(json!({
+        "mediaType": MANIFEST, "digest": Digest::sha256(&manifest), "size": manifest.len(),
+        "annotations": { "org.opencontainers.image.ref.name": name },
+    }));
+    *list = index.to_string().into_bytes();
+    let members: Vec<_> = members
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), b'0', bytes.as_slice()))
+        .collect();
+    archive(&members)
+}
+
+/// Makes a manifest of signatures with one layer: that, its bytes, and its config.
+fn signature(text: &[u8]) -> (Annotated, Vec<u8>, Vec<u8>) {
+    let layer = manifest::layer(payload::MEDIA_TYPE, text, &[]);
+    let made = manifest::with_layer("it", None, &layer).unwrap().unwrap();
+    (layer, made.manifest, made.config)
+}
+
+#[test]
+fn a_file_takes_no_signature_away_and_brings_none_for_other_repositories() {
+    let owner = owner();
+    let bare = fs::read(export(&owner, "bare.tar", &["--all", "--with-images"])).unwrap();
+    let layout = Layout::open(common::store_in(owner.home.path())).unwrap();
+    let (document, _) = layout.document(&IMAGE.parse().unwrap()).unwrap().unwrap();
+    let image = document.digest;
+    let (good_layer, good_manifest, config) = signature(b"good");
+    let writer = layout.writer().unwrap();
+    writer.put(payload::MEDIA_TYPE, &mut &b"good"[..]).unwrap();
+    writer.put("x", &mut config.as_slice()).unwrap();
+    let put = writer.put(MANIFEST, &mut good_manifest.as_slice()).unwrap();
+    let repository = IMAGE.rsplit_once(':').unwrap().0;
+    let tag: Reference = format!("{repository}:sha256-{}.sig", image.hex()).parse().unwrap();
+    writer.tag(&tag, &put).unwrap();
+    drop(writer);
+    let file = fs::read(export(&owner, "good.tar", &["--all", "--with-images"])).unwrap();
+
+    let user = other(&owner);
+    let at = user.path("in.tar").to_str().unwrap().to_owned();
+    fs::write(&at, with_signature(&file, "local.test/other", &image, b"evil")).unwrap();
+    assert_eq!(refused(&user, &["import", &at]), "UNSIGNED");
+    fs::write(&at, &file).unwrap();
+    good(&user, &["import", &at]);
+    fs::write(&at, with_signature(&bare, repository, &image, b"evil")).unwrap();
+    let (code, json) = offline(&user, &["import", &at]);
+    assert_eq!(
+        (code, &json["result"]["joined"]),
+        (0, &json!([tag.to_string()])),
+        "{json}"
+    );
+    let store = Layout::open(common::store_in(user.home.path())).unwrap();
+    let (_, bytes) = store.document(&tag).unwrap().unwrap();
+    let (evil_layer, ..) = signature(b"evil");
+    assert_eq!(Artifact::parse("it", &bytes).unwrap().layers, [good_layer, evil_layer]);
 }
 
 #[test]

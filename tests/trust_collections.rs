@@ -96,6 +96,24 @@ fn names_are_looked_up_described_and_taken_out_again() {
 }
 
 #[test]
+fn a_name_that_another_role_signs_as_well_is_told_of_when_it_is_taken_out() {
+    let home = Home::with_collection(&["--role", "rel=spec/*"]);
+    home.sign("spec/a", "a", &[]);
+    home.sign("spec/a", "a", &["--role", "rel"]);
+    let output = home.command(&["unsign", "spec/a"]).output().unwrap();
+    let (code, json) = common::home::answer(&output);
+    assert_eq!(code, 0, "{json}");
+    assert_eq!(json["result"]["removed"], json!([{"name":"spec/a","role":"targets"}]));
+    let left = json!([{"name":"spec/a","roles":["rel"],"problem":null}]);
+    assert_eq!(json["result"]["stillSigned"], left);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("spec/a is still signed by rel"), "{told}");
+    assert_eq!(home.signer_of("spec/a"), "rel");
+    assert_eq!(home.good(&["unsign", "spec/a"])["stillSigned"], json!([]));
+    assert_eq!(home.refused(&["lookup", "spec/a"]), "UNSIGNED");
+}
+
+#[test]
 fn every_role_gets_new_keys_and_all_that_was_signed_stays() {
     let home = Home::with_collection(&["--role", "team=team/*", "--bins", "4"]);
     home.sign("spec/a", "a", &[]);

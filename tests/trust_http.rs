@@ -268,6 +268,11 @@ fn what_cannot_be_had_is_not_known_and_never_unsigned() {
             "2.root.json",
             status("503 Service Unavailable"),
         ),
+        (
+            "401 for a root that may be there",
+            "2.root.json",
+            status("401 Unauthorized"),
+        ),
         ("500", "snapshot.json", status("500 Internal Server Error")),
         ("429", "targets.json", status("429 Too Many Requests")),
         ("401", "timestamp.json", status("401 Unauthorized")),

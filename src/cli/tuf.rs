@@ -15,7 +15,7 @@ use crate::limit;
 use crate::store::TrustHttp;
 use crate::store::file::read_limited;
 use crate::store::http::Web;
-use crate::store::tuf_dir::{TufDir, fetch_artifact};
+use crate::store::tuf_dir::{TufDir, check_apart, fetch_artifact};
 use crate::trust::metadata::Header;
 use crate::trust::{Cache, Chain, Updater};
 
@@ -58,7 +58,11 @@ enum Action {
 
 impl Tuf {
     pub(super) fn run(&self, context: &Context) -> Result<Report, Failure> {
-        let dir = TufDir::open(needed(&self.metadata_dir, "--metadata-dir")?)?;
+        let metadata_dir = needed(&self.metadata_dir, "--metadata-dir")?;
+        if let (Action::Download, Some(target_dir)) = (&self.action, &self.target_dir) {
+            check_apart(metadata_dir, target_dir)?;
+        }
+        let dir = TufDir::open(metadata_dir)?;
         if let Action::Init { root } = &self.action {
             return init(context, dir, root);
         }

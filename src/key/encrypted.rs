@@ -166,11 +166,28 @@ fn check_cost(parameters: &Parameters) -> Result<(), KeyError> {
     }
 }
 
-/// Refuses what scrypt would cost with these parameters before it costs anything.
+/// Refuses what scrypt would cost with these parameters before it costs anything, and what RFC 7914 (section 6) excludes: N has to be
+/// a power of two above 1, and what it says of p, `p <= (2^32 - 1) * 32 / (128 * r)`, the bound of memory says already.
 pub(super) fn check_scrypt(n: u64, r: u64, p: u64) -> Result<(), KeyError> {
-    let memory = n.saturating_mul(r).saturating_mul(128);
-    bound("scrypt memory", memory, limit::SCRYPT_MEMORY)?;
-    bound("scrypt work", memory.saturating_mul(p), limit::SCRYPT_WORK)
+    // One block is 128 * r bytes: N of them are mixed, one after the other, into each of p.
+    let block = r.saturating_mul(128);
+    bound(
+        "scrypt memory",
+        block.saturating_mul(n.saturating_add(p)),
+        limit::SCRYPT_MEMORY,
+    )?;
+    bound(
+        "scrypt work",
+        block.saturating_mul(n).saturating_mul(p),
+        limit::SCRYPT_WORK,
+    )?;
+    match n > 1 && n.is_power_of_two() {
+        true => Ok(()),
+        false => Err(KeyError::Form {
+            expected: "scrypt with a cost N that is a power of two above 1",
+            found: format!("N = {n}"),
+        }),
+    }
 }
 
 fn bound(what: &'static str, found: u64, limit: u64) -> Result<(), KeyError> {
@@ -220,30 +237,61 @@ mod tests {
         }
     }
 
-    #[test]
-    fn refuses_parameters_that_would_exhaust_the_reader() {
+    /// Opens openssl's key with other parameters of scrypt.
+    fn open_at(n: u64, r: u16, p: u16) -> KeyError {
         let (_, document) = SecretDocument::from_pem(include_str!("testdata/ed25519-scrypt.pem")).unwrap();
         let info = EncryptedPrivateKeyInfoRef::from_der(document.as_bytes()).unwrap();
+        let mut parameters = info.encryption_algorithm.pbes2().unwrap().clone();
+        let mut cost = *parameters.kdf.scrypt().unwrap();
+        (cost.cost_parameter, cost.block_size, cost.parallelization) = (n, r, p);
+        parameters.kdf = Kdf::Scrypt(cost);
+        let hostile = EncryptedPrivateKeyInfoRef {
+            encryption_algorithm: parameters.into(),
+            encrypted_data: info.encrypted_data,
+        };
+        let hostile = SecretDocument::try_from(hostile.to_der().unwrap()).unwrap();
+        let pem = hostile.to_pem(PEM_LABEL, LineEnding::LF).unwrap();
+        SigningKey::from_encrypted_pem(&pem, &passphrase("secret")).unwrap_err()
+    }
+
+    #[test]
+    fn refuses_parameters_that_would_exhaust_the_reader() {
         for (n, r, p) in [
             (0, 8, 1),
             (1 << 40, 8, 1),
             (u64::MAX, 65_535, 65_535),
             (1 << 14, 8, 65_535),
             (1 << 14, 0, 1),
+            (1 << 14, 8, 0),
+            // The results of p take memory too, however little is mixed into each.
+            (2, 128, 65_535),
         ] {
-            let mut parameters = info.encryption_algorithm.pbes2().unwrap().clone();
-            let mut cost = *parameters.kdf.scrypt().unwrap();
-            (cost.cost_parameter, cost.block_size, cost.parallelization) = (n, r, p);
-            parameters.kdf = Kdf::Scrypt(cost);
-            let hostile = EncryptedPrivateKeyInfoRef {
-                encryption_algorithm: parameters.into(),
-                encrypted_data: info.encrypted_data,
-            };
-            let hostile = SecretDocument::try_from(hostile.to_der().unwrap()).unwrap();
-            let pem = hostile.to_pem(PEM_LABEL, LineEnding::LF).unwrap();
-            let refused = SigningKey::from_encrypted_pem(&pem, &passphrase("secret")).unwrap_err();
+            let refused = open_at(n, r, p);
             assert!(matches!(refused, KeyError::Cost { .. }), "{n} {r} {p}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_cost_is_a_power_of_two_above_1() {
+        for n in [1, 3, (1 << 14) - 1] {
+            let refused = open_at(n, 8, 1);
+            assert!(matches!(refused, KeyError::Form { .. }), "{n}: {refused}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_of_scrypt_admit_what_others_write() {
+        for (n, r, p) in [
+            (1 << 14, 8, 1),
+            (1 << 16, 8, 1),
+            (1 << 17, 8, 1),
+            (1 << 18, 8, 1),
+            (1 << 15, 8, 3),
+        ] {
+            assert_eq!(check_scrypt(n, r, p), Ok(()), "{n} {r} {p}");
+        }
+        // Gigabytes of results, and what 64 bits do not hold.
+        assert!(check_scrypt(1, 8, 2_097_151).is_err() && check_scrypt(2, 1 << 32, 1 << 32).is_err());
     }
 
     #[test]

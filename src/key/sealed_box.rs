@@ -93,8 +93,8 @@ pub fn open(sealed: &[u8], max: usize, passphrase: &Passphrase) -> Result<Zeroiz
 
 fn derive(cost: Params, salt: &[u8], passphrase: &Passphrase) -> Result<XSalsa20Poly1305, KeyError> {
     encrypted::check_scrypt(cost.n, cost.r.into(), cost.p.into())?;
-    let log = u8::try_from(cost.n.ilog2()).ok().filter(|_| cost.n.is_power_of_two());
-    let log = log.ok_or_else(|| bad("a scrypt cost that is no power of two"))?;
+    let log = u8::try_from(cost.n.ilog2());
+    let log = log.map_err(|error| bad(&error.to_string()))?;
     let parameters = scrypt::Params::new(log, cost.r, cost.p).map_err(|error| bad(&error.to_string()))?;
     let mut key = Zeroizing::new([0; 32]);
     let derived = scrypt::scrypt(passphrase.text().as_bytes(), salt, &parameters, key.as_mut_slice());
@@ -129,13 +129,21 @@ mod tests {
     fn refuses_costs_that_would_exhaust_the_reader() {
         let passphrase = Passphrase::new("secret").unwrap();
         let sealed = String::from_utf8(seal(b"content", &passphrase).unwrap()).unwrap();
-        for (n, expected_cost) in [("1099511627776", true), ("0", true), ("65535", false)] {
+        for (n, p, expected_cost) in [
+            ("1099511627776", 1, true),
+            ("0", 1, true),
+            ("65535", 1, false),
+            ("1", 1, false),
+            ("1", 2_097_151, true),
+            ("2", u32::MAX, true),
+        ] {
             let hostile = sealed.replace("\"N\":65536", &format!("\"N\":{n}"));
+            let hostile = hostile.replace("\"p\":1", &format!("\"p\":{p}"));
             let refused = open(hostile.as_bytes(), 4096, &passphrase).unwrap_err();
             assert_eq!(
                 matches!(refused, KeyError::Cost { .. }),
                 expected_cost,
-                "{n}: {refused}"
+                "{n} {p}: {refused}"
             );
         }
     }

@@ -43,6 +43,20 @@ pub struct Extended {
 /// # Errors
 /// A refusal (MALFORMED) when what is there is no manifest, or is full.
 pub fn with_layer(subject: &str, there: Option<&[u8]>, layer: &Annotated) -> Result<Option<Extended>, Failure> {
+    with_layers(subject, there, std::slice::from_ref(layer))
+}
+
+/// Adds those of some layers that a manifest of signatures or attestations has not, or begins one; nothing where it has them all.
+///
+/// # Errors
+/// As [`with_layer`].
+pub fn with_layers(subject: &str, there: Option<&[u8]>, more: &[Annotated]) -> Result<Option<Extended>, Failure> {
+    let mut new: Vec<&Annotated> = Vec::new();
+    for layer in more {
+        if !new.contains(&layer) {
+            new.push(layer);
+        }
+    }
     let mut document = match there {
         None => Map::from_iter([
             ("schemaVersion".to_owned(), json!(2)),
@@ -51,12 +65,14 @@ pub fn with_layer(subject: &str, there: Option<&[u8]>, layer: &Annotated) -> Res
         ]),
         Some(bytes) => {
             let artifact = Artifact::parse(subject, bytes)?;
-            if artifact.layers.contains(layer) {
+            new.retain(|layer| !artifact.layers.contains(layer));
+            if new.is_empty() {
                 return Ok(None);
             }
-            if artifact.layers.len() >= limit::LAYERS {
-                let expected = format!("fewer than {} signatures", limit::LAYERS);
-                return Err(malformed(subject, expected, artifact.layers.len()));
+            let count = artifact.layers.len() + new.len();
+            if count > limit::LAYERS {
+                let expected = format!("at most {} signatures", limit::LAYERS);
+                return Err(malformed(subject, expected, count));
             }
             object(subject, bytes)?
         }
@@ -64,7 +80,9 @@ pub fn with_layer(subject: &str, there: Option<&[u8]>, layer: &Annotated) -> Res
     let Some(Value::Array(layers)) = document.get_mut("layers") else {
         return Err(malformed(subject, "an array `layers`", "none"));
     };
-    layers.push(to_value(subject, layer)?);
+    for layer in new {
+        layers.push(to_value(subject, layer)?);
+    }
     let digests: Vec<Value> = layers.iter().filter_map(|layer| layer.get("digest").cloned()).collect();
     let config = config(&digests);
     let described = to_value(subject, &Descriptor::of(CONFIG, &config))?;
@@ -196,6 +214,23 @@ mod tests {
         let digests = json!([one.descriptor.digest, two.descriptor.digest]);
         assert_eq!(listed.pointer("/rootfs/diff_ids"), Some(&digests));
         assert_eq!(with_layer("it", Some(&second.manifest), &one).unwrap(), None);
+    }
+
+    #[test]
+    fn of_several_layers_those_are_added_that_are_not_there_each_once() {
+        let layer = |bytes: &[u8]| layer(payload::MEDIA_TYPE, bytes, &[]);
+        let (one, two, three) = (layer(b"1"), layer(b"2"), layer(b"3"));
+        let there = with_layers("it", None, &[one.clone(), two.clone()]).unwrap().unwrap();
+        let more = [three.clone(), two.clone(), three.clone()];
+        let more = with_layers("it", Some(&there.manifest), &more).unwrap().unwrap();
+        assert_eq!(
+            Artifact::parse("it", &more.manifest).unwrap().layers,
+            [one.clone(), two, three]
+        );
+        assert_eq!(with_layers("it", Some(&more.manifest), &[one]).unwrap(), None);
+        let many: Vec<_> = (0..=limit::LAYERS).map(|n| layer(n.to_string().as_bytes())).collect();
+        let full = with_layers("it", Some(&there.manifest), &many).map(drop);
+        assert!(full.is_err_and(|full| full.to_string().contains("at most 1024 signatures")));
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub enum Answer<T> {
     Found(T),
     /// It is not there (404, 410).
     Missing,
-    /// It may not be read (401, 403); stores of objects say so too of what is not there, to who may not list them.
-    Forbidden(String),
+    /// It may not be read: 401, or 403, which stores of objects also say of what is not there, to who may not list them.
+    Forbidden(StatusCode),
 }
 
 impl Answer<()> {
@@ -143,7 +143,7 @@ impl Web {
             match self.fetch(&url, request, max.saturating_add(1), &mut file).await? {
                 Answer::Found(()) => Ok(file),
                 Answer::Missing => Err(Failure::unavailable(&url, "the server says that it has no such file").into()),
-                Answer::Forbidden(status) => Err(forbidden(&url, &status).into()),
+                Answer::Forbidden(status) => Err(forbidden(&url, status).into()),
             }
         };
         self.runtime.block_on(patiently(url.as_str(), attempt))
@@ -197,7 +197,7 @@ impl Web {
         let status = response.status();
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Answer::Missing),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(Answer::Forbidden(status.to_string())),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Ok(Answer::Forbidden(status)),
             StatusCode::OK | StatusCode::CREATED => {}
             _ => {
                 let problem = format!("the server answers {status}: {}", excerpt(&mut response).await);
@@ -221,7 +221,7 @@ impl Web {
 }
 
 /// Says that a file may not be read.
-pub(super) fn forbidden(url: &impl std::fmt::Display, status: &str) -> Failure {
+pub(super) fn forbidden(url: &impl std::fmt::Display, status: StatusCode) -> Failure {
     Failure::unavailable(
         url,
         format!("the server answers {status}; have it let everybody read the file"),

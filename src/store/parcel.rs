@@ -284,7 +284,7 @@ impl Opened {
         Ok(file.take(*size))
     }
 
-    /// Returns every blob that an image's document leads to and that is here, the document last; and whether all are.
+    /// Returns every blob that an image's document leads to and that is here, each once, the document last; and whether all are.
     ///
     /// # Errors
     /// As [`Opened::bytes`]; a refusal when a document is not in its form.
@@ -292,7 +292,12 @@ impl Opened {
         let mut blobs = Vec::new();
         let mut whole = true;
         let mut documents = vec![document.clone()];
+        // What is listed again and again is read once.
+        let (mut read, mut seen) = (BTreeSet::new(), BTreeSet::new());
         while let Some(next) = documents.pop() {
+            if !read.insert((next.digest, next.media_type.clone())) {
+                continue;
+            }
             let bytes = self.bytes(&next, limit::DOCUMENT_BYTES)?;
             match Document::parse(&name.to_string(), &bytes, Some(&next.media_type))? {
                 Document::Index(index) => {
@@ -302,7 +307,8 @@ impl Opened {
                 Document::Manifest(manifest) => {
                     for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
                         match self.has(blob) {
-                            true => blobs.push(blob.clone()),
+                            true if seen.insert(blob.digest) => blobs.push(blob.clone()),
+                            true => {}
                             false => whole = false,
                         }
                     }

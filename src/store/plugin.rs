@@ -2,11 +2,12 @@
 //!
 //! - The program is started once for each question, without a shell and without imgkit's own secrets in its environment.
 //! - What it signs is checked with the public key before anybody sees it.
-//! - Its answer is bounded in size and in time.
+//! - Its answer is bounded in size and in time: what came when the program has ended, whoever it started holds its pipes.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 
 use base64::Engine as _;
@@ -99,24 +100,21 @@ fn ask<T: for<'de> Deserialize<'de>>(key: &PluginKey, operation: &str, mut quest
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let question = question.to_string();
     // It may answer before it has read everything, or read everything before it answers: both at once.
-    let writer = thread::spawn(move || {
+    thread::spawn(move || {
         if let Some(mut input) = input {
             // A program that does not read its question says why in its answer.
             let _ = input.write_all(question.as_bytes());
         }
     });
-    let reader = thread::spawn(move || {
-        let mut answer = Vec::new();
-        let limited = output.map(|output| output.take(limit::PLUGIN_ANSWER_BYTES as u64 + 1));
-        let read = limited.map(|mut output| output.read_to_end(&mut answer));
-        read.transpose().map(|_| answer)
+    let (pieces, came) = mpsc::channel();
+    thread::spawn(move || {
+        if let Some(output) = output {
+            hand_on(output.take(limit::PLUGIN_ANSWER_BYTES as u64 + 1), &pieces);
+        }
     });
-    let status = wait(&mut child);
-    // With the program gone its ends of the pipes are closed, so that both threads come to their ends.
-    let _ = writer.join();
-    let answer = reader.join().map_err(|_| "its answer could not be read".to_owned())?;
-    let answer = answer.map_err(|error| format!("its answer could not be read: {error}"))?;
-    let success = status?;
+    let success = wait(&mut child)?;
+    // Neither thread is joined: whom the program started may hold its ends of the pipes after it.
+    let answer = answer(&came).map_err(|error| format!("its answer could not be read: {error}"))?;
     let value = json::parse(&answer, Limits::integers(limit::PLUGIN_ANSWER_BYTES));
     if let Some(error) = value
         .as_ref()
@@ -132,6 +130,40 @@ fn ask<T: for<'de> Deserialize<'de>>(key: &PluginKey, operation: &str, mut quest
     }
     let value = value.map_err(|error| format!("its answer is no JSON: {error}"))?;
     serde_json::from_value(value).map_err(|error| format!("its answer is not as expected: {error}"))
+}
+
+/// Reads to the end, and hands on what comes as it comes.
+fn hand_on(mut output: impl Read, pieces: &Sender<io::Result<Vec<u8>>>) {
+    let mut piece = [0; 4096];
+    loop {
+        let read = match output.read(&mut piece) {
+            Ok(0) => return,
+            Ok(count) => Ok(piece.get(..count).unwrap_or_default().to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+        let ended = read.is_err();
+        if pieces.send(read).is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// Puts together what came of an answer whose writer has ended, and what is left in the pipe.
+fn answer(came: &Receiver<io::Result<Vec<u8>>>) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let looks = limit::PLUGIN_REST.as_millis() / limit::PLUGIN_POLL.as_millis().max(1);
+    for _ in 0..looks {
+        match came.recv_timeout(limit::PLUGIN_POLL) {
+            Ok(piece) => answer.extend(piece?),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        for piece in came.try_iter() {
+            answer.extend(piece?);
+        }
+    }
+    Ok(answer)
 }
 
 /// Waits for the program's end; tells whether it was a success.
@@ -150,5 +182,43 @@ fn wait(child: &mut Child) -> Result<bool, String> {
             }
             Err(error) => return Err(format!("the program cannot be waited for: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+
+    const PUBLIC: &str = include_str!("../key/testdata/ed25519.pem");
+
+    /// Asks a plugin of these lines of shell for its public key; more than `most` is a hang.
+    fn open(lines: &str, most: Duration) -> Result<PublicKey, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let program: PathBuf = dir.path().join("signer");
+        let answer = json!({ "public": PUBLIC }).to_string();
+        std::fs::write(dir.path().join("answer"), answer).unwrap();
+        std::fs::write(&program, format!("#!/bin/sh\ncd {}\n{lines}\n", dir.path().display())).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let key: PluginKey = format!("plugin:{}:k", program.display()).parse().unwrap();
+        let (done, result) = mpsc::channel();
+        thread::spawn(move || {
+            let _ = done.send(PluginSigner::open(&key).map(|signer| signer.public));
+        });
+        result.recv_timeout(most).unwrap()
+    }
+
+    #[test]
+    fn the_answer_is_what_came_when_the_program_ended_whoever_holds_its_pipes() {
+        let public = PublicKey::from_pem(PUBLIC).unwrap();
+        let within = limit::PLUGIN_REST + Duration::from_secs(20);
+        assert_eq!(open("cat answer", within).unwrap(), public);
+        assert_eq!(open("sleep 30 0<&0 2>/dev/null &\ncat answer", within).unwrap(), public);
+        let silent = open("sleep 30 0<&0 2>/dev/null &", within).unwrap_err();
+        assert!(silent.to_string().contains("no JSON"), "{silent}");
     }
 }

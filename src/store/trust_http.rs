@@ -2,6 +2,8 @@
 //!
 //! Nothing read here is believed: [`crate::trust`] checks it.
 
+use reqwest::StatusCode;
+
 use super::http::{Answer, Web, WebOptions, forbidden};
 use crate::failure::Failure;
 use crate::trust::Source;
@@ -43,9 +45,10 @@ impl Source for &TrustHttp {
         match answer {
             Answer::Found(bytes) => Ok(Some(bytes)),
             Answer::Missing => Ok(None),
-            // Stores of objects say so of a root that is not there yet. Of any other file it would not be an answer.
-            Answer::Forbidden(_) if name.ends_with(".root.json") => Ok(None),
-            Answer::Forbidden(status) => Err(forbidden(&format!("{}{name}", self.web.base()), &status)),
+            // Stores of objects say 403 of a root that is not there yet. Of any other file it would not be an answer; and 401 asks for
+            // credentials first: a newer root may be behind them.
+            Answer::Forbidden(StatusCode::FORBIDDEN) if name.ends_with(".root.json") => Ok(None),
+            Answer::Forbidden(status) => Err(forbidden(&format!("{}{name}", self.web.base()), status)),
         }
     }
 }
@@ -71,6 +74,16 @@ mod tests {
         ));
         let server = Scripted::start(|_| reply("404 Not Found", "", b""));
         assert_eq!(file(&server, "timestamp.json").unwrap(), None);
+    }
+
+    #[test]
+    fn a_root_for_which_credentials_are_asked_cannot_be_found_out() {
+        let server = Scripted::start(|_| reply("401 Unauthorized", "", b""));
+        let failure = file(&server, "2.root.json").unwrap_err();
+        assert!(
+            matches!(&failure, Failure::Unavailable { problem, .. } if problem.contains("401 Unauthorized")),
+            "{failure}"
+        );
     }
 
     #[test]

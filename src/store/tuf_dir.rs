@@ -3,14 +3,17 @@
 //! - `ROLE.json` is the newest trusted metadata of a role, byte for byte as it was served; names are percent-encoded.
 //! - Files get their names when they are whole, artifacts when they were checked against what is signed of them.
 //! - One client at a time uses the directory; others wait.
+//! - Artifacts have a directory of their own: their names are anybody's who signs, `root.json` as well.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::file::{Lock, NewFile, cannot, make_dir, open_to_end};
 use super::http::Web;
 use crate::digest::{Digest, Hasher};
 use crate::failure::Failure;
+use crate::limit;
 use crate::trust::{Cache, Target, encoded, file_name};
 
 const LOCK: &str = ".imgkit-tuf.lock";
@@ -50,14 +53,48 @@ impl TufDir {
 
 impl Cache for TufDir {
     fn load(&mut self, role: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
-        at_most(&self.dir.join(file_name(role, None)), max)
+        at_most(&file_in(&self.dir, role, file_name(role, None))?, max)
     }
 
     fn store(&mut self, role: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let path = self.dir.join(file_name(role, None));
+        let path = file_in(&self.dir, role, file_name(role, None))?;
         let mut file = NewFile::beside(&path)?;
         file.write_all(bytes).map_err(|error| cannot("write", &path, &error))?;
         file.finish(&path)
+    }
+}
+
+/// Refuses to put artifacts where the trusted metadata are, by whatever path: one that is named `root.json` would take the root's
+/// place. A directory inside the other is good enough, as no name leads out of it or into it.
+///
+/// # Errors
+/// [`Failure::Malformed`] when both are one directory.
+pub fn check_apart(metadata: &Path, artifacts: &Path) -> Result<(), Failure> {
+    let place = |dir: &Path| dir.metadata().ok().map(|dir| (dir.dev(), dir.ino()));
+    let same = place(metadata).is_some_and(|dir| place(artifacts) == Some(dir));
+    match same || metadata == artifacts {
+        true => Err(Failure::malformed(
+            artifacts.display(),
+            "the trusted metadata are in this directory, and an artifact named `root.json` would take the place of the trusted \
+             root; name another directory for artifacts",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Returns where what is called `subject` is kept, if its encoded name can be a file's.
+fn file_in(dir: &Path, subject: &str, name: String) -> Result<PathBuf, Failure> {
+    match name.len() <= limit::NAME_BYTES {
+        true => Ok(dir.join(name)),
+        false => Err(Failure::unavailable(
+            format!("`{}`", subject.escape_debug()),
+            format!(
+                "its file would have a name of {} bytes (percent-encoded), and a file's has at most {}; nothing of it is kept; have it \
+                 signed under a shorter name",
+                name.len(),
+                limit::NAME_BYTES
+            ),
+        )),
     }
 }
 
@@ -92,7 +129,7 @@ pub struct Artifact {
 pub fn fetch_artifact(web: &Web, target: &Target, served_as: &[String], dir: &Path) -> Result<Artifact, Failure> {
     let subject = format!("target {}", target.name());
     make_dir(dir)?;
-    let path = dir.join(encoded(target.name()));
+    let path = file_in(dir, target.name(), encoded(target.name()))?;
     if is_there(&path, target)? {
         return Ok(Artifact { path, fetched: false });
     }
@@ -116,7 +153,7 @@ pub fn fetch_artifact(web: &Web, target: &Target, served_as: &[String], dir: &Pa
 /// # Errors
 /// [`Failure::Unavailable`] when it cannot be read; a refusal when it is something else.
 pub fn read_artifact(target: &Target, dir: &Path) -> Result<Vec<u8>, Failure> {
-    let path = dir.join(encoded(target.name()));
+    let path = file_in(dir, target.name(), encoded(target.name()))?;
     let max = usize::try_from(target.length()).unwrap_or(usize::MAX - 1);
     let bytes = at_most(&path, max)?.ok_or_else(|| Failure::unavailable(path.display(), "it is missing"))?;
     let checked = target.check(&bytes);
@@ -259,6 +296,36 @@ mod tests {
         names.sort();
         assert_eq!(names, ["%2E.%2Frole.json", LOCK]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn artifacts_have_another_directory_than_the_trusted_metadata() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("metadata/inside")).unwrap();
+        std::os::unix::fs::symlink(at("metadata"), at("link")).unwrap();
+        for same in ["metadata", "metadata/", "./metadata", "metadata/inside/..", "link"] {
+            let refused = check_apart(&at("metadata"), &at(same)).unwrap_err();
+            assert!(matches!(refused, Failure::Malformed { .. }), "{same}: {refused}");
+        }
+        for other in ["metadata/inside", "new", ""] {
+            assert!(check_apart(&at("metadata"), &at(other)).is_ok(), "{other}");
+        }
+        assert!(check_apart(&at("new"), &at("new")).is_err());
+    }
+
+    #[test]
+    fn a_name_that_no_file_can_have_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut kept = TufDir::open(dir.path()).unwrap();
+        // Each `/` is three bytes of a file's name.
+        let long = "a/".repeat(70);
+        let refused = kept.load(&long, 10).unwrap_err().to_string();
+        assert!(
+            refused.contains("285 bytes") && refused.contains("shorter name"),
+            "{refused}"
+        );
+        assert!(kept.store(&long, b"1").is_err());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `imgkit trust export` and `imgkit trust import`: what a look-up needs, in one file, over an air gap.
 
+mod import;
+
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,20 +11,21 @@ use serde_json::json;
 use super::TrustOptions;
 use super::collections::Place;
 use super::sign::resolver;
-use crate::cli::place::remember;
 use crate::cli::store::StoreOptions;
 use crate::cli::{Context, Report};
 use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::limit;
-use crate::oci::{Descriptor, Document};
+use crate::oci::Document;
 use crate::reference::Reference;
+use crate::store::Source as Images;
 use crate::store::file::NewFile;
 use crate::store::layout::Layout;
-use crate::store::parcel::{Opened, Parcel};
-use crate::store::{Source as Images, TrustDir, TrustPlace};
+use crate::store::parcel::Parcel;
 use crate::time::{DAY, Time};
-use crate::trust::{Bundle, Chain, Client, Known, Source, Target, TrustError, file_name};
+use crate::trust::{Bundle, Chain, Client, Source, Target, TrustError, file_name};
+
+pub(super) use import::Import;
 
 /// Tags under which cosign keeps what it signed and attested of a digest: `sha256-HEX.sig`.
 const COSIGN: [&str; 3] = [".sig", ".att", ".sbom"];
@@ -166,132 +168,6 @@ impl Export {
     }
 }
 
-/// Checks what a file brings against the pin, and takes it over into the collection's directory and the store.
-#[derive(Debug, Args)]
-pub(super) struct Import {
-    /// The file that `imgkit trust export` wrote
-    file: PathBuf,
-    #[command(flatten)]
-    store: StoreOptions,
-}
-
-impl Import {
-    pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        let (place, now) = (options.place(context)?, options.now(context)?);
-        let TrustPlace::Directory(dir) = &place.at else {
-            let problem = "a file is imported into a directory; name the collection, or dir:PATH, with --collection";
-            return Err(Failure::malformed(&place.name, problem));
-        };
-        let subject = self.file.display().to_string();
-        let opened = Opened::read(&self.file)?;
-        let trusted = options.trusted(context)?;
-        let checked = Checked::check(&opened, &subject, &place.pin, &trusted.known(&place.pin)?, now)?;
-        // Nothing has a name yet. Who publishes or imports at once waits.
-        let publisher = dir.publisher()?;
-        if dir.is_published() {
-            let known = present(dir, &place)?;
-            let again = Client::refresh(&place.pin, &known, &opened, now);
-            again.map_err(|error| error.about(&subject))?;
-        }
-        let layout = self.store.open(context)?;
-        let writer = layout.writer()?;
-        for (_, blobs, _) in &checked.images {
-            for blob in blobs.iter().filter(|blob| !layout.is_intact(blob)) {
-                writer.put_exactly(blob, &mut opened.reader(blob)?)?;
-            }
-        }
-        publisher.take_over(&checked.files)?;
-        drop(publisher);
-        remember(context, &trusted, &place.pin, dir, now);
-        let mut lacking = Vec::new();
-        for (name, blobs, whole) in &checked.images {
-            if let Some(document) = blobs.last() {
-                writer.tag(name, document)?;
-            }
-            lacking.extend((!whole).then(|| name.to_string()));
-        }
-        let mut text = format!(
-            "imported {}: {} names and {} images, good until {}\n",
-            place.subject(),
-            opened.targets().len(),
-            checked.images.len(),
-            checked.expires
-        );
-        for name in &lacking {
-            let _ = writeln!(text, "  without its layers: {name}");
-        }
-        let images: Vec<_> = checked.images.iter().map(|(name, ..)| name).collect();
-        let json = json!({
-            "collection": place.name, "place": place.at.to_string(), "targets": opened.targets(), "images": images,
-            "withoutLayers": lacking, "expires": checked.expires, "judgedAt": now,
-        });
-        Ok(Report::new(text, json))
-    }
-}
-
-/// What of a file proved itself.
-struct Checked {
-    files: Bundle,
-    /// Names with their blobs, the document last, and whether all blobs are there.
-    images: Vec<(Reference, Vec<Descriptor>, bool)>,
-    expires: Time,
-}
-
-impl Checked {
-    fn check(opened: &Opened, subject: &str, pin: &[u8], known: &Known, now: Time) -> Result<Self, Failure> {
-        let about = |error: TrustError| error.about(subject);
-        let mut client = Client::refresh(pin, known, opened, now).map_err(about)?;
-        let mut files = client.bundle().clone();
-        let mut expires = client.evidence().expires();
-        let mut digests = BTreeSet::new();
-        let mut documents = BTreeSet::new();
-        for name in opened.targets() {
-            let target = client.target(name).map_err(|error| error.about(name))?;
-            expires = expires.min(target.evidence().expires());
-            files.add_all(target.bundle());
-            if let Ok(image) = target.image() {
-                digests.insert(image.document);
-                digests.extend(image.platforms.iter().map(|platform| platform.manifest));
-                documents.insert((name.clone(), image.document));
-            }
-        }
-        if opened.is_whole() {
-            client.fetch_roles().map_err(about)?;
-            for (_, signed) in client.chain().roles() {
-                files.add(signed.name(), signed.bytes());
-            }
-        }
-        let mut images = Vec::new();
-        for (name, document) in opened.images() {
-            let signed = name
-                .target_name()
-                .is_some_and(|name| documents.contains(&(name, document.digest)));
-            if !signed && !is_about(name, &digests) {
-                let expected = "images whose digests the collection signs, and signatures of these";
-                let advice = "have the file written and carried again; if it stays so, somebody changed it on the way";
-                let found = format!("{name} with the digest {}", document.digest);
-                return Err(Refusal::new(Code::Unsigned, subject, expected, found, advice).into());
-            }
-            let (blobs, whole) = opened.image_blobs(name, document)?;
-            images.push((name.clone(), blobs, whole));
-        }
-        Ok(Self { files, images, expires })
-    }
-}
-
-/// Returns what a client remembers that saw the collection as it is in a directory.
-fn present(dir: &TrustDir, place: &Place) -> Result<Known, Failure> {
-    let client = Client::refresh(&place.pin, &Known::default(), dir, Time::EPOCH);
-    let client = client.map_err(|error| error.about(&place.subject()))?;
-    let roots = client.bundle().files().filter(|(name, _)| name.ends_with(".root.json"));
-    let chain = client.chain();
-    Ok(Known {
-        roots: roots.skip(1).map(|(_, bytes)| bytes.to_vec()).collect(),
-        timestamp: Some(chain.timestamp().bytes().to_vec()),
-        snapshot: Some(chain.snapshot().bytes().to_vec()),
-    })
-}
-
 /// Reads the roots before the pinned one, for those who pinned an older one.
 fn older_roots(place: &Place) -> Result<Bundle, Failure> {
     let pinned = Chain::pinned(&place.pin, Time::EPOCH).map_err(|error| error.about(&place.subject()))?;
@@ -325,8 +201,11 @@ fn all_names<S: Source>(client: &Client<S>) -> BTreeSet<String> {
     all.flat_map(|targets| targets.targets.keys().cloned()).collect()
 }
 
-/// Tells whether a tag is one of cosign's for one of these digests.
+/// Tells whether a name is one of cosign's tags for one of these digests, and nothing more.
 fn is_about(name: &Reference, digests: &BTreeSet<Digest>) -> bool {
+    if name.digest().is_some() {
+        return false;
+    }
     let tag = name.tag().unwrap_or_default();
     let stem = COSIGN.iter().find_map(|suffix| tag.strip_suffix(suffix));
     let digest = stem.and_then(|stem| stem.replacen('-', ":", 1).parse().ok());

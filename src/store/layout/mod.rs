@@ -12,11 +12,13 @@ mod blob;
 mod check;
 mod collect;
 mod index;
+mod joined;
 mod writer;
 
 pub use blob::{BlobReader, WrongBytes};
 pub use check::Check;
 pub use collect::Removed;
+pub use joined::Joined;
 pub use writer::{BlobWriter, Writer};
 
 use std::collections::BTreeMap;
