@@ -153,12 +153,14 @@ impl Layout {
         Ok(Some((descriptor, bytes)))
     }
 
-    /// Tells whether a name stands for something here, whatever digest is written behind it.
+    /// Returns the digest that a name stands for here, whatever digest is written behind its tag; the document is not read.
     ///
     /// # Errors
     /// As [`Layout::list`].
-    pub fn has_name(&self, reference: &Reference) -> Result<bool, Failure> {
-        Ok(self.index()?.find(reference).is_some())
+    pub fn named(&self, reference: &Reference) -> Result<Option<Digest>, Failure> {
+        let tagged = reference.both().map(|(tagged, _)| tagged);
+        let found = self.index()?.find(tagged.as_ref().unwrap_or(reference));
+        Ok(found.map(|document| document.digest))
     }
 
     /// Lists the blobs that are here, sorted by digest, as far as their names and sizes tell.
