@@ -423,6 +423,25 @@ fn nothing_is_signed_or_kept_under_a_tag_that_stands_for_another_digest() {
 }
 
 #[test]
+fn who_asks_a_policy_about_a_name_moves_no_tag_of_the_store() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &[]);
+    case.built("out");
+    push(&case.node, &case.name, 6);
+    let elsewhere = ["--store", "elsewhere"];
+    case.sign("vendor", &elsewhere);
+    let tree = ["sigstore", "tree", "--policy", "policy.yml", &case.name];
+    let tree = case.node.good(&tree);
+    assert!(tree.to_string().contains("taken"), "{tree}");
+    let store = Layout::open(case.node.path("store")).unwrap();
+    assert_eq!(store.named(&reference(&case.name)).unwrap(), Some(case.image.digest));
+    assert!(
+        store.list().unwrap().iter().any(|(name, _)| name.tag().is_none()),
+        "it was fetched"
+    );
+}
+
+#[test]
 fn a_registry_that_cannot_be_asked_says_nothing() {
     let case = Case::new("signed: vendor");
     case.sign("vendor", &[]);
