@@ -441,6 +441,31 @@ fn who_asks_a_policy_about_a_name_moves_no_tag_of_the_store() {
     );
 }
 
+/// Damage of one's own store says nothing of an image that can be had again.
+#[test]
+fn a_document_that_is_damaged_in_the_store_is_fetched_again() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &[]);
+    let hex = case.image.digest.hex();
+    let path = case.node.path("store/blobs/sha256").join(&hex);
+    let whole = fs::read(&path).unwrap();
+    let pair = format!("{}@{}", case.name, case.image.digest);
+    for name in [&case.name, &pair] {
+        // A verdict that is kept asks for no image.
+        for ask in [&["explain"][..], &["verify", "--no-cache"]] {
+            for damaged in [None, Some(&b"changed"[..])] {
+                fs::remove_file(&path).unwrap();
+                damaged.map(|bytes| fs::write(&path, bytes).unwrap());
+                let answer = case
+                    .node
+                    .run(&[&["policy"], ask, &["--policy", "policy.yml", name]].concat());
+                assert_eq!(answer.code, 0, "{ask:?} {name}, {damaged:?}: {}", answer.json);
+                assert_eq!(fs::read(&path).unwrap(), whole, "{ask:?} {name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_registry_that_cannot_be_asked_says_nothing() {
     let case = Case::new("signed: vendor");

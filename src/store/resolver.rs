@@ -25,6 +25,7 @@ use crate::sigstore::attachment::{Attachment, Wanted};
 ///   or a lock file.
 /// - A tag that is not there gets into it with the digest that a registry or a lock file said of it, never with one that somebody wrote
 ///   behind it: such an image goes by its digest alone.
+/// - A document that is damaged in the store is pulled again: that says nothing of the image.
 /// - Into a store that cannot be written nothing is pulled; then a temporary one beside it takes what comes, and goes with the resolver.
 pub struct Resolver {
     store: Layout,
@@ -166,6 +167,33 @@ impl Resolver {
         }
     }
 
+    /// Returns the digest that a name stands for in a layout that has not its document's bytes, where a registry can be asked for them:
+    /// that says nothing of the image.
+    fn damaged(&self, layout: &Layout, reference: &Reference) -> Result<Option<Digest>, Failure> {
+        let digest = match reference.digest() {
+            Some(digest) => Some(*digest),
+            None => layout.named(reference)?,
+        };
+        Ok(digest.filter(|digest| self.registry.is_some() && !layout.is_whole(digest)))
+    }
+
+    /// Pulls what the store has of no use; where that cannot be had either, what is wrong with it is the answer.
+    fn pull_again(
+        &self,
+        reference: &Reference,
+        digest: Digest,
+        platform: &Platform,
+        failure: Failure,
+    ) -> Result<Image, Failure> {
+        let Ok(pinned) = reference.pin(digest) else {
+            return Err(failure);
+        };
+        self.pull(pinned.reference(), platform).map_err(|again| match again {
+            Failure::Unavailable { .. } => failure,
+            again => again,
+        })
+    }
+
     fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         let registry = self.registry(reference)?;
         let name = self.name_of(reference)?;
@@ -184,8 +212,11 @@ impl Source for Resolver {
             return Ok(document.digest);
         }
         for layout in self.layouts() {
-            if let Some((document, _)) = layout.document(reference)? {
-                return Ok(document.digest);
+            match layout.document(reference) {
+                Ok(Some((document, _))) => return Ok(document.digest),
+                Ok(None) => {}
+                // What the name stands for is known all the same; the document can be had again.
+                Err(failure) => return self.damaged(layout, reference)?.ok_or(failure),
             }
         }
         let (document, _) = self.registry(reference)?.document(reference)?;
@@ -216,8 +247,13 @@ impl Source for Resolver {
 
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         for layout in self.layouts() {
-            let Some((document, _)) = layout.document(reference)? else {
-                continue;
+            let document = match layout.document(reference) {
+                Ok(Some((document, _))) => document,
+                Ok(None) => continue,
+                Err(failure) => match self.damaged(layout, reference)? {
+                    Some(digest) => return self.pull_again(reference, digest, platform, failure),
+                    None => return Err(failure),
+                },
             };
             let image = layout.image(reference, platform);
             if let (Ok(image), None) = (&image, &self.registry) {
@@ -390,6 +426,28 @@ mod tests {
             case.after(&case.online().locked(&locked), "v2"),
             Some(case.image.digest)
         );
+    }
+
+    #[test]
+    fn what_a_tag_stands_for_is_known_though_its_document_is_damaged() {
+        let case = Case::new();
+        let path = case.store.dir().join("blobs/sha256").join(case.image.digest.hex());
+        let whole = std::fs::read(&path).unwrap();
+        let platform = Platform::new("linux", "amd64");
+        let offline = Resolver::offline(case.store.clone());
+        for bytes in [None, Some(&b"changed"[..])] {
+            std::fs::remove_file(&path).unwrap();
+            bytes.map(|bytes| std::fs::write(&path, bytes).unwrap());
+            let online = case.online();
+            assert_eq!(online.digest(&name("v1")), Ok(case.image.digest));
+            assert_eq!(online.check_tag(&case.pair("v1")), Ok(()));
+            // The registry does not answer, so what is wrong with the store is said.
+            assert_eq!(
+                online.image(&name("v1"), &platform),
+                offline.image(&name("v1"), &platform)
+            );
+            std::fs::write(&path, &whole).unwrap();
+        }
     }
 
     #[test]

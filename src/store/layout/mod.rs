@@ -210,6 +210,11 @@ impl Layout {
         reader.is_some_and(|mut reader| std::io::copy(&mut reader, &mut std::io::sink()).is_ok())
     }
 
+    /// Tells whether the bytes under a digest are those that it names; reads them all.
+    pub fn is_whole(&self, digest: &Digest) -> bool {
+        self.here(digest).is_some_and(|here| self.is_intact(&here))
+    }
+
     /// Tells whether every blob that an image names is here, by name and size; reading one tells whether it is right.
     pub fn holds(&self, image: &Image) -> bool {
         let here = |blob: &Descriptor| self.here(&blob.digest).is_some_and(|here| here.size == blob.size);
