@@ -137,6 +137,16 @@ pub const ENVELOPE_BYTES: usize = 16 << 20;
 /// Largest evidence once decompressed, in bytes.
 pub const EVIDENCE_BYTES: u64 = 256 << 20;
 
+/// Most documents in evidence: ten thousand components have five each, and some metadata. Every one costs memory, however short.
+pub const EVIDENCE_DOCUMENTS: usize = 1 << 16;
+
+/// Longest name of a document in evidence, in bytes: a root's name and a role's, escaped, or a digest.
+pub const EVIDENCE_NAME_BYTES: usize = 4096;
+
+/// Most bytes of trust metadata in evidence, which are held before a signature is checked: one role's targets and a snapshot at their
+/// largest, and as much as that snapshot for the rest; 10,000 targets take 1 MiB.
+pub const EVIDENCE_TRUST_BYTES: u64 = 96 << 20;
+
 /// Most signatures on one document: thresholds above a few dozen keys are unheard of.
 pub const SIGNATURES: usize = 256;
 

@@ -364,6 +364,108 @@ fn a_tag_that_stands_for_another_digest_than_is_named_beside_it_is_refused() {
     assert_eq!(explain(&pair).code, 0);
 }
 
+/// A signature under a tag is taken for the tag's, and what the store has of a tag decides builds.
+#[test]
+fn nothing_is_signed_or_kept_under_a_tag_that_stands_for_another_digest() {
+    let case = Case::new("signed: vendor");
+    let node = &case.node;
+    let repository = reference(&case.name).repository().to_string();
+    let new = push(node, &format!("{repository}:v2"), 6);
+    let pair = format!("{repository}:v2@{}", case.image.digest);
+    node.edit("node.yml", &case.name, &pair);
+    let sign = |more: &[&str]| node.run(&[&["sigstore", "sign", &pair, "--key", "vendor.key"][..], more].concat());
+    let attest = ["sigstore", "attest", &pair, "--key", "vendor.key", "--tree"];
+    for answer in [
+        sign(&["--form", "simple"]),
+        sign(&["--form", "bundle"]),
+        sign(&["--no-tree"]),
+        node.run(&attest),
+        node.run(&["trust", "sign", "--at", NOW, &pair]),
+        node.run(&["lock", "node.yml"]),
+    ] {
+        assert_eq!(
+            (answer.code, answer.codes()),
+            (1, vec!["DIGEST_MISMATCH"]),
+            "{}",
+            answer.json
+        );
+    }
+    let tree = node.good(&["sigstore", "tree", &case.name]);
+    assert!(!tree.to_string().contains("signature"), "{tree}");
+    let never = format!("{repository}:v9@{}", case.image.digest);
+    let sign = ["sigstore", "sign", &never, "--key", "vendor.key"];
+    for answer in [node.run(&sign), node.run(&["trust", "sign", "--at", NOW, &never])] {
+        assert_eq!(
+            answer.code, 3,
+            "what a tag that is gone stood for is not known: {}",
+            answer.json
+        );
+    }
+    // A collection may have signed another image than the registry has under the tag.
+    node.good(&["sigstore", "copy", &case.name, &format!("oci:other:{repository}:v2")]);
+    node.good(&["trust", "sign", "--at", NOW, "--store", "other", &pair]);
+    let verified = node.run(&["trust", "verify", "--at", NOW, &pair]);
+    assert_eq!(
+        (verified.code, verified.codes()),
+        (1, vec!["DIGEST_MISMATCH"]),
+        "{}",
+        verified.json
+    );
+    let store = Layout::open(node.path("store")).unwrap();
+    assert_eq!(store.named(&reference(&format!("{repository}:v2"))).unwrap(), None);
+    // What the registry says is signed, and then the store says the same.
+    let pair = format!("{repository}:v2@{}", new.digest);
+    node.good(&["sigstore", "sign", &pair, "--key", "vendor.key"]);
+    assert_eq!(
+        store.named(&reference(&format!("{repository}:v2"))).unwrap(),
+        Some(new.digest)
+    );
+}
+
+#[test]
+fn who_asks_a_policy_about_a_name_moves_no_tag_of_the_store() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &[]);
+    case.built("out");
+    push(&case.node, &case.name, 6);
+    let elsewhere = ["--store", "elsewhere"];
+    case.sign("vendor", &elsewhere);
+    let tree = ["sigstore", "tree", "--policy", "policy.yml", &case.name];
+    let tree = case.node.good(&tree);
+    assert!(tree.to_string().contains("taken"), "{tree}");
+    let store = Layout::open(case.node.path("store")).unwrap();
+    assert_eq!(store.named(&reference(&case.name)).unwrap(), Some(case.image.digest));
+    assert!(
+        store.list().unwrap().iter().any(|(name, _)| name.tag().is_none()),
+        "it was fetched"
+    );
+}
+
+/// Damage of one's own store says nothing of an image that can be had again.
+#[test]
+fn a_document_that_is_damaged_in_the_store_is_fetched_again() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &[]);
+    let hex = case.image.digest.hex();
+    let path = case.node.path("store/blobs/sha256").join(&hex);
+    let whole = fs::read(&path).unwrap();
+    let pair = format!("{}@{}", case.name, case.image.digest);
+    for name in [&case.name, &pair] {
+        // A verdict that is kept asks for no image.
+        for ask in [&["explain"][..], &["verify", "--no-cache"]] {
+            for damaged in [None, Some(&b"changed"[..])] {
+                fs::remove_file(&path).unwrap();
+                damaged.map(|bytes| fs::write(&path, bytes).unwrap());
+                let answer = case
+                    .node
+                    .run(&[&["policy"], ask, &["--policy", "policy.yml", name]].concat());
+                assert_eq!(answer.code, 0, "{ask:?} {name}, {damaged:?}: {}", answer.json);
+                assert_eq!(fs::read(&path).unwrap(), whole, "{ask:?} {name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_registry_that_cannot_be_asked_says_nothing() {
     let case = Case::new("signed: vendor");

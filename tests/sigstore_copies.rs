@@ -106,6 +106,53 @@ fn the_tree_lists_everything_and_copies_have_all_of_it() {
     assert_eq!(kinds(&person.good(&["tree", &other, "--key", &public])), expected);
 }
 
+/// Who gets a copy takes it for what its name says (law of the gate 3).
+#[test]
+fn a_copy_is_refused_whose_tag_stands_for_another_digest_than_is_named_beside_it() {
+    let (registry, person) = (DockerRegistry::start(), Person::new());
+    let layout = Layout::open_or_create(person.path("layout")).unwrap();
+    let old = images::put(&layout, "r.example/a:v1", &[("x", b"old")]);
+    let new = images::put(&layout, "r.example/a:v2", &[("x", b"new")]);
+    let (dir, host) = (person.path("layout"), registry.host());
+    let from = |name: &str, image: &Descriptor| format!("oci:{}:r.example/a:{name}@{}", dir.display(), image.digest);
+    let archive = format!("oci-archive:{}", person.path("a.tar").display());
+    let other = format!("oci:{}", person.path("other").display());
+    let target = format!("{host}/t/b:v2");
+    for to in [&target, &other, &archive] {
+        assert_eq!(
+            person.refused(&["copy", &from("v2", &old), to]),
+            "DIGEST_MISMATCH",
+            "{to}"
+        );
+        assert_eq!(person.run(&["copy", &from("v3", &old), to]).0, 3, "{to}");
+        let named = format!(
+            "{to}{}@{}",
+            if to == &target { "" } else { ":r.example/b:v2" },
+            old.digest
+        );
+        assert_eq!(
+            person.refused(&["copy", &from("v2", &new), &named]),
+            "DIGEST_MISMATCH",
+            "{named}"
+        );
+    }
+    assert!(client().find_document(&reference(&target)).unwrap().is_none());
+    assert!(
+        !person.path("other/index.json").exists()
+            || Layout::open(person.path("other")).unwrap().list().unwrap().is_empty()
+    );
+    assert!(!person.path("a.tar").exists());
+    let push = client().push(
+        &layout,
+        &reference(&format!("r.example/a:v2@{}", old.digest)),
+        &reference(&target),
+        &(),
+    );
+    assert!(push.is_err());
+    person.good(&["copy", &from("v2", &new), &format!("{target}@{}", new.digest)]);
+    assert_eq!(registry.skopeo_digest("t/b:v2"), new.digest.to_string());
+}
+
 /// cosign's `attach sbom`: a manifest of one layer under a tag of its own, which nobody signs.
 fn attach_sbom(name: &str, made: &Descriptor, bytes: &[u8]) {
     let layer = imgkit::sigstore::manifest::layer("spdx+json", bytes, &[]);

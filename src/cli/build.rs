@@ -147,6 +147,10 @@ impl Build {
         let layout = self.store.open(context)?;
         let derived = Derived::new(layout.dir().join("derived"), context.scratch_dir());
         let source = resolver(context, &self.store, self.offline)?;
+        let source = match &lock {
+            Some(lock) => source.locked(&lock.images),
+            None => source,
+        };
         let built = build::build(&request, &source, &derived, lock.as_ref())?;
         drop(bar);
         self.trust.remember(context, &anchors, at)?;

@@ -1,7 +1,9 @@
 //! From a reference to an image: the local store first, else its registry.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -19,13 +21,20 @@ use crate::sigstore::attachment::{Attachment, Wanted};
 
 /// Finds images in the local store, and pulls into it those that are not there.
 ///
-/// A tag that is in the store is not looked up again, unless [`Resolver::asking_first`]: what a tag means changes only by `cache pull`
-/// or a lock file. Into a store
-/// that cannot be written nothing is pulled; then a temporary one beside it takes what comes, and goes with the resolver.
+/// - A tag that is in the store is not looked up again, unless [`Resolver::asking_first`]: what a tag means changes only by `cache pull`
+///   or a lock file.
+/// - A tag that is not there gets into it with the digest that a registry or a lock file said of it, never with one that somebody wrote
+///   behind it: such an image goes by its digest alone.
+/// - A document that is damaged in the store is pulled again: that says nothing of the image.
+/// - Into a store that cannot be written nothing is pulled; then a temporary one beside it takes what comes, and goes with the resolver.
 pub struct Resolver {
     store: Layout,
     beside: Option<(TempDir, Layout)>,
     registry: Option<Registry>,
+    /// Tags with the digests that registries said they stand for.
+    said: Mutex<BTreeSet<Reference>>,
+    /// Tags with the digests that a lock file says they stand for.
+    locked: BTreeSet<Reference>,
     /// Whether what a tag stands for is asked of its registry, though the store has one of the name.
     asks_first: bool,
     progress: Box<dyn Progress + Send>,
@@ -38,6 +47,8 @@ impl Resolver {
             store,
             beside: None,
             registry: None,
+            said: Mutex::default(),
+            locked: BTreeSet::new(),
             asks_first: false,
             progress: Box::new(()),
         }
@@ -66,6 +77,8 @@ impl Resolver {
             store,
             beside,
             registry: Some(registry),
+            said: Mutex::default(),
+            locked: BTreeSet::new(),
             asks_first: false,
             progress,
         })
@@ -76,6 +89,16 @@ impl Resolver {
     pub fn asking_first(self) -> Self {
         Self {
             asks_first: true,
+            ..self
+        }
+    }
+
+    /// Takes a lock file's word for what tags stand for: the store's tags are made to say the same.
+    #[must_use]
+    pub fn locked(self, images: &BTreeMap<Reference, Digest>) -> Self {
+        let pinned = images.iter().filter_map(|(name, digest)| name.pin(*digest).ok());
+        Self {
+            locked: pinned.map(|pinned| pinned.reference().clone()).collect(),
             ..self
         }
     }
@@ -96,51 +119,118 @@ impl Resolver {
         })
     }
 
-    /// Gives a document that the store has already the name that it was found by, where nothing has it.
+    /// Keeps in mind what a registry said that a tag stands for.
+    fn hear(&self, reference: &Reference, digest: Digest) {
+        if let Ok(pinned) = reference.pin(digest) {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            said.insert(pinned.reference().clone());
+        }
+    }
+
+    /// Returns the name under which a document may be in the store: its digest alone where nobody but who wrote the reference says
+    /// that its tag stands for it, or the store has another under that tag.
+    fn name_of(&self, reference: &Reference) -> Result<Reference, Failure> {
+        let Some((tagged, digest)) = reference.both() else {
+            return Ok(reference.clone());
+        };
+        let mut here = None;
+        for layout in self.layouts() {
+            here = here.or(layout.named(&tagged)?);
+        }
+        let is_said = || {
+            let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            // What a name means to those who build is not changed by who only asks.
+            !self.asks_first && said.contains(reference)
+        };
+        let may_have_tag = match here {
+            _ if self.locked.contains(reference) => true,
+            Some(here) => here == *digest,
+            None => is_said(),
+        };
+        match may_have_tag {
+            true => Ok(reference.clone()),
+            false => in_repository(reference.repository(), &digest.to_string()),
+        }
+    }
+
+    /// Gives a document that the store has already the tag that it was found by.
     fn name(&self, layout: &Layout, reference: &Reference, document: &Descriptor) -> Result<(), Failure> {
-        let is_new = !self.asks_first && self.registry.is_some() && reference.tag().is_some();
-        match (is_new && !layout.has_name(reference)?, layout.writer()) {
-            (true, Ok(writer)) => writer.tag(reference, document),
+        if self.asks_first || self.registry.is_none() || reference.tag().is_none() {
+            return Ok(());
+        }
+        let name = self.name_of(reference)?;
+        let is_new = name.tag().is_some() && layout.named(&name)? != Some(document.digest);
+        match (is_new, layout.writer()) {
+            (true, Ok(writer)) => writer.tag(&name, document),
             // A store that cannot be written goes without.
             _ => Ok(()),
         }
     }
 
+    /// Returns the digest that a name stands for in a layout that has not its document's bytes, where a registry can be asked for them:
+    /// that says nothing of the image.
+    fn damaged(&self, layout: &Layout, reference: &Reference) -> Result<Option<Digest>, Failure> {
+        let digest = match reference.digest() {
+            Some(digest) => Some(*digest),
+            None => layout.named(reference)?,
+        };
+        Ok(digest.filter(|digest| self.registry.is_some() && !layout.is_whole(digest)))
+    }
+
+    /// Pulls what the store has of no use; where that cannot be had either, what is wrong with it is the answer.
+    fn pull_again(
+        &self,
+        reference: &Reference,
+        digest: Digest,
+        platform: &Platform,
+        failure: Failure,
+    ) -> Result<Image, Failure> {
+        let Ok(pinned) = reference.pin(digest) else {
+            return Err(failure);
+        };
+        self.pull(pinned.reference(), platform).map_err(|again| match again {
+            Failure::Unavailable { .. } => failure,
+            again => again,
+        })
+    }
+
     fn pull(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         let registry = self.registry(reference)?;
-        // What a name means to those who build is not changed by who only asks.
-        let by_digest = match (self.asks_first, reference.digest()) {
-            (true, Some(digest)) => Some(in_repository(reference.repository(), &digest.to_string())?),
-            _ => None,
-        };
-        let reference = by_digest.as_ref().unwrap_or(reference);
+        let name = self.name_of(reference)?;
         let target = self.beside.as_ref().map_or(&self.store, |(_, layout)| layout);
         let platforms = Platforms::One(platform.clone());
-        registry.pull(reference, &platforms, &target.writer()?, &*self.progress)?;
-        target.image(reference, platform)
+        registry.pull(&name, &platforms, &target.writer()?, &*self.progress)?;
+        target.image(&name, platform)
     }
 }
 
 impl Source for Resolver {
     fn digest(&self, reference: &Reference) -> Result<Digest, Failure> {
         if let (Some(registry), true, None) = (&self.registry, self.asks_first, reference.digest()) {
-            return Ok(registry.document(reference)?.0.digest);
+            let (document, _) = registry.document(reference)?;
+            self.hear(reference, document.digest);
+            return Ok(document.digest);
         }
         for layout in self.layouts() {
-            if let Some((document, _)) = layout.document(reference)? {
-                return Ok(document.digest);
+            match layout.document(reference) {
+                Ok(Some((document, _))) => return Ok(document.digest),
+                Ok(None) => {}
+                // What the name stands for is known all the same; the document can be had again.
+                Err(failure) => return self.damaged(layout, reference)?.ok_or(failure),
             }
         }
-        Ok(self.registry(reference)?.document(reference)?.0.digest)
+        let (document, _) = self.registry(reference)?.document(reference)?;
+        self.hear(reference, document.digest);
+        Ok(document.digest)
     }
 
     fn check_tag(&self, reference: &Reference) -> Result<(), Failure> {
-        let Some((tagged, _)) = reference.both() else {
+        let Some((tagged, digest)) = reference.both() else {
             return Ok(());
         };
         if !self.asks_first || self.registry.is_none() {
             for layout in self.layouts() {
-                if !layout.has_name(&tagged)? {
+                if layout.named(&tagged)?.is_none() {
                     continue;
                 }
                 match (layout.check_tag(reference), &self.registry) {
@@ -150,13 +240,20 @@ impl Source for Resolver {
                 }
             }
         }
-        self.registry(&tagged)?.check_tag(reference)
+        self.registry(&tagged)?.check_tag(reference)?;
+        self.hear(reference, *digest);
+        Ok(())
     }
 
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, Failure> {
         for layout in self.layouts() {
-            let Some((document, _)) = layout.document(reference)? else {
-                continue;
+            let document = match layout.document(reference) {
+                Ok(Some((document, _))) => document,
+                Ok(None) => continue,
+                Err(failure) => match self.damaged(layout, reference)? {
+                    Some(digest) => return self.pull_again(reference, digest, platform, failure),
+                    None => return Err(failure),
+                },
             };
             let image = layout.image(reference, platform);
             if let (Ok(image), None) = (&image, &self.registry) {
@@ -216,5 +313,156 @@ impl std::fmt::Debug for Resolver {
             .field("store", &self.store)
             .field("registry", registry)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::oci::MANIFEST;
+    use crate::store::registry::Credentials;
+
+    /// A store with one image, `127.0.0.1:1/a:v1`; the registry of that name answers nobody.
+    struct Case {
+        dir: TempDir,
+        store: Layout,
+        image: Descriptor,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Layout::open_or_create(dir.path().join("store")).unwrap();
+            let case = Self {
+                image: put(&store, "amd64"),
+                dir,
+                store,
+            };
+            case.tag("v1", &case.image);
+            case
+        }
+
+        fn tag(&self, tag: &str, document: &Descriptor) {
+            self.store.writer().unwrap().tag(&name(tag), document).unwrap();
+        }
+
+        fn online(&self) -> Resolver {
+            let registry = Registry::new(Credentials::default()).unwrap();
+            Resolver::online(self.store.clone(), registry, self.dir.path(), Box::new(())).unwrap()
+        }
+
+        fn pair(&self, tag: &str) -> Reference {
+            name(&format!("{tag}@{}", self.image.digest))
+        }
+
+        /// Finds the image by a tag and its digest, and returns what the tag stands for in the store then.
+        fn after(&self, resolver: &Resolver, tag: &str) -> Option<Digest> {
+            let found = resolver
+                .image(&self.pair(tag), &Platform::new("linux", "amd64"))
+                .unwrap();
+            assert_eq!(found.digest(), &self.image.digest);
+            self.store.named(&name(tag)).unwrap()
+        }
+    }
+
+    fn name(tag: &str) -> Reference {
+        format!("127.0.0.1:1/a:{tag}").parse().unwrap()
+    }
+
+    fn put(store: &Layout, architecture: &str) -> Descriptor {
+        let writer = store.writer().unwrap();
+        let config = serde_json::json!({
+            "architecture": architecture, "os": "linux", "config": {}, "rootfs": { "type": "layers", "diff_ids": [] },
+        });
+        let config = writer.put(
+            "application/vnd.oci.image.config.v1+json",
+            &mut config.to_string().as_bytes(),
+        );
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": config.unwrap(), "layers": [],
+        });
+        writer.put(MANIFEST, &mut manifest.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_tag_that_only_the_reference_says_is_not_taken_into_the_store() {
+        let case = Case::new();
+        assert_eq!(case.after(&case.online(), "v2"), None);
+    }
+
+    #[test]
+    fn a_tag_that_its_registry_said_is_taken_into_the_store() {
+        let case = Case::new();
+        let resolver = case.online();
+        resolver.hear(&name("v2"), case.image.digest);
+        assert_eq!(case.after(&resolver, "v2"), Some(case.image.digest));
+    }
+
+    #[test]
+    fn what_a_registry_says_moves_no_tag_of_the_store() {
+        let case = Case::new();
+        let other = put(&case.store, "arm64");
+        case.tag("v2", &other);
+        let resolver = case.online();
+        resolver.hear(&name("v2"), case.image.digest);
+        assert_eq!(case.after(&resolver, "v2"), Some(other.digest));
+    }
+
+    #[test]
+    fn who_only_asks_names_nothing() {
+        let case = Case::new();
+        let resolver = case.online().asking_first();
+        resolver.hear(&name("v2"), case.image.digest);
+        assert_eq!(case.after(&resolver, "v2"), None);
+    }
+
+    #[test]
+    fn a_lock_files_word_moves_a_tag() {
+        let case = Case::new();
+        case.tag("v2", &put(&case.store, "arm64"));
+        let locked = BTreeMap::from([(name("v2"), case.image.digest)]);
+        assert_eq!(
+            case.after(&case.online().locked(&locked), "v2"),
+            Some(case.image.digest)
+        );
+    }
+
+    #[test]
+    fn what_a_tag_stands_for_is_known_though_its_document_is_damaged() {
+        let case = Case::new();
+        let path = case.store.dir().join("blobs/sha256").join(case.image.digest.hex());
+        let whole = std::fs::read(&path).unwrap();
+        let platform = Platform::new("linux", "amd64");
+        let offline = Resolver::offline(case.store.clone());
+        for bytes in [None, Some(&b"changed"[..])] {
+            std::fs::remove_file(&path).unwrap();
+            bytes.map(|bytes| std::fs::write(&path, bytes).unwrap());
+            let online = case.online();
+            assert_eq!(online.digest(&name("v1")), Ok(case.image.digest));
+            assert_eq!(online.check_tag(&case.pair("v1")), Ok(()));
+            // The registry does not answer, so what is wrong with the store is said.
+            assert_eq!(
+                online.image(&name("v1"), &platform),
+                offline.image(&name("v1"), &platform)
+            );
+            std::fs::write(&path, &whole).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_tag_of_the_store_is_compared_with_the_digest_beside_it() {
+        let case = Case::new();
+        let offline = Resolver::offline(case.store.clone());
+        assert_eq!(offline.check_tag(&case.pair("v1")), Ok(()));
+        case.tag("v1", &put(&case.store, "arm64"));
+        assert!(matches!(offline.check_tag(&case.pair("v1")), Err(Failure::Refused(_))));
+        // The registry may say otherwise, and cannot be asked.
+        let unknown = case.online().check_tag(&case.pair("v1"));
+        assert!(matches!(unknown, Err(Failure::Unavailable { .. })), "{unknown:?}");
+        assert!(matches!(
+            offline.check_tag(&case.pair("v2")),
+            Err(Failure::Unavailable { .. })
+        ));
     }
 }

@@ -9,6 +9,7 @@ use std::io::Read as _;
 use super::attached::{Attached, Beside, attached};
 use super::layout::{Layout, Writer};
 use super::registry::{Change, Registry, in_repository, tag_beside};
+use super::source::{Source as _, check_new_name};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
@@ -207,6 +208,8 @@ pub fn copy_image(
 ) -> Result<Descriptor, Failure> {
     let absent = || Failure::unavailable(name, format!("it is not in the layout {}", from.dir().display()));
     let (root, bytes) = from.document(name)?.ok_or_else(absent)?;
+    from.check_tag(name)?;
+    check_new_name(new_name, &bytes)?;
     let mut next = vec![root.clone()];
     while let Some(descriptor) = next.pop() {
         if !matches!(descriptor.kind(), Some(Kind::Index | Kind::Manifest)) {

@@ -56,6 +56,11 @@ impl Source for Layout {
         let Some((tagged, digest)) = reference.both() else {
             return Ok(());
         };
+        let found = self.named(&tagged)?.ok_or_else(|| not_here(self, &tagged))?;
+        // Bytes are read where they are compared by another algorithm alone.
+        if found.algorithm() == digest.algorithm() {
+            return compare_digests(reference, digest, &found);
+        }
         let (_, bytes) = self.document(&tagged)?.ok_or_else(|| not_here(self, &tagged))?;
         compare_tag(reference, digest, &bytes)
     }
@@ -80,8 +85,11 @@ impl Source for Layout {
 pub(super) fn compare_tag(reference: &Reference, named: &Digest, document: &[u8]) -> Result<(), Failure> {
     let mut hasher = named.hasher();
     hasher.update(document);
-    let found = hasher.finish();
-    if found == *named {
+    compare_digests(reference, named, &hasher.finish())
+}
+
+fn compare_digests(reference: &Reference, named: &Digest, found: &Digest) -> Result<(), Failure> {
+    if found == named {
         return Ok(());
     }
     let expected = format!("a tag that stands for the digest beside it, {named}");
@@ -89,6 +97,20 @@ pub(super) fn compare_tag(reference: &Reference, named: &Digest, document: &[u8]
     let advice =
         "write the digest that the tag stands for, or the tag that stands for the digest; a digest needs no tag";
     Err(Refusal::new(Code::DigestMismatch, reference, expected, found, advice).into())
+}
+
+/// Refuses a new name for a document behind which another digest than the document's is written.
+pub(super) fn check_new_name(name: &Reference, document: &[u8]) -> Result<(), Failure> {
+    let Some(named) = name.digest() else { return Ok(()) };
+    let mut hasher = named.hasher();
+    hasher.update(document);
+    let found = hasher.finish();
+    if found == *named {
+        return Ok(());
+    }
+    let expected = format!("an image with the digest that its new name has, {named}");
+    let advice = "leave the digest out of the new name, or name the image that has it";
+    Err(Refusal::new(Code::DigestMismatch, name, expected, found, advice).into())
 }
 
 fn not_here(layout: &Layout, reference: &Reference) -> Failure {
@@ -100,6 +122,17 @@ fn not_here(layout: &Layout, reference: &Reference) -> Failure {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_new_name_has_the_documents_digest_or_none() {
+        let check = |name: &str| check_new_name(&name.parse().unwrap(), b"it");
+        assert_eq!(check("r.example/b:v2"), Ok(()));
+        assert_eq!(check(&format!("r.example/b:v2@{}", Digest::sha512(b"it"))), Ok(()));
+        for name in ["r.example/b:v2", "r.example/b"] {
+            let other = format!("{name}@{}", Digest::sha256(b"another"));
+            assert!(matches!(check(&other), Err(Failure::Refused(_))), "{other}");
+        }
+    }
 
     #[test]
     fn a_tag_is_compared_by_the_algorithm_of_the_digest_beside_it() {

@@ -1,17 +1,23 @@
 //! The documents about an image that are in its seal for others to read: made again, and compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::Verified;
 use super::component::Component;
+use super::disk::{SPANS, file_name};
+use super::image::{SPEC, attached_name, document_name, tree_name};
+use super::seal::malformed;
+use crate::assemble::bios::{BOOT_IMAGE, file_of};
 use crate::attest::image::{Document, ImageParts, Input, Part};
+use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::oci::{PACKAGES, TOOLS, packages};
 use crate::reference::Reference;
 use crate::seal::Evidence;
-use crate::seal::statement::{InputRecord, Predicate};
+use crate::seal::evidence::TRUST;
+use crate::seal::statement::{InputRecord, Layout, Predicate};
 
 /// The first version of seals that has documents.
 const WITH_DOCUMENTS: u32 = 2;
@@ -86,4 +92,37 @@ pub(super) fn check_documents(
         }
     }
     Ok(())
+}
+
+/// Refuses evidence with a document that nothing asks for: what has no owner could be anything, and the sealer vouches for all of it.
+///
+/// Of trust metadata there may be more than this policy's look-ups meet: the builder's pinned other roots, perhaps.
+pub(super) fn check_asked_for(
+    subject: &str,
+    predicate: &Predicate,
+    evidence: &Evidence,
+    components: &BTreeMap<Reference, Verified<Component>>,
+) -> Result<(), Failure> {
+    let mut asked: BTreeSet<String> = Document::ALL.map(attested_name).into();
+    asked.insert(SPEC.to_owned());
+    let on_disk = matches!(predicate.layout, Layout::Bios { .. });
+    asked.extend(on_disk.then(|| SPANS.to_owned()));
+    for component in components.values() {
+        let image = component.image();
+        let config = Digest::sha256(image.config_bytes());
+        asked.extend([image.digest(), image.manifest_digest(), &config].map(document_name));
+        asked.extend([attached_name(image.digest()), tree_name(component.tree_digest())]);
+        // The boot loader's, which stands in the disk's first sector in part.
+        let boot = file_of(component.tree(), BOOT_IMAGE).filter(|_| on_disk);
+        asked.extend(boot.map(|(_, digest)| file_name(&digest)));
+    }
+    let mut names = evidence.iter().map(|(name, _)| name);
+    match names.find(|name| !asked.contains(*name) && !name.starts_with(TRUST)) {
+        Some(name) => {
+            let start: String = name.chars().take(100).collect();
+            let problem = format!("its evidence has a document {start:?} that nothing asks for");
+            Err(malformed(subject, problem))
+        }
+        None => Ok(()),
+    }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Verified;
 use super::anchors::Anchors;
-use super::attested::check_documents;
+use super::attested::{check_asked_for, check_documents};
 use super::component::{Component, Explanation, Gate, Supply};
 use super::input::{InputVerdict, admit_inputs};
 use super::pins::Pins;
@@ -174,6 +174,7 @@ pub(super) fn judge(question: &Question<'_>, sealed: &Sealed) -> Result<Judged, 
     });
     check_records(subject, predicate, &spec, &components)?;
     check_documents(subject, predicate, &opened.evidence, &components)?;
+    check_asked_for(subject, predicate, &opened.evidence, &components)?;
     let image = make(&spec, &components, sources.collect()).map_err(nonsense)?;
     check_overrides(&components, &spec, &image)?;
     if image.cmdline != predicate.cmdline {

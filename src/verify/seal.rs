@@ -11,13 +11,11 @@ use crate::digest::Digest;
 use crate::failure::{Code, Failure, Refusal};
 use crate::key::KeyId;
 use crate::policy::{Policy, Signers};
+use crate::seal::evidence::TRUST;
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::time::Time;
 use crate::trust::notary::NotaryKnown;
 use crate::trust::{Bundle, Known, Lineage, Signature};
-
-/// The prefix of the names of trust metadata in the evidence: `trust/ROOT/FILE`.
-pub(super) const TRUST: &str = "trust/";
 
 /// Names a file of trust metadata in the evidence.
 pub fn trust_name(root: &str, file: &str) -> String {
@@ -68,8 +66,8 @@ pub(super) fn open(subject: &str, sealed: &Sealed, policy: &Policy, pins: &Pins,
         let expected = "an evaluation time that is not in the future";
         return Err(Refusal::new(Code::Expired, subject, expected, found, advice).into());
     }
-    let evidence = Evidence::decode(&sealed.evidence).map_err(|error| malformed(subject, error))?;
-    let anchors = anchors(pins, &evidence);
+    let trust = Evidence::decode_trust(&sealed.evidence).map_err(|error| malformed(subject, error))?;
+    let anchors = anchors(pins, &trust);
     let signers =
         role(subject, sealed, demand, &anchors).and_then(|role| check_signatures(subject, sealed, demand, role));
     let mut signers = signers.map_err(|failure| failure.at(policy.image().place("sealed")))?;
@@ -78,7 +76,7 @@ pub(super) fn open(subject: &str, sealed: &Sealed, policy: &Policy, pins: &Pins,
     };
     signers.collection = Lineage::new(
         signers.collection.roots().to_vec(),
-        evidence.iter().filter_map(is_root).collect(),
+        trust.iter().filter_map(is_root).collect(),
     );
     let statement = Statement::decode(sealed.envelope.payload()).map_err(|error| malformed(subject, error))?;
     let recorded = &statement.predicate.evidence;
@@ -91,6 +89,7 @@ pub(super) fn open(subject: &str, sealed: &Sealed, policy: &Policy, pins: &Pins,
         let expected = format!("evaluation time {}, as signed", statement.predicate.evaluated_at);
         return Err(changed(subject, expected, sealed.evaluated_at));
     }
+    let evidence = Evidence::decode(&sealed.evidence).map_err(|error| malformed(subject, error))?;
     Ok(Opened {
         statement,
         evidence,

@@ -94,6 +94,17 @@ pub(crate) const OF_STATEMENTS: &[Case] = &[
     ("no trust metadata", OF_SEAL, |forge| {
         forge.documents.retain(|name, _| !name.starts_with("trust/"))
     }),
+    ("a document that nothing asks for", OF_SEAL, |forge| {
+        forge.documents.insert("junk".into(), b"x".to_vec());
+    }),
+    ("a bill of materials under a name of its own", OF_SEAL, |forge| {
+        let document = forge.documents["attest/cdx"].clone();
+        forge.documents.insert("attest/cdy".into(), document);
+    }),
+    ("the list of a tree that is in no component", OF_SEAL, |forge| {
+        let text = list::write(&imgkit::tree::Tree::default()).into_bytes();
+        forge.documents.insert(format!("tree/{}", Digest::sha256(&text)), text);
+    }),
     ("another provenance", "provenance document in seal of @", |forge| {
         replace(forge, "attest/provenance", "local.test/svc", "local.test/svd");
     }),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::sign::{ByIdentity, Forms, Target, TreeOptions};
+use super::sign::{ByIdentity, Forms, Target, TreeOptions, document};
 use super::signing::{Author, SigningOptions};
 use crate::attest::predicate::TREE;
 use crate::attest::{PredicateType, Statement, Subject};
@@ -69,7 +69,7 @@ impl Attest {
         };
         let form = self.form.unwrap_or(Forms::Both);
         let registry = registry(context)?;
-        let (document, _) = registry.document(&self.image)?;
+        let document = document(&registry, &self.image)?;
         let statement = self.statement(context, read, &document)?;
         let target = Target {
             registry: &registry,

@@ -10,6 +10,7 @@ use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::oci::Descriptor;
 use crate::reference::Reference;
+use crate::store::Source as _;
 use crate::store::archive;
 use crate::store::attached::Beside;
 use crate::store::file::cannot;
@@ -130,6 +131,7 @@ fn in_layout(layout: Layout, name: Option<&Reference>, temporary: Option<TempDir
         Some(name) => name.clone(),
         None => only_image(&layout)?,
     };
+    layout.check_tag(&name)?;
     Ok(Fetched {
         layout,
         name,

@@ -120,7 +120,8 @@ impl Supply for Here<'_> {
         if let Some(layout) = &self.image.layout {
             return FromStore::new(layout, &derived, None).tree(subject, image, signed);
         }
-        let resolver = resolver(self.context, self.store)?;
+        // What a tag means to builds is not changed here.
+        let resolver = resolver(self.context, self.store)?.asking_first();
         let is_known = signed.is_some_and(|digest| derived.tree_list(digest).is_some());
         if !is_known {
             let document = self.image.document.digest;

@@ -145,7 +145,7 @@ impl Sign {
         };
         let form = self.form.unwrap_or(Forms::Both);
         let registry = registry(context)?;
-        let (document, _) = registry.document(&self.image)?;
+        let document = document(&registry, &self.image)?;
         let now = context.now()?;
         let target = Target {
             registry: &registry,
@@ -193,6 +193,13 @@ impl Sign {
     }
 }
 
+/// Finds the document that is signed: a tag and a digest have to stand for the same, as the tag is signed too, or taken for signed.
+pub(super) fn document(registry: &Registry, image: &Reference) -> Result<Descriptor, Failure> {
+    let (document, _) = registry.document(image)?;
+    registry.check_tag(image)?;
+    Ok(document)
+}
+
 /// An image that an identity signs.
 pub(super) struct ByIdentity<'a> {
     context: &'a Context,
@@ -206,7 +213,7 @@ impl<'a> ByIdentity<'a> {
     /// Asks the registry for the image.
     pub(super) fn new(context: &'a Context, image: &'a Reference, identity: &'a Identity) -> Result<Self, Failure> {
         let registry = registry(context)?;
-        let (document, _) = registry.document(image)?;
+        let document = document(&registry, image)?;
         Ok(Self {
             context,
             registry,

@@ -133,12 +133,13 @@ pub(super) fn target_name(reference: &Reference) -> Result<String, Failure> {
         .ok_or_else(|| Failure::malformed(reference, problem))
 }
 
-/// Describes an image by its document and, for each platform, manifest and tree.
+/// Describes an image by its document and, for each platform, manifest and tree; a tag and a digest have to stand for the same.
 pub(in crate::cli) fn describe(
     source: &dyn Source,
     reference: &Reference,
     platforms: &[Platform],
 ) -> Result<ImageTarget, Failure> {
+    source.check_tag(reference)?;
     let mut document: Option<(Digest, u64)> = None;
     let mut described = Vec::new();
     for platform in platforms {

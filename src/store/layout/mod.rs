@@ -155,12 +155,14 @@ impl Layout {
         Ok(Some((descriptor, bytes)))
     }
 
-    /// Tells whether a name stands for something here, whatever digest is written behind it.
+    /// Returns the digest that a name stands for here, whatever digest is written behind its tag; the document is not read.
     ///
     /// # Errors
     /// As [`Layout::list`].
-    pub fn has_name(&self, reference: &Reference) -> Result<bool, Failure> {
-        Ok(self.index()?.find(reference).is_some())
+    pub fn named(&self, reference: &Reference) -> Result<Option<Digest>, Failure> {
+        let tagged = reference.both().map(|(tagged, _)| tagged);
+        let found = self.index()?.find(tagged.as_ref().unwrap_or(reference));
+        Ok(found.map(|document| document.digest))
     }
 
     /// Lists the blobs that are here, sorted by digest, as far as their names and sizes tell.
@@ -208,6 +210,11 @@ impl Layout {
     pub fn is_intact(&self, descriptor: &Descriptor) -> bool {
         let reader = self.blob_reader(descriptor).ok();
         reader.is_some_and(|mut reader| std::io::copy(&mut reader, &mut std::io::sink()).is_ok())
+    }
+
+    /// Tells whether the bytes under a digest are those that it names; reads them all.
+    pub fn is_whole(&self, digest: &Digest) -> bool {
+        self.here(digest).is_some_and(|here| self.is_intact(&here))
     }
 
     /// Tells whether every blob that an image names is here, by name and size; reading one tells whether it is right.

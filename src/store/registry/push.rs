@@ -12,6 +12,7 @@ use crate::limit;
 use crate::oci::{Descriptor, Document};
 use crate::store::layout::{BlobReader, Layout};
 use crate::store::progress::Progress;
+use crate::store::source::{Source as _, check_new_name};
 
 /// How many bytes are read from a blob at a time.
 const CHUNK: usize = 1 << 16;
@@ -21,7 +22,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`Failure::Unavailable`] when the store lacks something (an index is pushed with every manifest that it lists) or the
-    /// registry does not take it; a refusal when the store's bytes are not those that are named, or the registry's afterwards.
+    /// registry does not take it; a refusal when the store's bytes are not those that are named, or the registry's afterwards, or a tag
+    /// stands for another document than the digest beside it.
     pub fn push(
         &self,
         layout: &Layout,
@@ -37,6 +39,8 @@ impl Registry {
             );
             return Err(Failure::unavailable(local, problem));
         };
+        layout.check_tag(local)?;
+        check_new_name(remote, &bytes)?;
         let place = self.place(remote.repository())?;
         // Who may not push is told so before anything is read.
         self.runtime
