@@ -102,7 +102,7 @@ fn a_whole_life(keys: Keys) {
     assert_eq!(roles["roles"][0]["paths"], json!([""]));
     let witness = answer(
         owner
-            .command(&["witness", GUN, "releases"])
+            .command(&["witness", GUN, "releases", "--yes"])
             .env("NOTARY_DELEGATION_PASSPHRASE", "alice's own"),
     );
     assert_eq!(witness.0, 0, "{witness:?}");
@@ -132,7 +132,7 @@ fn a_whole_life(keys: Keys) {
     succeed(&mut owner.notary(&["addhash", "-p", GUN, "v6", "11", "--sha256", &DIGEST[7..]]));
     let rotated = owner.good(&["rotate", GUN, "snapshot"]);
     assert!(Path::new(rotated["file"].as_str().unwrap()).exists());
-    owner.good(&["witness", GUN, "targets"]);
+    owner.good(&["witness", GUN, "targets", "--yes"]);
     assert!(names(&owner.listed()).contains(&"v6"));
     let newcomer = tempfile::tempdir().unwrap();
     let mut command = server.notary(newcomer.path(), &newcomer.path().join("trust"));
@@ -220,7 +220,7 @@ fn nested_roles_thresholds_and_paths_are_published_and_kept_to() {
         "2",
     ];
     owner.good(&add);
-    owner.good(&["witness", GUN, "a"]);
+    owner.good(&["witness", GUN, "a", "--yes"]);
     owner.good(&[
         "delegate",
         "add",
@@ -252,6 +252,48 @@ fn nested_roles_thresholds_and_paths_are_published_and_kept_to() {
     owner.good(&["delegate", "add", GUN, "a", "--threshold", "1"]);
     owner.good(&["delegate", "rm", GUN, "a", "--key", &id]);
     assert!(owner.listed().contains(&("tools/c".into(), "targets/a".into())));
+}
+
+#[test]
+fn a_role_whose_signer_went_is_signed_again_with_all_its_names() {
+    let server = NotaryServer::start(Keys::Local);
+    let owner = Owner::of(&server);
+    owner.good(&["init", GUN, "--new-root-key", "--server-managed"]);
+    let role = "targets/rel";
+    let ((alice, alice_key), (bob, bob_key)) = (owner.delegate("alice"), owner.delegate("bob"));
+    owner.good(&["delegate", "add", GUN, role, "--key", &alice, "--all-paths"]);
+    succeed(&mut owner.notary(&["key", "import", &alice_key, "--role", role]));
+    for name in ["v1", "v2"] {
+        owner.good(&signing(role, name, DIGEST));
+    }
+    // As Debian's client does it, what the role signed is not signed again.
+    let ids = owner.good(&["delegate", "ls", GUN]);
+    let alice = ids["roles"][0]["keys"][0]["canonicalId"].as_str().unwrap().to_owned();
+    succeed(&mut owner.notary(&["delegation", "add", "-p", GUN, role, &bob]));
+    succeed(&mut owner.notary(&["delegation", "remove", "-p", "-y", GUN, role, &alice]));
+    succeed(&mut owner.notary(&["key", "import", &bob_key, "--role", role]));
+    let lists_v1 = || names(&owner.listed()).contains(&"v1");
+    assert!(!lists_v1());
+
+    let (code, text) = owner.bad(&signing(role, "v3", DIGEST));
+    assert!(code == 2 && text.contains("imgkit trust notary witness"), "{text}");
+    let (code, text) = owner.bad(&["unsign", GUN, "v1", "--role", role]);
+    assert!(code == 2 && text.contains("imgkit trust notary witness"), "{text}");
+    let (code, text) = owner.bad(&["witness", GUN, role]);
+    let shows = text.contains("NOBODY who may sign as targets/rel") && text.contains("+ v1 (targets/rel)");
+    assert!(code == 2 && shows && text.contains("--yes"), "{text}");
+    assert!(!lists_v1(), "nothing was published");
+    let witnessed = owner.good(&["witness", GUN, "rel", "--yes"]);
+    assert_eq!(
+        witnessed["witnessed"],
+        json!([{ "role": role, "vouchedBefore": false, "names": ["v1", "v2"] }])
+    );
+    owner.good(&signing(role, "v3", DIGEST));
+    assert_eq!(names(&owner.listed()), ["v1", "v2", "v3"]);
+    // Debian's client goes on from it.
+    succeed(&mut owner.notary(&["witness", "-p", GUN, role]));
+    let witnessed = owner.good(&["witness", GUN, "rel", "--yes"]);
+    assert_eq!(witnessed["witnessed"][0]["vouchedBefore"], json!(true));
 }
 
 #[test]

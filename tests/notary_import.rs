@@ -38,12 +38,34 @@ impl<'a> Migration<'a> {
         (public, private)
     }
 
+    /// Signs in another collection than [`GUN`], which is made where it is not there.
+    fn sign_in(&self, gun: &str, name: &str, digest: &str) {
+        if !self.owner.trust().join(format!("tuf/{gun}")).exists() {
+            self.owner.good(&["init", gun, "--new-root-key", "--server-managed"]);
+        }
+        self.owner
+            .good(&["sign", gun, name, "--digest", digest, "--length", "11"]);
+    }
+
+    /// Delegates a role of another collection for all names to a new key; returns its files.
+    fn delegate_in(&self, gun: &str, name: &str, role: &str) -> (String, String) {
+        let (public, private) = self.owner.delegate(name);
+        self.owner.good(&["init", gun, "--new-root-key", "--server-managed"]);
+        self.owner
+            .good(&["delegate", "add", gun, role, "--key", &public, "--all-paths"]);
+        (public, private)
+    }
+
     fn sign(&self, role: &str, name: &str, digest: &str) {
         self.owner.good(&signing(role, name, digest));
     }
 
     fn import(&self, more: &[&str]) -> (i32, Value) {
-        let words = ["import", "notary", GUN, "--into", "new", "--without-images"];
+        self.import_all(&[GUN], more)
+    }
+
+    fn import_all(&self, guns: &[&str], more: &[&str]) -> (i32, Value) {
+        let words = [&["import", "notary"], guns, &["--into", "new", "--without-images"]].concat();
         let mut command = self.owner.command(&[&words, more].concat());
         answer(self.with_places(&mut command))
     }
@@ -102,7 +124,7 @@ fn delegated_roles_come_over_and_are_asked_in_notarys_order() {
             .owner
             .notary(&["key", "import", &alice_key, "--role", "targets/a/tools"]),
     );
-    migration.owner.good(&["witness", GUN, "a"]);
+    migration.owner.good(&["witness", GUN, "a", "--yes"]);
     let nested = [
         "delegate",
         "add",
@@ -272,4 +294,105 @@ fn a_role_that_cannot_be_trusted_is_an_error_for_what_it_covers() {
     assert_eq!(left(report), ["targets/a", "v2"], "{report}");
     assert_eq!(migration.lookup(&format!("{GUN}:other")), found("b", DIGEST));
     assert_eq!(migration.new_collection(&["lookup", &format!("{GUN}:v2")]).0, 1);
+}
+
+/// Another collection, whose name begins with [`GUN`].
+const BELOW: &str = "r.example/team/app/b";
+
+#[test]
+fn a_signer_of_one_collection_never_signs_for_another() {
+    let server = NotaryServer::start(Keys::Local);
+    let migration = Migration::of(&server);
+    let (_, alice) = migration.delegate_in(BELOW, "alice", "releases");
+    let (bob, _) = migration.owner.delegate("bob");
+    migration
+        .owner
+        .good(&["delegate", "add", GUN, "releases", "--key", &bob, "--all-paths"]);
+    let (code, json) = migration.import_all(&[BELOW], &["--key", &format!("releases={alice}")]);
+    assert_eq!(code, 0, "{json}");
+    let patterns = || {
+        let (_, roles) = migration.new_collection(&["delegate", "ls"]);
+        let all = roles["result"]["roles"].as_array().unwrap().clone();
+        let of = |name: &str| {
+            all.iter()
+                .find(|role| role["role"] == name)
+                .map(|role| role["patterns"].clone())
+        };
+        (
+            of("releases").unwrap(),
+            of(&format!("{}.releases", GUN.replace('/', "_"))),
+        )
+    };
+    let (alices, _) = patterns();
+    // Twice: the second finds the role that the first made.
+    for _ in 0..2 {
+        let (code, json) = migration.import(&[]);
+        assert_eq!(code, 0, "{json}");
+        let (same, others) = patterns();
+        assert_eq!(same, alices);
+        assert!(others.unwrap().as_array().unwrap().contains(&json!(format!("{GUN}:*"))));
+    }
+}
+
+#[test]
+fn a_name_never_becomes_an_image_of_another_collection() {
+    let server = NotaryServer::start(Keys::Local);
+    let migration = Migration::of(&server);
+    migration.sign_in(BELOW, "v1", DIGEST);
+    migration.sign_in(GUN, "b:v1", OTHER);
+    migration.sign_in(GUN, "b/c", OTHER);
+    let (code, json) = migration.import_all(&[GUN, BELOW], &[]);
+    assert_eq!(code, 0, "{json}");
+    let reports = &json["result"]["collections"];
+    assert_eq!(
+        (left(&reports[0]), left(&reports[1]).len()),
+        (vec!["b:v1"], 0),
+        "{json}"
+    );
+    assert_eq!(migration.lookup(&format!("{BELOW}:v1")), found("targets", DIGEST));
+    assert_eq!(migration.lookup(&format!("{BELOW}/c")), found("targets", OTHER));
+}
+
+#[test]
+fn what_another_source_signs_stays_and_what_an_import_signed_is_updated() {
+    let server = NotaryServer::start(Keys::Local);
+    let migration = Migration::of(&server);
+    migration.sign_in(BELOW, "x y", DIGEST);
+    migration.sign_in(GUN, "b/x y", OTHER);
+    migration.sign_in(GUN, "v1", DIGEST);
+    migration.sign_in(GUN, "v2", DIGEST);
+    let (code, json) = migration.import_all(&[BELOW, GUN], &[]);
+    assert_eq!(code, 0, "{json}");
+    let report = &json["result"]["collections"][1];
+    assert_eq!(left(report), ["b/x y"], "{json}");
+    assert!(report["left"][0]["reason"].as_str().unwrap().contains(BELOW), "{json}");
+    assert_eq!(report["targets"].as_array().unwrap().len(), 2, "{json}");
+    assert_eq!(migration.lookup(&format!("{BELOW}/x y")), found("targets", DIGEST));
+    // By hand, as `trust sign` does for an image.
+    let content = migration.owner.file("content", "by hand");
+    let name = format!("{GUN}:v2");
+    let (code, signed) = migration.new_collection(&["sign", "--file", &content, "--name", &name]);
+    assert_eq!(code, 0, "{signed}");
+    let by_hand = migration.lookup(&name);
+    migration.sign_in(GUN, "v1", OTHER);
+    migration.sign_in(GUN, "v2", OTHER);
+    let (code, json) = migration.import(&[]);
+    assert_eq!(code, 0, "{json}");
+    assert_eq!(left(&json["result"]["collections"][0]), ["b/x y", "v2"], "{json}");
+    assert_eq!(migration.lookup(&name), by_hand);
+    assert_eq!(migration.lookup(&format!("{GUN}:v1")), found("targets", OTHER));
+}
+
+#[test]
+fn the_short_and_the_long_form_of_a_name_are_two_collections() {
+    let server = NotaryServer::start(Keys::Local);
+    let migration = Migration::of(&server);
+    migration.sign_in("docker.io/library/alpine", "v1", DIGEST);
+    migration.sign_in("alpine", "v1", OTHER);
+    for guns in [&["docker.io/library/alpine"], &["alpine"]] {
+        let (code, json) = migration.import_all(guns, &[]);
+        assert_eq!(code, 0, "{json}");
+    }
+    let name = "docker.io/library/alpine:v1";
+    assert_eq!(migration.lookup(name), found("targets", DIGEST));
 }

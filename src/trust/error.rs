@@ -178,6 +178,14 @@ impl TrustError {
         }
     }
 
+    /// Tells whether all that is wrong is that too few of those sign whose word counts today: they may sign it anew.
+    pub(super) fn is_lack_of_signatures(&self) -> bool {
+        matches!(
+            self,
+            Self::Revoked { .. } | Self::Threshold { .. } | Self::Unsigned { .. } | Self::WrongKey { .. }
+        )
+    }
+
     /// Tells whether what was found was judged, and refused: not where it was missing, or could not be found out.
     pub fn is_verdict(&self) -> bool {
         !matches!(self, Self::Missing { .. } | Self::Pin { .. } | Self::Source(_))

@@ -279,7 +279,7 @@ pub struct TargetFile {
 
 impl TargetFile {
     /// Tells whether another role's description is of the same content, whatever it says of it besides.
-    pub(in crate::trust) fn names_the_same_as(&self, other: &Self) -> bool {
+    pub fn names_the_same_as(&self, other: &Self) -> bool {
         self.length == other.length && self.hashes == other.hashes
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::key::KeyId;
 use crate::trust::edit::Collection;
 use crate::trust::metadata::{DelegatedRole, Delegations, Root, SuccinctRoles, TargetFile, Targets};
+use crate::trust::{TrustError, notary};
 
 /// Everything that a collection's roles sign, but versions and expiries.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +88,57 @@ impl State {
         if let Some(body) = collection.targets_of(role) {
             state.add(role, body, &|role| collection.signs_as(role));
         }
+        state
+    }
+
+    /// Takes what one role of a Notary collection says.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`], which no metadata that were read give: nothing is left out.
+    pub(super) fn of_notary(role: &str, body: &notary::Targets) -> Result<Self, TrustError> {
+        let mut state = Self::default();
+        for (name, file) in body.targets.iter() {
+            let unreadable = || TrustError::malformed(role, format!("what it says of `{name}` cannot be read"));
+            let file = notary_file(file.build().ok_or_else(unreadable)?);
+            state.names.insert((role.to_owned(), name.to_owned()), file);
+        }
+        let delegations = &body.delegations;
+        for listed in &delegations.roles {
+            // Beginnings of names, as messages write them.
+            let paths = listed.paths.iter().map(|path| format!("{path}*")).collect();
+            let trusted = Trusted {
+                threshold: listed.threshold,
+                keys: notary_objects(&listed.keyids, &delegations.keys),
+                names: Names::Paths(paths),
+                terminating: false,
+                other: listed.extra.clone(),
+            };
+            state.roles.insert((listed.name.clone(), role.to_owned()), trusted);
+        }
+        let order = delegations.roles.iter().map(|listed| listed.name.clone()).collect();
+        state.orders.insert(role.to_owned(), order);
+        let mut other = body.extra.clone();
+        if !delegations.extra.is_empty() {
+            other.insert("delegations".to_owned(), Value::Object(delegations.extra.clone()));
+        }
+        state.others.insert(role.to_owned(), other);
+        Ok(state)
+    }
+
+    /// Takes what the root of a Notary collection says.
+    pub(super) fn of_notary_root(root: &notary::Root) -> Self {
+        let mut state = Self::default();
+        for (name, role) in &root.roles {
+            let trusted = Trusted {
+                threshold: role.threshold,
+                keys: notary_objects(&role.keyids, &root.keys),
+                names: Names::All,
+                terminating: false,
+                other: role.extra.clone(),
+            };
+            state.roles.insert((name.clone(), "root".to_owned()), trusted);
+        }
+        state.others.insert("root".to_owned(), root.extra.clone());
         state
     }
 
@@ -186,6 +238,34 @@ impl Trusted {
 fn objects(ids: &[KeyId], keys: &BTreeMap<KeyId, Value>) -> BTreeMap<KeyId, Value> {
     let object = |id: &KeyId| (id.clone(), keys.get(id).cloned().unwrap_or_default());
     ids.iter().map(object).collect()
+}
+
+fn notary_objects(ids: &[KeyId], keys: &notary::Keys) -> BTreeMap<KeyId, Value> {
+    let object = |id: &KeyId| {
+        (
+            id.clone(),
+            keys.get(id).map(|key| key.to_json().clone()).unwrap_or_default(),
+        )
+    };
+    ids.iter().map(object).collect()
+}
+
+/// Describes a file of Notary's as TUF does; digests that only others can check are told of as they stand there.
+fn notary_file(file: notary::FileMeta) -> TargetFile {
+    let mut extra = file.extra;
+    let all = serde_json::to_value(&file.hashes).unwrap_or_default();
+    if all
+        .as_object()
+        .is_some_and(|all| all.len() > file.hashes.digests().count())
+    {
+        extra.insert("hashes".to_owned(), all);
+    }
+    TargetFile {
+        length: file.length,
+        hashes: file.hashes.digests().collect(),
+        custom: file.custom,
+        extra,
+    }
 }
 
 /// The roles that others delegate to by hash: their parts.

@@ -29,17 +29,10 @@ impl Witness {
         let mut collection = place.load()?;
         let vouched = collection.witness(&self.role);
         let vouched = vouched.map_err(|error| error.about(&place.subject()))?;
-        let mut text = match vouched {
-            true => format!("the role {} says:\n", self.role),
-            false => format!(
-                "NOBODY who may sign as {} vouches for this: read it as if a stranger had written it\n",
-                self.role
-            ),
-        };
         let shown = collection.targets_of(&self.role).cloned();
         let shown: BTreeMap<_, _> = shown.into_iter().map(|body| (self.role.clone(), body)).collect();
         let names: Vec<_> = shown.values().flat_map(|body| body.targets.keys().cloned()).collect();
-        text += &Difference::between(&State::default(), &State::of_role(&collection, &self.role)).text(true);
+        let mut text = told(&self.role, vouched, &State::of_role(&collection, &self.role));
         confirm(context, self.yes, &text)?;
         let changed = options.change(context, |collection, _| {
             collection.witness(&self.role)?;
@@ -52,4 +45,14 @@ impl Witness {
             changed.json(json!({ "role": self.role, "vouchedBefore": vouched, "names": names })),
         ))
     }
+}
+
+/// Says what a role says, before it is signed again.
+pub(super) fn told(role: &str, vouched: bool, state: &State) -> String {
+    let mut text = match vouched {
+        true => format!("the role {role} says:\n"),
+        false => format!("NOBODY who may sign as {role} vouches for this: read it as if a stranger had written it\n"),
+    };
+    text += &Difference::between(&State::default(), state).text(true);
+    text
 }

@@ -2,7 +2,6 @@
 
 use super::{Collection, EditError, Held};
 use crate::time::Time;
-use crate::trust::TrustError;
 use crate::trust::metadata::TargetFile;
 use crate::trust::names;
 use crate::trust::search::delegations;
@@ -102,12 +101,7 @@ impl Collection<'_> {
         let vouched = match self.hold(&by, role) {
             Ok(true) => true,
             Ok(false) => return Err(EditError::NoRole { role: role.to_owned() }),
-            Err(EditError::Trust(
-                TrustError::Revoked { .. }
-                | TrustError::Threshold { .. }
-                | TrustError::Unsigned { .. }
-                | TrustError::WrongKey { .. },
-            )) => {
+            Err(EditError::Trust(error)) if error.is_lack_of_signatures() => {
                 let mut path = self.path_of(&by);
                 path.push(role.to_owned());
                 let no_role = || EditError::NoRole { role: role.to_owned() };

@@ -157,6 +157,15 @@ pub enum EditError {
     /// The collection, or what came of the change, cannot be trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// What is published for a role cannot be trusted, and something was to be signed in its place.
+    #[error(
+        "what is published for the role `{role}` cannot be trusted, and would be lost if anything were signed in its place; look at \
+         it, and sign it again with `imgkit trust notary witness`, the roles above it first"
+    )]
+    Unvouched {
+        /// The role.
+        role: String,
+    },
 }
 
 impl EditError {

@@ -364,29 +364,36 @@ pub(super) fn verify_targets(
     known: &NotaryKnown,
     now: Time,
 ) -> Result<Signed<Targets>, TrustError> {
+    let targets = read_described(described, meta, keys.role())?;
+    // 5.6.3: arbitrary software attack.
+    let targets = targets.verify(keys)?;
+    // In the place of 5.6.4: the snapshot names no version, so what was trusted before is asked.
+    let known = known.targets.get(keys.role()).map(|known| known.as_ref());
+    check_known(known, &targets, limit::TARGETS_BYTES, keys)?;
+    // 5.6.5: freeze attack.
+    targets.check_not_expired(now)?;
+    Ok(targets)
+}
+
+/// Reads targets metadata that are what the snapshot says of `wanted`; who signed them is not looked at.
+pub(super) fn read_described(
+    described: Described,
+    meta: &FileMeta,
+    wanted: &str,
+) -> Result<Unverified<Targets>, TrustError> {
     let Described {
         role,
         meta: compared,
         bytes,
     } = described;
-    if role != keys.role() {
-        return Err(TrustError::malformed(
-            keys.role(),
-            format!("it is the metadata of {role}"),
-        ));
+    if role != wanted {
+        return Err(TrustError::malformed(wanted, format!("it is the metadata of {role}")));
     }
     if compared != *meta {
         let problem = "it was compared with what another snapshot says of it";
         return Err(TrustError::malformed(role, problem));
     }
-    // 5.6.3: arbitrary software attack.
-    let targets = Unverified::<Targets>::read(&role, bytes, limit::TARGETS_BYTES)?.verify(keys)?;
-    // In the place of 5.6.4: the snapshot names no version, so what was trusted before is asked.
-    let known = known.targets.get(&role).map(|known| known.as_ref());
-    check_known(known, &targets, limit::TARGETS_BYTES, keys)?;
-    // 5.6.5: freeze attack.
-    targets.check_not_expired(now)?;
-    Ok(targets)
+    Unverified::read(&role, bytes, limit::TARGETS_BYTES)
 }
 
 pub(super) fn is_described(meta: &FileMeta, bytes: &[u8]) -> bool {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::chain::{AtRoot, AtTargets, NotaryChain, NotaryKnown, hashed, root_file};
-use super::search::{NotarySearch, NotaryTarget};
+use super::chain::{AtRoot, AtTargets, Described, NotaryChain, NotaryKnown, hashed, root_file};
+use super::document::Unverified;
+use super::metadata::Targets;
+use super::search::{NotarySearch, NotaryTarget, NotaryWanted};
 use crate::digest::Digest;
 use crate::key::KeyId;
 use crate::limit;
@@ -222,12 +224,36 @@ impl<S: Source> NotaryClient<S> {
         self.chain
     }
 
-    fn fetch(&mut self, wanted: &super::search::NotaryWanted) -> Result<(), TrustError> {
-        let targets = match self.chain.cached(wanted) {
-            Some(targets) => targets,
-            None => wanted.described(need(&mut self.source, wanted.wanted())?)?,
-        };
+    /// Reads what is published for a role as the snapshot names it, though `reason` keeps it from being trusted: for those who may
+    /// sign it anew.
+    ///
+    /// # Errors
+    /// `reason` itself where it is another one than that too few of today's keys signed, or that it has expired;
+    /// [`TrustError::NoRole`] where nobody delegates to the role.
+    pub fn unvouched(&mut self, role: &str, reason: TrustError) -> Result<Unverified<Targets>, TrustError> {
+        if !matches!(reason, TrustError::Expired { .. }) && !reason.is_lack_of_signatures() {
+            return Err(reason);
+        }
+        let wanted = self
+            .chain
+            .missing_roles()?
+            .into_iter()
+            .find(|wanted| wanted.role() == role);
+        let wanted = wanted.ok_or_else(|| TrustError::NoRole { role: role.to_owned() })?;
+        let targets = self.described(&wanted)?;
+        self.chain.unvouched(&wanted, targets)
+    }
+
+    fn fetch(&mut self, wanted: &NotaryWanted) -> Result<(), TrustError> {
+        let targets = self.described(wanted)?;
         self.chain.delegated(wanted, targets)
+    }
+
+    fn described(&mut self, wanted: &NotaryWanted) -> Result<Described, TrustError> {
+        match self.chain.cached(wanted) {
+            Some(targets) => Ok(targets),
+            None => wanted.described(need(&mut self.source, wanted.wanted())?),
+        }
     }
 }
 

@@ -13,7 +13,9 @@ use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::chain::{AtTargets, Described, NotaryChain, NotaryKnown, hashed, is_same, meta_of, verify_targets};
+use super::chain::{
+    AtTargets, Described, NotaryChain, NotaryKnown, hashed, is_same, meta_of, read_described, verify_targets,
+};
 use super::document::{Signed, Unverified};
 use super::file::{FileBrief, FileMeta};
 use super::key::NotaryKey;
@@ -405,17 +407,31 @@ impl NotaryChain<AtTargets> {
     /// [`TrustError`] when they are not signed by the role's keys, past their time, or older than what was trusted before; or
     /// when they are wanted by other metadata than these.
     pub fn delegated(&mut self, wanted: &NotaryWanted, targets: Described) -> Result<(), TrustError> {
+        let meta = self.asked_for(wanted)?;
+        // The snapshot names what the delegating role says by its hash, so that the keys are those of this collection as well.
+        let targets = verify_targets(targets, meta, &wanted.keys, &self.known, self.now)?;
+        self.state.delegated.insert(wanted.role().to_owned(), targets);
+        Ok(())
+    }
+
+    /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew.
+    pub(super) fn unvouched(
+        &self,
+        wanted: &NotaryWanted,
+        targets: Described,
+    ) -> Result<Unverified<Targets>, TrustError> {
+        read_described(targets, self.asked_for(wanted)?, wanted.role())
+    }
+
+    /// Returns what the snapshot says of a role that is wanted, if these are the metadata by which it is.
+    fn asked_for(&self, wanted: &NotaryWanted) -> Result<&FileMeta, TrustError> {
         let (role, here) = (wanted.role(), &self.state.snapshot);
         check_same_snapshot(
             role,
             (wanted.snapshot.version(), wanted.snapshot.bytes()),
             (here.version(), here.bytes()),
         )?;
-        let meta = meta_of(here, role)?;
-        // The snapshot names what the delegating role says by its hash, so that the keys are those of this collection as well.
-        let targets = verify_targets(targets, meta, &wanted.keys, &self.known, self.now)?;
-        self.state.delegated.insert(wanted.role().to_owned(), targets);
-        Ok(())
+        meta_of(here, role)
     }
 
     /// Returns the top-level targets.

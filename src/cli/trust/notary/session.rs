@@ -21,7 +21,7 @@ use crate::time::Time;
 use crate::trust::edit::EditError;
 use crate::trust::notary::edit::{NotaryCollection, NotaryPublication};
 use crate::trust::notary::{AtTargets, NotaryChain, NotaryClient, NotaryKey, NotaryPin};
-use crate::trust::{RoleKeys, Source};
+use crate::trust::{RoleKeys, Source, TrustError};
 
 /// What all commands on a Notary server have.
 pub(super) struct Session<'a> {
@@ -96,14 +96,34 @@ impl<'a> Session<'a> {
 
     /// Reads a collection as a client that trusts it already, delegated roles included; tells of roles that cannot be trusted.
     pub(super) fn load(&self, gun: &str) -> Result<NotaryChain<AtTargets>, Failure> {
+        Ok(self.load_with(gun, &BTreeSet::new())?.0)
+    }
+
+    /// Loads a collection; of the roles `witnessed` also what is published and not trusted, as they are to be signed anew.
+    fn load_with(
+        &self,
+        gun: &str,
+        witnessed: &BTreeSet<String>,
+    ) -> Result<(NotaryChain<AtTargets>, NotaryCollection), Failure> {
+        let about = |error: TrustError| error.about(&self.subject(gun));
         let mut client = self.client(gun)?;
-        let bad = client.fetch_roles().map_err(|error| error.about(&self.subject(gun)))?;
-        for (role, error) in bad {
-            self.context.warn(&format!(
-                "the role {role} cannot be trusted and stays as it is: {error}"
-            ));
+        let mut unvouched = Vec::new();
+        for (role, error) in client.fetch_roles().map_err(about)? {
+            let witnessed = witnessed.contains(&role);
+            let stays = if witnessed { "" } else { " and stays as it is" };
+            self.context
+                .warn(&format!("the role {role} cannot be trusted{stays}: {error}"));
+            if witnessed {
+                let published = client.unvouched(&role, error).map_err(about)?;
+                unvouched.push((role, published));
+            }
         }
-        Ok(client.into_chain())
+        let chain = client.into_chain();
+        let mut collection = NotaryCollection::of(&chain);
+        for (role, published) in unvouched {
+            collection.set_unvouched(&role, published);
+        }
+        Ok((chain, collection))
     }
 
     /// Changes a collection and publishes it; where somebody else published first, it is done again on top of that.
@@ -112,16 +132,26 @@ impl<'a> Session<'a> {
     pub(super) fn change(
         &self,
         gun: &str,
+        work: impl FnMut(&mut NotaryCollection) -> Result<(), Failure>,
+    ) -> Result<BTreeSet<String>, Failure> {
+        self.change_with(gun, &BTreeSet::new(), work)
+    }
+
+    /// Changes a collection as [`Session::change`] does; `work` may witness what is published for the roles `witnessed`, though it
+    /// is not trusted.
+    pub(super) fn change_with(
+        &self,
+        gun: &str,
+        witnessed: &BTreeSet<String>,
         mut work: impl FnMut(&mut NotaryCollection) -> Result<(), Failure>,
     ) -> Result<BTreeSet<String>, Failure> {
         let mut unknown: Option<NotaryPublication> = None;
         let mut left = limit::PUBLISH_ATTEMPTS;
         loop {
-            let chain = self.load(gun)?;
+            let (chain, mut collection) = self.load_with(gun, witnessed)?;
             if let Some(publication) = unknown.take().filter(|publication| is_published(&chain, publication)) {
                 return self.done(gun, &publication);
             }
-            let mut collection = NotaryCollection::of(&chain);
             work(&mut collection)?;
             if collection.to_sign().is_empty() {
                 return Ok(BTreeSet::new());

@@ -1,10 +1,10 @@
 //! Changes of a collection; nothing is signed by them yet.
 
-use super::{NotaryCollection, TARGETS, above, check_custom};
+use super::{NotaryCollection, TARGETS, above, check_custom, no_role};
 use crate::time::Time;
 use crate::trust::edit::EditError;
 use crate::trust::names;
-use crate::trust::notary::{DelegatedRole, FileMeta, NotaryKey, Role, Targets, is_delegated_role};
+use crate::trust::notary::{DelegatedRole, FileMeta, NotaryKey, Role, Targets, Unverified, is_delegated_role};
 
 impl NotaryCollection {
     /// Names a target in a role: adds it, or replaces what the role said of it before. A delegated role without metadata gets some.
@@ -27,7 +27,8 @@ impl NotaryCollection {
     /// # Errors
     /// [`EditError::NoRole`].
     pub fn remove_target(&mut self, role: &str, name: &str) -> Result<bool, EditError> {
-        let targets = self.targets.get_mut(role).ok_or_else(|| no_role(role))?;
+        let absent = self.absent(role);
+        let targets = self.targets.get_mut(role).ok_or(absent)?;
         let removed = targets.targets.remove(name);
         if removed {
             self.changed.insert(role.to_owned());
@@ -49,7 +50,8 @@ impl NotaryCollection {
         let parent = above(role)
             .filter(|_| is_delegated_role(role))
             .ok_or_else(|| no_role(role))?;
-        let targets = self.targets.get_mut(parent).ok_or_else(|| no_role(parent))?;
+        let absent = self.absent(parent);
+        let targets = self.targets.get_mut(parent).ok_or(absent)?;
         let delegations = &mut targets.delegations;
         for key in keys {
             delegations.keys.insert(key.clone());
@@ -92,7 +94,8 @@ impl NotaryCollection {
     /// [`EditError::NoRole`]; [`EditError::Threshold`] when too few keys would stay.
     pub fn narrow(&mut self, role: &str, keys: &[String], paths: &[String]) -> Result<bool, EditError> {
         let parent = above(role).ok_or_else(|| no_role(role))?;
-        let targets = self.targets.get_mut(parent).ok_or_else(|| no_role(parent))?;
+        let absent = self.absent(parent);
+        let targets = self.targets.get_mut(parent).ok_or(absent)?;
         let named: Vec<_> = targets
             .delegations
             .keys
@@ -130,7 +133,8 @@ impl NotaryCollection {
     /// [`EditError::NoRole`].
     pub fn undelegate(&mut self, role: &str) -> Result<(), EditError> {
         let parent = above(role).ok_or_else(|| no_role(role))?;
-        let targets = self.targets.get_mut(parent).ok_or_else(|| no_role(parent))?;
+        let absent = self.absent(parent);
+        let targets = self.targets.get_mut(parent).ok_or(absent)?;
         let roles = &mut targets.delegations.roles;
         let before = roles.len();
         roles.retain(|delegation| delegation.name != role);
@@ -148,18 +152,29 @@ impl NotaryCollection {
     }
 
     /// Marks a role to be signed anew as it is, with today's keys and a later expiry; a delegated one without metadata gets some.
+    /// Says whether those vouch for it whose word counts: what is published and not trusted is taken where
+    /// [`NotaryCollection::set_unvouched`] gave it.
     ///
     /// # Errors
-    /// [`EditError::NoRole`].
-    pub fn witness(&mut self, role: &str, now: Time) -> Result<(), EditError> {
-        match role {
-            "root" => {}
-            _ => {
-                self.begin(role, now)?;
-            }
+    /// [`EditError::NoRole`]; [`EditError::Unvouched`] when what is published for the role was not given.
+    pub fn witness(&mut self, role: &str, now: Time) -> Result<bool, EditError> {
+        let unvouched = self.unvouched.remove(role);
+        let vouched = unvouched.is_none();
+        if let Some(published) = unvouched {
+            // Only a role that somebody delegates to has keys.
+            self.role_keys(role)?;
+            self.targets
+                .insert(role.to_owned(), published.unverified_body().clone());
+        } else if role != "root" {
+            self.begin(role, now)?;
         }
         self.changed.insert(role.to_owned());
-        Ok(())
+        Ok(vouched)
+    }
+
+    /// Takes what is published for a role that cannot be trusted; nothing but [`NotaryCollection::witness`] uses it.
+    pub fn set_unvouched(&mut self, role: &str, published: Unverified<Targets>) {
+        self.unvouched.insert(role.to_owned(), published);
     }
 
     /// Gives a top-level role new keys; what it signed is signed anew. Root keys that go stay listed, as the real client has it.
@@ -200,6 +215,9 @@ impl NotaryCollection {
             }
             // Only a role that somebody delegates to has keys.
             self.role_keys(role)?;
+            if self.is_listed(role) {
+                return Err(self.absent(role));
+            }
             self.targets.insert(role.to_owned(), Targets::new(now));
         }
         self.targets.get_mut(role).ok_or_else(|| no_role(role))
@@ -251,8 +269,4 @@ fn drop_unused_keys(targets: &mut Targets) {
     for id in &unused {
         targets.delegations.keys.remove(id);
     }
-}
-
-fn no_role(role: &str) -> EditError {
-    EditError::NoRole { role: role.to_owned() }
 }

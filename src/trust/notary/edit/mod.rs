@@ -1,6 +1,7 @@
 //! The owner's side of Notary's dialect: whole collections, changed in memory and signed.
 //!
 //! - What is changed was verified as a client verifies it: nobody signs on top of what somebody else put there.
+//! - What is published and cannot be trusted is neither changed nor begun anew: one who may sign for the role witnesses it first.
 //! - A change marks roles; [`NotaryCollection::sign`] gives these new versions and expiries, and signs them. The timestamp is
 //!   the server's; so is the snapshot where the server holds its key.
 //! - Root keys are given by the caller, never made here.
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{AtTargets, NotaryChain};
 use super::metadata::Snapshot;
-use super::{NotaryKey, Role, Root, Targets};
+use super::{NotaryKey, Role, Root, Targets, Unverified, is_delegated_role};
 use crate::time::{DAY, Time};
 use crate::trust::RoleKeys;
 use crate::trust::edit::EditError;
@@ -55,6 +56,8 @@ pub struct NotaryCollection {
     published: Option<Root>,
     /// Metadata by role: `targets`, and delegated roles that have some.
     targets: BTreeMap<String, Targets>,
+    /// What is published for roles that cannot be trusted, where it is to be signed anew.
+    unvouched: BTreeMap<String, Unverified<Targets>>,
     snapshot: Snapshot,
     /// Roles to be signed anew.
     changed: BTreeSet<String>,
@@ -78,6 +81,7 @@ impl NotaryCollection {
             root,
             published: None,
             targets: BTreeMap::from([(TARGETS.to_owned(), Targets::new(now))]),
+            unvouched: BTreeMap::new(),
             snapshot: Snapshot::new(now, BTreeMap::new()),
             changed: ["root", TARGETS].map(str::to_owned).into(),
         }
@@ -96,6 +100,7 @@ impl NotaryCollection {
             published: Some(root.clone()),
             root,
             targets,
+            unvouched: BTreeMap::new(),
             snapshot: chain.snapshot().body().clone(),
             changed: BTreeSet::new(),
         }
@@ -124,20 +129,46 @@ impl NotaryCollection {
         if self.root.roles.contains_key(role) {
             return Ok(self.root.role_keys(role));
         }
-        let no_role = || EditError::NoRole { role: role.to_owned() };
-        let delegations = &self
-            .targets
-            .get(above(role).ok_or_else(no_role)?)
-            .ok_or_else(no_role)?
-            .delegations;
-        let delegation = delegations.role(role).ok_or_else(no_role)?;
-        Ok(delegations.role_keys(delegation))
+        let parent = above(role).ok_or_else(|| no_role(role))?;
+        let parent = self.targets.get(parent).ok_or_else(|| match self.is_listed(parent) {
+            true => self.absent(parent),
+            false => no_role(role),
+        })?;
+        let delegation = parent.delegations.role(role).ok_or_else(|| no_role(role))?;
+        Ok(parent.delegations.role_keys(delegation))
+    }
+
+    /// Returns the root.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Returns what a role signs, if it has metadata.
+    pub fn targets_of(&self, role: &str) -> Option<&Targets> {
+        self.targets.get(role)
+    }
+
+    /// Tells whether somebody published metadata for a delegated role, whether they can be trusted or not.
+    fn is_listed(&self, role: &str) -> bool {
+        is_delegated_role(role) && self.snapshot.meta.contains_key(role)
+    }
+
+    /// Says why a role without metadata here has none: what others published is never begun anew.
+    fn absent(&self, role: &str) -> EditError {
+        match self.is_listed(role) {
+            true => EditError::Unvouched { role: role.to_owned() },
+            false => no_role(role),
+        }
     }
 
     /// Returns the keys with which the next root has to be signed besides its own: those of the published one.
     pub fn published_root_keys(&self) -> Option<RoleKeys<NotaryKey>> {
         self.published.as_ref().map(|root| root.role_keys("root"))
     }
+}
+
+fn no_role(role: &str) -> EditError {
+    EditError::NoRole { role: role.to_owned() }
 }
 
 /// Returns the role that delegates to a delegated role.

@@ -4,6 +4,7 @@
 mod plain;
 mod simulator;
 mod tamper;
+mod witness;
 mod workflow;
 
 use super::*;

@@ -2,12 +2,15 @@
 //!
 //! - What is imported was verified as any client would, every delegated role included; what cannot be trusted stays behind.
 //! - A tag becomes the target `REGISTRY/REPOSITORY:TAG`, with the tree digest of its image where the image is to be had and is
-//!   the one that was signed; any other name becomes `REGISTRY/REPOSITORY/NAME`, a plain file.
+//!   the one that was signed; any other name becomes `REGISTRY/REPOSITORY/NAME`, a plain file, unless that reads as an image.
+//! - What another source signs in the TUF collection stays as it is.
 //! - Who signed it stands in the target's `custom`, under `notary`.
 //! - Delegated roles come over as roles that are asked in the same order, with the same names and thresholds, and with keys
 //!   that the owner gives, or new ones of the owner's.
 
+mod gun;
 mod kept;
+mod put;
 mod report;
 mod roles;
 
@@ -33,9 +36,10 @@ use crate::store::Resolver;
 use crate::trust::metadata::TargetFile;
 use crate::trust::notary::{Listed, NotaryClient, NotaryTarget};
 use crate::trust::{Hashes, Source, TrustError, check_target_name};
+use gun::Gun;
 use kept::from_directory;
 use report::{Imported, ImportedTarget, Left, Signed};
-use roles::{Gun, Names};
+use roles::Names;
 
 /// Signs what collections on a Notary server say anew, as a TUF collection.
 #[derive(Debug, Args)]
@@ -117,8 +121,9 @@ impl Import {
             role.make_keys(context, &store, &keys_name, &keys, &secrets)?;
         }
         own.change(context, |collection, now| {
-            all.iter().try_for_each(|imported| imported.put(collection, now))
+            all.iter_mut().try_for_each(|imported| imported.put(collection, now))
         })?;
+        all.iter_mut().for_each(Imported::leave_taken);
         let mut text = String::new();
         all.iter().for_each(|imported| imported.write(&self.into, &mut text));
         Ok(Report {
@@ -159,6 +164,7 @@ impl Import {
             roles: asked.iter().filter_map(report::Role::of).collect(),
             history: Default::default(),
             files: Vec::new(),
+            taken: BTreeMap::new(),
         };
         let mut images = resolver.ok_or_else(|| "--without-images".to_owned());
         let statements: Result<Vec<_>, _> = listed.iter().map(Listed::target).collect();
@@ -195,10 +201,15 @@ impl Import {
             return imported.leave(target.name(), "it has no sha256 digest".to_owned());
         };
         let tag = imported.gun.tag(target.name());
-        let name = tag.clone().unwrap_or_else(|| imported.gun.file(target.name()));
-        if let Err(error) = check_target_name(&name) {
-            return imported.leave(target.name(), error.to_string());
-        }
+        let name = tag.clone().map_or_else(|| imported.gun.file(target.name()), Ok);
+        let name = name.and_then(|name| match check_target_name(&name) {
+            Ok(()) => Ok(name),
+            Err(error) => Err(error.to_string()),
+        });
+        let name = match name {
+            Ok(name) => name,
+            Err(reason) => return imported.leave(target.name(), reason),
+        };
         let mut file = TargetFile {
             length: target.length(),
             hashes: Hashes::from(digest),

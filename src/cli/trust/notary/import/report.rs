@@ -1,10 +1,12 @@
 //! What came of one collection: what came over, who had signed it, and what could not.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::roles::{Gun, Remade};
+use super::gun::Gun;
+use super::roles::Remade;
 use crate::cli::place::CollectionName;
 use crate::digest::Digest;
 use crate::key::KeyId;
@@ -31,6 +33,9 @@ pub(super) struct Imported {
     /// What is to be signed, each with the Notary role that signed it.
     #[serde(skip)]
     pub(super) files: Vec<(String, String, TargetFile)>,
+    /// Names that another source signs in the new collection, each with what is said of that.
+    #[serde(skip)]
+    pub(super) taken: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]

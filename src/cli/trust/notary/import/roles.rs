@@ -1,22 +1,21 @@
 //! Delegated roles on their way into a TUF collection: what they are called there, the names they are trusted with, their keys.
 //!
 //! - `targets/a/b` becomes `a.b`: Notary's roles have no point in their names, and files of keys no slash. A name that means
-//!   something else in the new collection already gets the Notary collection's before it.
-//! - Beginnings of names become patterns. A star of a pattern ends at `/`, so that there is one for each depth.
+//!   something else in the new collection already, another Notary collection's role say, gets the Notary collection's before it.
 //! - Notary asks `targets/releases` before the top level, and TUF asks the top level first: where both sign, what the top level
 //!   signed goes to the role `owner`, which is asked after `releases`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use super::gun::Gun;
 use super::report::Imported;
 use crate::cli::Context;
 use crate::cli::trust::chosen::{ChosenKeys, OpenKeys, RoleKeySpecs};
 use crate::failure::Failure;
 use crate::key::{Algorithm, KeyId, KeySpec, TufKey};
-use crate::reference::Reference;
 use crate::store::KeyStore;
 use crate::store::key_store::Secrets;
 use crate::time::Time;
@@ -28,101 +27,12 @@ const TARGETS: &str = "targets";
 /// What the top level signed, where Notary asks another role first.
 const OWNER: &str = "owner";
 
-/// Names have this many parts at most, unless the collection has deeper ones.
-const USUAL_DEPTH: usize = 8;
-
-/// A collection's name, and the names that its targets get.
-#[derive(Debug)]
-pub(super) struct Gun {
-    name: String,
-    /// The name of its images, without the tag.
-    images: Option<String>,
-    depth: usize,
-}
-
-impl Gun {
-    /// Takes a collection's name, and the most parts that a name in it has.
-    pub(super) fn new(name: &str, depth: usize) -> Self {
-        let tag = format!("{name}:tag").parse::<Reference>().ok();
-        let tag = tag.and_then(|reference| reference.target_name());
-        Self {
-            name: name.to_owned(),
-            images: tag.and_then(|tag| Some(tag.strip_suffix(":tag")?.to_owned())),
-            depth: depth.max(USUAL_DEPTH),
-        }
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the target name of an image, if `name` can be a tag.
-    pub(super) fn tag(&self, name: &str) -> Option<String> {
-        let tag = format!("{}:{name}", self.name).parse::<Reference>().ok();
-        tag.and_then(|reference| reference.target_name())
-    }
-
-    /// Returns the target name of a plain file.
-    pub(super) fn file(&self, name: &str) -> String {
-        format!("{}/{name}", self.name)
-    }
-
-    /// Returns patterns for the names that begin with one of `paths`.
-    fn patterns<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-        let mut patterns = Vec::new();
-        for path in paths {
-            let tags = self.images.as_ref().filter(|_| !path.contains('/'));
-            patterns.extend(tags.map(|images| format!("{}:{}*", literal(images), literal(path))));
-            let mut files = format!("{}/{}*", literal(&self.name), literal(path));
-            for _ in path.split('/').count()..=self.depth {
-                patterns.push(files.clone());
-                files.push_str("/*");
-            }
-        }
-        patterns
-    }
-
-    /// Tells whether a role of the new collection is trusted with nothing but names of this one.
-    fn owns(&self, patterns: &[String]) -> bool {
-        let files = format!("{}/", literal(&self.name));
-        let tags = self.images.as_ref().map(|images| format!("{}:", literal(images)));
-        let is_ours = |pattern: &String| {
-            pattern.starts_with(&files) || tags.as_ref().is_some_and(|tags| pattern.starts_with(tags))
-        };
-        !patterns.is_empty() && patterns.iter().all(is_ours)
-    }
-
-    /// Returns what comes before the name of a role that is another's already.
-    fn as_word(&self) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
-        self.name.chars().map(|c| if plain(c) { c } else { '_' }).collect()
-    }
-}
-
-/// Writes text as a pattern that matches it and nothing else.
-fn literal(text: &str) -> String {
-    let mut pattern = String::new();
-    for c in text.chars() {
-        match c {
-            '*' | '?' | '[' => pattern.extend(['[', c, ']']),
-            _ => pattern.push(c),
-        }
-    }
-    pattern
-}
-
-impl Serialize for Gun {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.name)
-    }
-}
-
 /// A role of the new collection that holds what a role of Notary's signed.
 #[derive(Debug, Serialize)]
 pub(super) struct Remade {
-    notary: String,
+    pub(super) notary: String,
     /// Its name in the new collection.
-    role: String,
+    pub(super) role: String,
     /// The role there that delegates to it.
     by: String,
     patterns: Vec<String>,
@@ -226,7 +136,7 @@ impl<'s> Names<'s> {
             imported.top = top.to_owned();
         }
         for role in &mut imported.remade {
-            (role.role, role.was_there) = self.name(&imported.gun, &role.role)?;
+            (role.role, role.was_there) = self.name(&imported.gun, role)?;
             // Whoever delegates is asked before, and was chosen.
             role.by = match role.by.as_str() {
                 TARGETS => TARGETS.to_owned(),
@@ -240,11 +150,12 @@ impl<'s> Names<'s> {
         Ok(())
     }
 
-    /// Returns the name that a role gets, and whether the collection has it, from an earlier import.
-    fn name(&mut self, gun: &Gun, wish: &str) -> Result<(String, bool), EditError> {
-        for name in [wish.to_owned(), format!("{}.{wish}", gun.as_word())] {
+    /// Returns the name that a role gets, and whether the collection has it, from an earlier import of the same collection.
+    fn name(&mut self, gun: &Gun, role: &Remade) -> Result<(String, bool), EditError> {
+        let wish = &role.role;
+        for name in [wish.clone(), format!("{}.{wish}", gun.as_word())] {
             match self.collection.find(&name) {
-                Ok(()) if gun.owns(&self.collection.patterns(&name)) => return Ok((name, true)),
+                Ok(()) if gun.made(&self.collection.patterns(&name), &role.patterns) => return Ok((name, true)),
                 Ok(()) => {}
                 Err(EditError::NoRole { .. }) => match self.collection.check_new(&name) {
                     Ok(()) if self.taken.insert(name.clone()) => return Ok((name, false)),
@@ -254,7 +165,7 @@ impl<'s> Names<'s> {
                 Err(error) => return Err(error),
             }
         }
-        Err(EditError::Exists { role: wish.to_owned() })
+        Err(EditError::Exists { role: wish.clone() })
     }
 }
 
@@ -288,16 +199,27 @@ impl Remade {
     }
 
     /// Trusts the role with its names.
-    fn delegate(&self, collection: &mut Collection<'_>, now: Time) -> Result<(), EditError> {
+    pub(super) fn delegate(&self, gun: &Gun, collection: &mut Collection<'_>, now: Time) -> Result<(), EditError> {
         match (collection.find(&self.role), &self.spec) {
             (Err(EditError::NoRole { .. }), Some(spec)) => {
                 collection.delegate_by(&self.by, &self.role, spec, &self.patterns, false)?;
                 collection.begin(&self.role, now)
             }
-            (Ok(()), _) if collection.patterns(&self.role) != self.patterns => {
-                collection.set_patterns(&self.role, &self.patterns)
+            (Ok(()), _) => {
+                let patterns = collection.patterns(&self.role);
+                // Somebody may have made it since its name was chosen: another's keys never get these names.
+                if !self.was_there || !gun.made(&patterns, &self.patterns) {
+                    return Err(EditError::Exists {
+                        role: self.role.clone(),
+                    });
+                }
+                match patterns == self.patterns {
+                    true => Ok(()),
+                    false => collection.set_patterns(&self.role, &self.patterns),
+                }
             }
-            (found, _) => found,
+            (found, None) => found,
+            (Err(error), Some(_)) => Err(error),
         }
     }
 
@@ -328,77 +250,5 @@ impl Remade {
                 people.join(" ")
             );
         }
-    }
-}
-
-impl Imported {
-    /// Puts all of it into the new collection.
-    pub(super) fn put(&self, collection: &mut Collection<'_>, now: Time) -> Result<(), EditError> {
-        let mut roles = BTreeMap::from([(TARGETS, self.top.as_str())]);
-        for role in &self.remade {
-            role.delegate(collection, now)?;
-            roles.insert(&role.notary, &role.role);
-        }
-        for (notary, name, file) in &self.files {
-            let no_role = || EditError::NoRole { role: notary.clone() };
-            let role = *roles.get(notary.as_str()).ok_or_else(no_role)?;
-            // What an earlier import put elsewhere is not left there: it could be asked first.
-            for other in collection.signers_of(name)? {
-                if collection.signs_as(&other) != role && self.has_put(collection, &other, name) {
-                    collection.remove_target(&other, name, now)?;
-                }
-            }
-            collection.put_target(role, name, file.clone(), now)?;
-        }
-        Ok(())
-    }
-
-    /// Tells whether what a role says of a name was imported from this collection.
-    fn has_put(&self, collection: &Collection<'_>, role: &str, name: &str) -> bool {
-        let file = collection.targets_of(role).and_then(|body| body.targets.get(name));
-        let gun = file.and_then(|file| file.custom.as_ref()?.pointer("/notary/gun")?.as_str());
-        gun == Some(self.gun.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn beginnings_of_names_become_patterns_for_every_depth() {
-        let gun = Gun::new("r.example/app", 0);
-        let all = gun.patterns([""]);
-        assert_eq!(all.len(), 1 + USUAL_DEPTH);
-        assert_eq!(all.first().map(String::as_str), Some("r.example/app:*"));
-        assert_eq!(all.get(1).map(String::as_str), Some("r.example/app/*"));
-        assert_eq!(all.get(2).map(String::as_str), Some("r.example/app/*/*"));
-        let below = gun.patterns(["tools/b-"]);
-        assert_eq!(below.first().map(String::as_str), Some("r.example/app/tools/b-*"));
-        assert_eq!(
-            below.len(),
-            USUAL_DEPTH - 1,
-            "no tag has a slash, and one part is named"
-        );
-        assert!(
-            gun.patterns([]).is_empty(),
-            "a role without paths is trusted with nothing"
-        );
-        let deeper = Gun::new("r.example/app", 12).patterns([""]);
-        assert_eq!(deeper.len(), 13);
-    }
-
-    #[test]
-    fn what_a_pattern_would_take_for_more_is_matched_as_it_is() {
-        let patterns = Gun::new("r.example/app", 0).patterns(["a*[b]?"]);
-        assert_eq!(patterns.get(1).map(String::as_str), Some("r.example/app/a[*][[]b][?]*"));
-    }
-
-    #[test]
-    fn a_role_of_another_collection_is_not_taken_for_ours() {
-        let (ours, other) = (Gun::new("r.example/app", 0), Gun::new("r.example/app2", 0));
-        assert!(ours.owns(&ours.patterns([""])));
-        assert!(!ours.owns(&other.patterns([""])) && !other.owns(&ours.patterns([""])));
-        assert!(!ours.owns(&[]));
     }
 }
