@@ -310,3 +310,33 @@ impl<'a> Parts<'a> {
         role
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cli::trust::difference::Difference;
+
+    #[test]
+    fn all_that_notary_says_of_a_name_is_told() {
+        let hashes = json!({ "sha256": "yXghEvu9rvHGqYvQSMO4onjbsMBIYYH5RoRBAYTBwb8=", "new": "eA==" });
+        let body = json!({
+            "_type": "Targets", "version": 1, "expires": "2027-01-01T00:00:00Z",
+            "targets": { "a\n": { "length": 1, "hashes": hashes, "custom": [1], "more": 2 } },
+            "delegations": { "keys": {}, "roles": [{ "name": "targets/b", "keyids": [], "threshold": 1, "paths": ["x/"] }] },
+        });
+        let body: notary::Targets = serde_json::from_value(body).unwrap();
+        let state = State::of_notary("targets", &body).unwrap();
+        let text = Difference::between(&State::default(), &state).text(true);
+        for told in [
+            r#""a\n" (targets): sha256:c97821"#,
+            "[1]",
+            r#""new":"eA==""#,
+            r#""more":2"#,
+            "role targets/b",
+            "x/*",
+        ] {
+            assert!(text.contains(told), "{told}: {text}");
+        }
+    }
+}
