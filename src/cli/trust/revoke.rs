@@ -129,7 +129,14 @@ impl Revoke {
                     let more: Vec<_> = new.iter().filter(|new| !has(&spec.keys, new)).cloned().collect();
                     spec.keys.extend(more);
                 };
-                collection.rekey(role, &by, anew.contains(&(*role).to_owned()), now, &work)?;
+                collection.rekey(
+                    role,
+                    &by,
+                    anew.contains(&(*role).to_owned()),
+                    now,
+                    &|id| *id != removed.id,
+                    &work,
+                )?;
             }
             Ok(())
         })?;

@@ -32,7 +32,7 @@ impl Rotate {
         let keys = keys.get(context, options, &place.keys, role, count)?;
         let spec = ChosenKeys::spec(keys, *threshold, present.threshold());
         let changed = options.change(context, |collection, now| {
-            collection.rekey(role, &by, true, now, &|all| *all = spec.clone())
+            collection.rekey(role, &by, true, now, &|_| false, &|all| *all = spec.clone())
         })?;
         let new: Vec<_> = spec.keys.iter().map(|key| key.id()).collect();
         let mut text = String::new();

@@ -70,6 +70,7 @@ fn add(context: &Context, options: &TrustOptions, more: &KeysOfRole) -> Result<R
         role,
         (text, json),
         |_| false,
+        |_| true,
         |spec| {
             let there = |key: &TufKey| spec.keys.iter().any(|other| other.public() == key.public());
             let new: Vec<_> = new.iter().filter(|key| !there(key)).cloned().collect();
@@ -89,7 +90,8 @@ impl Remove {
         let text = format!("{} no longer has the key {key}\n", self.role);
         let json = json!({ "role": self.role, "removed": key });
         let what = |role: &RoleInfo| removed.is_of(&role.keys);
-        change(context, options, &self.role, (text, json), what, |spec| {
+        let keeps = |id: &KeyId| *id != removed.id;
+        change(context, options, &self.role, (text, json), what, keeps, |spec| {
             removed.take_from(spec);
             spec.threshold = self.threshold.unwrap_or(spec.threshold);
         })
@@ -155,6 +157,7 @@ fn change(
     role: &str,
     (mut text, mut json): (String, Value),
     counts_still: impl Fn(&RoleInfo) -> bool,
+    keeps: impl Fn(&KeyId) -> bool,
     work: impl Fn(&mut RoleSpec),
 ) -> Result<Report, Failure> {
     let place = options.place(context)?;
@@ -163,7 +166,9 @@ fn change(
     let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
     let trusting = options.trusting(context, &place, &mut collection, trusts)?;
     let by = trusting.by();
-    let changed = options.change(context, |collection, now| collection.rekey(role, &by, true, now, &work))?;
+    let changed = options.change(context, |collection, now| {
+        collection.rekey(role, &by, true, now, &keeps, &work)
+    })?;
     changed.tell(&mut text);
     trusting.tell(&mut text, &counts_still);
     let still = trusting.json(&counts_still);

@@ -1,5 +1,7 @@
 //! Other keys for roles.
 
+use serde_json::Value;
+
 use super::delegate::drop_unused_keys;
 use super::{Collection, EditError, RoleSpec};
 use crate::key::{KeyId, TufKey};
@@ -143,6 +145,63 @@ impl Collection<'_> {
         Ok(())
     }
 
+    /// Returns those of a role's keys that imgkit cannot read, as who trusts it wrote them: other tools may.
+    pub(super) fn unknown_keys(
+        &self,
+        by: Option<&str>,
+        role: &str,
+        keeps: &dyn Fn(&KeyId) -> bool,
+    ) -> Vec<(KeyId, Value)> {
+        let (keys, objects) = match by {
+            None => (self.known_keys(role), Some(&self.root.keys)),
+            Some(by) => {
+                let body = self.targets_of(by);
+                let delegations = body.and_then(|body| body.delegations.as_ref());
+                (self.keys_by(by, role), delegations.map(|all| &all.keys))
+            }
+        };
+        let Some((keys, objects)) = keys.zip(objects) else {
+            return Vec::new();
+        };
+        let ids = keys.keyids().iter().filter(|id| keeps(id));
+        let listed = ids.filter_map(|id| Some((id.clone(), objects.get(id)?.clone())));
+        listed.filter(|(_, key)| TufKey::from_json(key).is_err()).collect()
+    }
+
+    /// Lists keys for a role, beside those that it was given.
+    pub(super) fn put_back(
+        &mut self,
+        by: Option<&str>,
+        role: &str,
+        unknown: Vec<(KeyId, Value)>,
+    ) -> Result<(), EditError> {
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        let (keyids, keys) = match by {
+            None => {
+                let found = self.root.roles.get_mut(role).ok_or_else(no_role)?;
+                (&mut found.keyids, &mut self.root.keys)
+            }
+            Some(by) => {
+                let delegations = self.delegations_mut(by)?;
+                let bins = delegations.succinct_roles.as_mut().filter(|bins| bins.is_bin(role));
+                let listed = delegations.roles.iter_mut().find(|other| other.name == role);
+                let listed = listed.map(|listed| &mut listed.keyids);
+                let keyids = listed.or_else(|| bins.map(|bins| &mut bins.keyids));
+                (keyids.ok_or_else(no_role)?, &mut delegations.keys)
+            }
+        };
+        for (id, key) in unknown {
+            if !keyids.contains(&id) {
+                keyids.push(id.clone());
+            }
+            keys.insert(id, key);
+        }
+        Ok(())
+    }
+
     /// Writes down which keys a delegated role lost.
     pub(super) fn revoke(&mut self, by: &str, old: &RoleKeys, new: &[TufKey], now: Time) -> Result<(), EditError> {
         let held = self.held.get_mut(by);
@@ -158,5 +217,75 @@ impl Collection<'_> {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::key::SigningKey;
+
+    fn key(number: u8) -> TufKey {
+        SigningKey::from_seed(&[number; 32]).unwrap().tuf_key()
+    }
+
+    fn spec(number: u8) -> RoleSpec {
+        RoleSpec {
+            keys: vec![key(number)],
+            threshold: 1,
+        }
+    }
+
+    /// The id of a key of tomorrow, and the key.
+    fn unknown() -> (KeyId, Value) {
+        let key = json!({ "keytype": "lattice", "scheme": "lattice-1", "keyval": { "public": "00" } });
+        (KeyId::new("ab".repeat(32)).unwrap(), key)
+    }
+
+    /// A collection with the role `dev`; targets and `dev` have a key of tomorrow beside their own.
+    fn collection() -> Collection<'static> {
+        let mut made = Collection::new(&spec(1), &spec(2), &spec(3), &spec(4), Time::EPOCH).unwrap();
+        made.delegate("dev", &spec(5), &["a/*".to_owned()]).unwrap();
+        made.begin("dev", Time::EPOCH).unwrap();
+        made.put_back(None, "targets", vec![unknown()]).unwrap();
+        made.put_back(Some("targets"), "dev", vec![unknown()]).unwrap();
+        made
+    }
+
+    /// Changes both roles' keys; returns the ids that they have then, and whether the unknown key is still written down for both.
+    fn after(keeps: &dyn Fn(&KeyId) -> bool, work: &dyn Fn(&mut RoleSpec)) -> ([Vec<KeyId>; 2], bool) {
+        let mut made = collection();
+        for (role, by) in [("targets", None), ("dev", Some("targets".to_owned()))] {
+            made.rekey(role, &BTreeSet::from([by]), true, Time::EPOCH, keeps, work)
+                .unwrap();
+        }
+        let delegations = made.held["targets"].body.delegations.as_ref().unwrap();
+        let ids = [
+            made.root.roles["targets"].keyids.clone(),
+            delegations.roles[0].keyids.clone(),
+        ];
+        let (id, key) = unknown();
+        (
+            ids,
+            made.root.keys.get(&id) == Some(&key) && delegations.keys.get(&id) == Some(&key),
+        )
+    }
+
+    #[test]
+    fn a_key_of_an_unknown_kind_stays_where_a_role_gets_another_key() {
+        let (ids, kept) = after(&|_| true, &|spec| spec.keys.push(key(9)));
+        let with = |own: u8| vec![key(own).id(), key(9).id(), unknown().0];
+        assert_eq!((ids, kept), ([with(2), with(5)], true));
+    }
+
+    #[test]
+    fn a_key_of_an_unknown_kind_goes_where_it_is_taken_away() {
+        let (ids, kept) = after(&|id| *id != unknown().0, &|_| {});
+        assert_eq!((ids, kept), ([vec![key(2).id()], vec![key(5).id()]], false));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::roles::{RoleInfo, see};
 use super::{Collection, EditError, RoleSpec};
+use crate::key::KeyId;
 use crate::time::Time;
 use crate::trust::metadata::Targets;
 use crate::trust::names;
@@ -100,7 +101,8 @@ impl Collection<'_> {
     }
 
     /// Gives a role other keys, `work` says which, on behalf of those of the roles that trust it which `by` lists. Where `again`, its
-    /// metadata and its bins' are signed again by what it has then; else they stay as they are.
+    /// metadata and its bins' are signed again by what it has then; else they stay as they are. Keys of kinds that imgkit does not know,
+    /// of which `work` hears nothing, stay as they were written where `keeps` says so.
     ///
     /// # Errors
     /// As [`Collection::rotate`].
@@ -110,6 +112,7 @@ impl Collection<'_> {
         by: &BTreeSet<Option<String>>,
         again: bool,
         now: Time,
+        keeps: &dyn Fn(&KeyId) -> bool,
         work: &dyn Fn(&mut RoleSpec),
     ) -> Result<(), EditError> {
         let parts = match again {
@@ -120,16 +123,29 @@ impl Collection<'_> {
         for info in self.trusted_by(role)?.into_iter().filter(|info| by.contains(&info.by)) {
             let mut spec = RoleSpec::of(&info.keys);
             work(&mut spec);
-            self.replace_keys_by(info.by.as_deref(), role, &spec, now)?;
+            let by = info.by.as_deref();
+            let unknown = self.unknown_keys(by, role, keeps);
+            self.replace_keys_by(by, role, &spec, now)?;
+            self.put_back(by, role, unknown)?;
             first.get_or_insert(spec);
         }
         let Some(spec) = first else {
             return Err(EditError::NoRole { role: role.to_owned() });
         };
-        match again {
-            true => self.sign_again(role, &parts, &spec, now),
-            false => Ok(()),
+        if !again {
+            return Ok(());
         }
+        let of_part = |part: &String| {
+            let by = self.by(part).map(str::to_owned);
+            let unknown = self.unknown_keys(by.as_deref(), part, keeps);
+            (by, unknown)
+        };
+        let unknown: Vec<_> = parts.iter().map(of_part).collect();
+        self.sign_again(role, &parts, &spec, now)?;
+        for (part, (by, unknown)) in parts.iter().zip(unknown) {
+            self.put_back(by.as_deref(), part, unknown)?;
+        }
+        Ok(())
     }
 
     /// Says how a role trusts another by its name, if it does.

@@ -85,7 +85,9 @@ fn other_keys_are_for_those_who_are_named() {
                 spec.keys.retain(|known| *known != key(INNER).tuf_key());
                 spec.keys.push(key(NEW).tuf_key());
             };
-            collection.rekey("inner", &by(named), true, days(1), &work).unwrap();
+            collection
+                .rekey("inner", &by(named), true, days(1), &|_| true, &work)
+                .unwrap();
         });
         let after = trusts(&mut loaded(&repository));
         assert_eq!(
