@@ -455,7 +455,9 @@ fn a_document_that_is_damaged_in_the_store_is_fetched_again() {
         for ask in [&["explain"][..], &["verify", "--no-cache"]] {
             for damaged in [None, Some(&b"changed"[..])] {
                 fs::remove_file(&path).unwrap();
-                damaged.map(|bytes| fs::write(&path, bytes).unwrap());
+                if let Some(bytes) = damaged {
+                    fs::write(&path, bytes).unwrap();
+                }
                 let answer = case
                     .node
                     .run(&[&["policy"], ask, &["--policy", "policy.yml", name]].concat());
