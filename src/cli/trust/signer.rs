@@ -173,8 +173,8 @@ fn change(
     trusting.tell(&mut text, &counts_still);
     let still = trusting.json(&counts_still);
     let yes = still.as_array().is_none_or(Vec::is_empty);
-    if !yes {
-        json["stillTrusted"] = still;
+    if let Some(report) = json.as_object_mut() {
+        report.insert("stillTrusted".to_owned(), still);
     }
     Ok(Report {
         yes,
