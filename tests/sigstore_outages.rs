@@ -557,6 +557,51 @@ fn annotations_make_no_list_too_long_before_its_own_limit() {
 }
 
 #[test]
+fn bytes_that_are_not_those_that_are_named_are_not_known_to_be_no_signature() {
+    let document = |bytes: &[u8]| Answer::ok(bytes).with("Content-Type", MANIFEST);
+    // What is damaged, beside a good bundle or nothing.
+    let with = |damage: &'static str, good: bool| {
+        serve(move |shop, request| match (damage, request.path.as_str()) {
+            ("a blob", path) if path.contains("/blobs/") => Some(Answer::ok(vec![b'z'; shop.bundle.len()])),
+            ("a shorter blob", path) if path.contains("/blobs/") => Some(Answer::ok("zzz")),
+            ("a tag", path) if path.ends_with(".sig") => {
+                Some(document(b"{}").with("Docker-Content-Digest", sha256(b"other")))
+            }
+            ("the fallback tag", path) if path.contains("/manifests/sha256-") && !path.contains('.') => {
+                Some(document(b"{}").with("Docker-Content-Digest", sha256(b"other")))
+            }
+            ("the list", path) if path.contains("/referrers/") => Some(Answer::ok("{\"errors\":[]}")),
+            ("a part of the list", path) if path.contains("/referrers/") => Some(Answer::status(206)),
+            ("a part of a tag", path) if path.ends_with(".sig") => {
+                let part = Answer::status(206).with("Content-Type", MANIFEST);
+                Some(part)
+            }
+            (_, path) if path.contains("/referrers/") => {
+                let listed = (good || damage.ends_with("blob")).then(|| shop.entry());
+                Some(shop.page(listed.as_slice()))
+            }
+            _ => None,
+        })
+    };
+    for damage in [
+        "a blob",
+        "a shorter blob",
+        "a tag",
+        "the fallback tag",
+        "the list",
+        "a part of the list",
+        "a part of a tag",
+    ] {
+        let (code, json) = verify(&with(damage, false));
+        assert_eq!((code, &json["verdict"]), (3, &json!("unavailable")), "{damage}: {json}");
+    }
+    for damage in ["a tag", "the fallback tag"] {
+        let (code, json) = verify(&with(damage, true));
+        assert_eq!(code, 0, "{damage}: {json}");
+    }
+}
+
+#[test]
 fn a_listed_manifest_is_read_as_far_as_it_is_said_to_be_long() {
     let server = serve(|shop, request| {
         let mut long = shop.entry();

@@ -4,6 +4,7 @@
 //!   the fallback tag (`sha256-HEX`).
 //! - That there is nothing is said only by who was asked and has nothing; a manifest that could not be had is kept as such.
 //! - What is malformed is kept as such too, beside what is not: whoever can push a tag hides nothing, and denies nobody the rest.
+//! - Bytes that are not those that were named are not what somebody signed, or did not: that is not known.
 //! - No more is read than is allowed in all; what is left over is not known, and hides nothing.
 
 mod pieces;
@@ -11,9 +12,10 @@ mod pieces;
 pub use pieces::{attachments, pieces};
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use crate::digest::Digest;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::limit;
 use crate::oci::{Annotated, Annotations, Artifact, Descriptor, Kind, MANIFEST, Referrers, malformed};
 use crate::reference::{Reference, Repository};
@@ -151,11 +153,21 @@ impl Attached {
         let failure = match (failure, suffix) {
             // What cannot be read of a list may name what counts.
             (failure @ Failure::Refused(_), FALLBACK) => Failure::unavailable(subject, failure),
-            (failure @ Failure::Refused(_), _) => failure,
+            (failure @ Failure::Refused(_), _) => unless_damaged(subject, failure),
             // It is not known what lies there.
             (other, _) => return Err(other),
         };
         Ok(Self::nothing(suffix, image, failure))
+    }
+}
+
+/// Takes a refusal of other bytes than were named for not knowing.
+fn unless_damaged(subject: impl Display, failure: Failure) -> Failure {
+    match &failure {
+        Failure::Refused(refusals) if refusals.iter().any(|refusal| refusal.code == Code::DigestMismatch) => {
+            Failure::unavailable(subject, failure)
+        }
+        _ => failure,
     }
 }
 
@@ -178,6 +190,7 @@ fn find(
             }
         };
         for (descriptor, bytes) in tagged {
+            let bytes = bytes.map_err(|failure| unless_damaged(&subject, failure));
             let read = bytes.and_then(|bytes| match suffix {
                 FALLBACK => {
                     listed.add(&subject, Referrers::parse(&subject, &bytes)?);

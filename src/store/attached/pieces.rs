@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Attached, Beside, attached_for};
+use super::{Attached, Beside, attached_for, unless_damaged};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
@@ -140,7 +140,11 @@ impl Fetched<'_> {
         let wanted: Vec<(usize, Descriptor)> = batch.iter().filter_map(described).collect();
         let new = wanted.iter().filter(|(_, blob)| seen.insert((blob.digest, blob.size)));
         let new: Vec<(usize, Descriptor)> = new.cloned().collect();
-        let bytes = several(&new, |(_, blob)| self.source.small_blob(self.repository, blob));
+        let fetch = |blob: &Descriptor| {
+            let bytes = self.source.small_blob(self.repository, blob);
+            bytes.map_err(|failure| unless_damaged(blob.digest, failure))
+        };
+        let bytes = several(&new, |(_, blob)| fetch(blob));
         for ((at, blob), bytes) in new.into_iter().zip(bytes) {
             self.known.insert((blob.digest, blob.size), at);
             if let Some(piece) = all.get_mut(at) {

@@ -141,3 +141,16 @@ fn what_is_wrong_with_a_list_stands_beside_what_it_names() {
     assert!(matches!(found[0].manifest, Err(Failure::Refused(_))));
     assert!(found[1].manifest.is_ok());
 }
+
+#[test]
+fn a_blob_of_other_bytes_is_not_known_to_be_no_signature() {
+    let mut place = Place::default();
+    let bytes = manifest(json!({}));
+    place.list(&bytes, bytes.len() as u64);
+    let reference: Reference = "r.example/a:1".parse().unwrap();
+    let pieces = attachments(&place, reference.repository(), &place.found());
+    assert!(
+        matches!(pieces[0].bytes, Err(Failure::Unavailable { .. })),
+        "{pieces:?}"
+    );
+}

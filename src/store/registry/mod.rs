@@ -193,6 +193,7 @@ async fn fetch_document(place: &Place, name: &str, most: usize) -> Result<Option
         return Ok(None);
     };
     let subject = format!("{}, {name}", place.repository);
+    whole(&response).map_err(|problem| Failure::unavailable(&subject, problem))?;
     let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
     let media_type = header(CONTENT_TYPE.as_str()).and_then(|text| text.split(';').next().map(|t| t.trim().to_owned()));
     let claimed = header("docker-content-digest").and_then(|text| text.parse().ok());
