@@ -423,8 +423,11 @@ pub const SIGNATURE_PAYLOAD_BYTES: usize = 128 << 10;
 /// Most subjects of one in-toto statement: what public attestation stores allow.
 pub const STATEMENT_SUBJECTS: usize = 1024;
 
-/// Most artifacts that refer to one image, on one page of a registry's answer: at 300 bytes each they fill a document.
+/// Most artifacts that refer to one image which are kept of a list, all its pages together: ten times as many as are read.
 pub const REFERRERS: usize = 10_000;
+
+/// Most bytes of a list of referrers, all its pages together: [`REFERRERS`] at 3 KiB each. Registries copy a manifest's annotations into it.
+pub const REFERRER_LIST_BYTES: usize = 32 << 20;
 
 /// Most pages of referrers that are read: busy images have some hundred signatures and attestations, on a page or two.
 pub const REFERRER_PAGES: usize = 64;
@@ -443,6 +446,13 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Most manifests of referrers that are read for one question: as many as an image has layers at most.
 pub const ATTACHED_MANIFESTS: usize = 1024;
+
+/// Largest manifest of a referrer, in bytes: a bundle's has 1 KiB, one with a thousand layers 300, one with fifty of cosign's keyless
+/// signatures 400. A byte of it can be eighty of memory while it is read, and [`PARALLEL_BLOBS`] are at once.
+pub const REFERRER_BYTES: usize = 512 << 10;
+
+/// Most bytes of referrers' manifests that are read for one question: [`ATTACHED_MANIFESTS`] at 16 KiB each, sixteen times what a bundle's has.
+pub const ATTACHED_MANIFEST_BYTES: u64 = 16 << 20;
 
 /// Most log entries in one sigstore bundle: signers write one, or one in each of two logs.
 pub const LOG_ENTRIES: usize = 32;

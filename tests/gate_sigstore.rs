@@ -605,6 +605,48 @@ fn whoever_holds_the_seal_key_cannot_make_up_what_others_signed() {
 }
 
 #[test]
+fn whoever_puts_copies_of_a_signature_beside_it_changes_nothing_that_is_sealed() {
+    let case = Case::new("signed: vendor");
+    case.sign("vendor", &["--form", "bundle", "--no-tree"]);
+    let node = &case.node;
+    let sealed = |out: &str| {
+        case.built(out);
+        let disk = format!("{out}/node-bios.img");
+        let forge = Forge::of(&fs::read(node.path(&disk)).unwrap(), &node.extents(&disk));
+        let mut documents = forge.documents.into_iter();
+        documents.find(|(name, _)| name.starts_with("attached/")).unwrap()
+    };
+    let first = sealed("first");
+    let name = reference(&case.name);
+    let wanted = imgkit::sigstore::attachment::Wanted::Signature;
+    let there = imgkit::store::attached::pieces(&client(), name.repository(), &case.image.digest, wanted).unwrap();
+    let good = there[0].bytes.clone().unwrap();
+    for spaces in 1..=3 {
+        let padded = [good.clone(), vec![b' '; spaces << 20]].concat();
+        let copy = NewBundle {
+            media_type: bundle::MEDIA_TYPE,
+            bytes: &padded,
+            predicate_type: imgkit::attest::predicate::COSIGN_SIGN,
+        };
+        client()
+            .attach_bundle(name.repository(), &case.image, copy, Time::EPOCH)
+            .unwrap();
+    }
+    assert_eq!(sealed("again"), first);
+    assert_eq!(service(&node.verify_files("again/node-bios.img")).0, "ASSERTED");
+    // An older seal may hold several.
+    let disk = fs::read(node.path("again/node-bios.img")).unwrap();
+    let mut forge = Forge::of(&disk, &node.extents("again/node-bios.img"));
+    let all = imgkit::store::attached::pieces(&client(), name.repository(), &case.image.digest, wanted).unwrap();
+    assert_eq!(all.len(), 4);
+    let several = imgkit::sigstore::kept::write(&all);
+    forge.documents.insert(first.0, several);
+    fs::write(node.path("older.img"), forge.seal(&node.opened_seal_key())).unwrap();
+    let answer = node.verify_files("older.img");
+    assert_eq!(answer.code, 0, "{}", answer.json);
+}
+
+#[test]
 fn an_identity_admits_by_a_bundle_that_its_log_has() {
     let sigstore = VirtualSigstore::new();
     let signers = format!("signers:\n  ci: {{identity: '{IDENTITY}', issuer: '{ISSUER}', trustedRoot: root.json}}\n");

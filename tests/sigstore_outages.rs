@@ -386,6 +386,10 @@ fn malformed(place: &str, shop: &Shop, good: bool, path: &str) -> Option<Answer>
         "no list of the registry's" if path.contains("/referrers/") => Some(Answer::ok("{}")),
         // What the registry does not list itself is under the fallback tag.
         "no list of the registry's" if path == beside => Some(shop.page(own.as_slice())),
+        "no descriptor" if path == beside => {
+            let odd = json!({ "mediaType": MANIFEST, "digest": "sha384:00", "size": 3 });
+            Some(shop.page(&[odd]))
+        }
         "a referrer" if path == format!("/v2/a/manifests/{}", sha256(broken.as_bytes())) => document(broken),
         "a referrer" if path.contains("/referrers/") => {
             let listed = [Some(entry(broken, broken.len())), own];
@@ -411,18 +415,32 @@ fn what_is_malformed_beside_a_good_signature_hides_nothing_and_is_told_where_the
         ("too long", format!("a, {tag}.sig")),
         ("no list", format!("/a:{tag}")),
         ("no list of the registry's", "referrers of".to_owned()),
+        ("no descriptor", "sha384:00".to_owned()),
         ("a referrer", "/a@sha256:".to_owned()),
     ] {
         let (code, json) = verify(&with(place, true));
         assert_eq!(code, 0, "{place}: {json}");
-        assert_eq!(json["result"]["rejected"][0]["code"], "MALFORMED", "{place}: {json}");
+        // Nobody but the registry makes its own list: then it is not known what there is.
+        let is_known = place != "no list of the registry's";
+        let rejected = json["result"]["rejected"].as_array().unwrap();
+        assert_eq!(rejected.len(), usize::from(is_known), "{place}: {json}");
+        assert!(rejected.iter().all(|one| one["code"] == "MALFORMED"), "{place}: {json}");
         let (code, json) = verify(&with(place, false));
-        let refusal = &json["refusals"][0];
-        assert_eq!((code, &refusal["code"]), (1, &json!("MALFORMED")), "{place}: {json}");
-        assert!(
-            refusal["found"].as_str().unwrap().contains(&named),
-            "{place}: {refusal}"
-        );
+        let told = match is_known {
+            true => {
+                assert_eq!(
+                    (code, &json["refusals"][0]["code"]),
+                    (1, &json!("MALFORMED")),
+                    "{place}: {json}"
+                );
+                json["refusals"][0]["found"].to_string()
+            }
+            false => {
+                assert_eq!(code, 3, "{place}: {json}");
+                json["error"].to_string()
+            }
+        };
+        assert!(told.contains(&named), "{place}: {told}");
         let home = tempfile::tempdir().unwrap();
         let mut tree = imgkit(home.path());
         let server = with(place, true);
@@ -480,6 +498,136 @@ fn more_referrers_than_are_read_and_one_that_is_listed_wrongly_hide_no_other() {
         }
     });
     assert_eq!(verify(&server).0, 0);
+}
+
+#[test]
+fn what_was_listed_before_a_list_breaks_off_counts() {
+    // The good one, or another, on a page; what follows is the matter.
+    let with = |good: bool, follows: &'static str| {
+        serve(move |shop, request| match request.path.as_str() {
+            path if path.ends_with("?last=1") => Some(match follows {
+                "another kind of digest" => {
+                    shop.page(&[json!({ "mediaType": MANIFEST, "digest": "sha384:00", "size": 3 })])
+                }
+                "no list" => Answer::ok("{\"errors\":[]}"),
+                "half of it" => Answer::status(206).with("Content-Type", INDEX),
+                "too much" => shop.page(&[json!({ "annotations": { "a": "x".repeat(33 << 20) } })]),
+                _ => Answer::status(400),
+            }),
+            path if path.contains("/referrers/") => {
+                let listed = good.then(|| shop.entry());
+                let link = format!("<{path}?last=1>; rel=next");
+                Some(shop.page(listed.as_slice()).with("Link", link))
+            }
+            _ => None,
+        })
+    };
+    for follows in [
+        "another kind of digest",
+        "no list",
+        "half of it",
+        "too much",
+        "an error",
+    ] {
+        let (code, json) = verify(&with(true, follows));
+        assert_eq!(code, 0, "{follows}: {json}");
+        let (code, json) = verify(&with(false, follows));
+        let known = if follows == "another kind of digest" { 1 } else { 3 };
+        assert_eq!(code, known, "{follows}: {json}");
+    }
+}
+
+#[test]
+fn annotations_make_no_list_too_long_before_its_own_limit() {
+    let with = |annotation: usize| {
+        serve(move |shop, request| {
+            let list = || {
+                let mut other = json!({ "mediaType": INDEX, "digest": sha256(b"x"), "size": 1 });
+                other["annotations"] = json!({ "a": "x".repeat(annotation), "b": "" });
+                shop.page(&[other, shop.entry()])
+            };
+            request.path.contains("/referrers/").then(list)
+        })
+    };
+    let (code, json) = verify(&with(20 << 20));
+    assert_eq!(code, 0, "{json}");
+    let (code, json) = verify(&with(32 << 20));
+    assert_eq!(code, 3, "{json}");
+    assert!(json["error"]["problem"].as_str().unwrap().contains("longer"), "{json}");
+}
+
+#[test]
+fn bytes_that_are_not_those_that_are_named_are_not_known_to_be_no_signature() {
+    let document = |bytes: &[u8]| Answer::ok(bytes).with("Content-Type", MANIFEST);
+    // What is damaged, beside a good bundle or nothing.
+    let with = |damage: &'static str, good: bool| {
+        serve(move |shop, request| match (damage, request.path.as_str()) {
+            ("a blob", path) if path.contains("/blobs/") => Some(Answer::ok(vec![b'z'; shop.bundle.len()])),
+            ("a shorter blob", path) if path.contains("/blobs/") => Some(Answer::ok("zzz")),
+            ("a tag", path) if path.ends_with(".sig") => {
+                Some(document(b"{}").with("Docker-Content-Digest", sha256(b"other")))
+            }
+            ("the fallback tag", path) if path.contains("/manifests/sha256-") && !path.contains('.') => {
+                Some(document(b"{}").with("Docker-Content-Digest", sha256(b"other")))
+            }
+            ("the list", path) if path.contains("/referrers/") => Some(Answer::ok("{\"errors\":[]}")),
+            ("a part of the list", path) if path.contains("/referrers/") => Some(Answer::status(206)),
+            ("a part of a tag", path) if path.ends_with(".sig") => {
+                let part = Answer::status(206).with("Content-Type", MANIFEST);
+                Some(part)
+            }
+            (_, path) if path.contains("/referrers/") => {
+                let listed = (good || damage.ends_with("blob")).then(|| shop.entry());
+                Some(shop.page(listed.as_slice()))
+            }
+            _ => None,
+        })
+    };
+    for damage in [
+        "a blob",
+        "a shorter blob",
+        "a tag",
+        "the fallback tag",
+        "the list",
+        "a part of the list",
+        "a part of a tag",
+    ] {
+        let (code, json) = verify(&with(damage, false));
+        assert_eq!((code, &json["verdict"]), (3, &json!("unavailable")), "{damage}: {json}");
+    }
+    for damage in ["a tag", "the fallback tag"] {
+        let (code, json) = verify(&with(damage, true));
+        assert_eq!(code, 0, "{damage}: {json}");
+    }
+}
+
+#[test]
+fn a_listed_manifest_is_read_as_far_as_it_is_said_to_be_long() {
+    let server = serve(|shop, request| {
+        let mut long = shop.entry();
+        long["size"] = json!((512 << 10) + 1);
+        request.path.contains("/referrers/").then(|| shop.page(&[long]))
+    });
+    let (code, json) = verify(&server);
+    assert_eq!((code, &json["refusals"][0]["code"]), (1, &json!("MALFORMED")), "{json}");
+    let asked = server.requests();
+    assert!(!asked.iter().any(|request| request.path.contains("manifests/sha256:")));
+    // Nothing of 4 MiB is taken for the ten bytes that are listed.
+    let large = [b"{}".to_vec(), vec![b' '; 4 << 20]].concat();
+    let digest = sha256(&large);
+    let server = serve(move |shop, request| match request.path.as_str() {
+        path if path.contains("/referrers/") => {
+            Some(shop.page(&[json!({ "mediaType": MANIFEST, "digest": digest, "size": 10 })]))
+        }
+        path if path.ends_with(&digest) => Some(Answer::ok(large.clone()).with("Content-Type", MANIFEST)),
+        _ => None,
+    });
+    let (code, json) = verify(&server);
+    assert_eq!(code, 3, "{json}");
+    assert!(
+        json["error"]["problem"].as_str().unwrap().contains("at most 10 bytes"),
+        "{json}"
+    );
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! Artifacts that belong to an image: manifests with annotated layers or a subject, and lists of such (image-spec 1.1,
-//! manifest.md; distribution-spec 1.1, "Listing Referrers").
+//! Artifacts that belong to an image: manifests with annotated layers or a subject (image-spec 1.1, manifest.md).
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, Document, MANIFEST, from_json, malformed};
 use crate::failure::Failure;
-use crate::limit;
 
 /// Words beside a document or a descriptor, by their names. They say nothing that anybody signed.
 pub type Annotations = BTreeMap<String, String>;
@@ -53,13 +51,6 @@ struct Raw {
     annotations: Annotations,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawList {
-    schema_version: u64,
-    manifests: Vec<Annotated>,
-}
-
 impl Artifact {
     /// Reads a manifest.
     ///
@@ -79,23 +70,13 @@ impl Artifact {
             annotations: raw.annotations,
         })
     }
-}
 
-/// Reads a list of what refers to a document; unlike an image's index it may list indexes as well.
-///
-/// # Errors
-/// A refusal (MALFORMED) when it is no such list, or longer than [`limit::REFERRERS`].
-pub fn referrers(subject: &str, bytes: &[u8]) -> Result<Vec<Annotated>, Failure> {
-    let raw: RawList = from_json(subject, bytes, &["schemaVersion", "manifests"])?;
-    if raw.schema_version != 2 {
-        return Err(malformed(subject, "schemaVersion 2", raw.schema_version));
-    }
-    match raw.manifests.len() > limit::REFERRERS {
-        true => {
-            let expected = format!("at most {} referrers", limit::REFERRERS);
-            Err(malformed(subject, expected, raw.manifests.len()))
+    /// Drops the annotations of the manifest and of its layers, but for those with these names.
+    pub fn keep_annotations(&mut self, names: &[&str]) {
+        let layers = self.layers.iter_mut().map(|layer| &mut layer.annotations);
+        for annotations in layers.chain([&mut self.annotations]) {
+            annotations.retain(|name, _| names.contains(&name.as_str()));
         }
-        false => Ok(raw.manifests),
     }
 }
 
@@ -103,7 +84,6 @@ pub fn referrers(subject: &str, bytes: &[u8]) -> Result<Vec<Annotated>, Failure>
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::oci::INDEX;
     use serde_json::{Value, json};
 
     fn descriptor(media_type: &str) -> Value {
@@ -149,12 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn a_list_may_name_indexes_but_not_everything() {
-        let list = |manifests: Vec<Value>| json!({ "schemaVersion": 2, "manifests": manifests }).to_string();
-        let listed = referrers("it", list(vec![descriptor(INDEX), descriptor(MANIFEST)]).as_bytes());
-        assert_eq!(listed.unwrap().len(), 2);
-        let many = vec![descriptor(MANIFEST); limit::REFERRERS + 1];
-        assert!(referrers("it", list(many).as_bytes()).is_err());
-        assert!(referrers("it", b"<html>").is_err());
+    fn only_the_annotations_that_are_read_are_kept() {
+        let with = with("annotations", json!({ "k": "v", "other": "w" }));
+        let mut artifact = Artifact::parse("it", with.to_string().as_bytes()).unwrap();
+        artifact.keep_annotations(&["other"]);
+        assert_eq!(artifact.annotations.keys().collect::<Vec<_>>(), ["other"]);
+        assert!(artifact.layers.first().unwrap().annotations.is_empty());
     }
 }

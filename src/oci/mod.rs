@@ -9,15 +9,17 @@ mod artifact;
 mod config;
 mod descriptor;
 mod document;
+mod list;
 mod media;
 mod package;
 mod platform;
 mod walk;
 
-pub use artifact::{Annotated, Annotations, Artifact, referrers};
+pub use artifact::{Annotated, Annotations, Artifact};
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;
 pub use document::{Document, Index, Manifest};
+pub use list::Referrers;
 pub use media::{INDEX, Kind, MANIFEST};
 pub use package::{PACKAGES, Package, TOOLS, packages};
 pub use platform::{Platform, PlatformError};

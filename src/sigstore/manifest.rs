@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::Failure;
 use crate::json::{self, Limits};
 use crate::limit;
-use crate::oci::{Annotated, Annotations, Artifact, Descriptor, INDEX, MANIFEST, malformed, referrers};
+use crate::oci::{Annotated, Annotations, Artifact, Descriptor, INDEX, MANIFEST, Referrers, malformed};
 use crate::time::Time;
 
 /// The config of what has none (image-spec 1.1, "Guidance for an empty descriptor").
@@ -148,7 +148,7 @@ pub fn with_referrer(subject: &str, there: Option<&[u8]>, referrer: &Annotated) 
         ]),
         Some(bytes) => {
             let is_it = |other: &Annotated| other.descriptor.digest == referrer.descriptor.digest;
-            if referrers(subject, bytes)?.iter().any(is_it) {
+            if Referrers::parse(subject, bytes)?.listed.iter().any(is_it) {
                 return Ok(None);
             }
             object(subject, bytes)?
@@ -247,7 +247,9 @@ mod tests {
         let entry = |bytes: &[u8]| listed(bytes, "a/b", "t", Time::EPOCH);
         let first = with_referrer("it", None, &entry(b"1")).unwrap().unwrap();
         let second = with_referrer("it", Some(&first), &entry(b"2")).unwrap().unwrap();
-        assert_eq!(referrers("it", &second).unwrap(), [entry(b"1"), entry(b"2")]);
+        let listed = parsed(&second);
+        let entries = [entry(b"1"), entry(b"2")].map(|entry| serde_json::to_value(entry).unwrap());
+        assert_eq!(listed.get("manifests"), Some(&json!(entries)));
         assert_eq!(with_referrer("it", Some(&second), &entry(b"1")).unwrap(), None);
         assert!(with_referrer("it", Some(b"[]"), &entry(b"1")).is_err());
     }

@@ -4,16 +4,24 @@
 //!   the fallback tag (`sha256-HEX`).
 //! - That there is nothing is said only by who was asked and has nothing; a manifest that could not be had is kept as such.
 //! - What is malformed is kept as such too, beside what is not: whoever can push a tag hides nothing, and denies nobody the rest.
-//! - Each blob is fetched once, some at a time, and no more than is allowed in all.
+//! - Bytes that are not those that were named are not what somebody signed, or did not: that is not known.
+//! - No more is read than is allowed in all; what is left over is not known, and hides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pieces;
+
+pub use pieces::{attachments, pieces};
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use crate::digest::Digest;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::limit;
-use crate::oci::{Annotated, Annotations, Artifact, Descriptor, Kind, MANIFEST, malformed, referrers};
+use crate::oci::{Annotated, Annotations, Artifact, Descriptor, Kind, MANIFEST, Referrers, malformed};
 use crate::reference::{Reference, Repository};
-use crate::sigstore::attachment::{Attachment, Form, Wanted};
+use crate::sigstore::attachment::{Attachment, Wanted};
+use crate::sigstore::manifest::CREATED;
+use crate::sigstore::payload;
 use crate::store::registry::tag_beside;
 use crate::store::several::several;
 
@@ -22,6 +30,9 @@ pub const SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];
 
 /// The suffix of the tag under which referrers are listed where a registry does not list them itself.
 const FALLBACK: &str = "";
+
+/// The annotations that are read: of a layer that is a signature, and of a manifest when it was made.
+const ANNOTATIONS: [&str; 2] = [payload::SIGNATURE, CREATED];
 
 /// Where an image lies together with what is attached to it.
 pub trait Beside: Sync {
@@ -32,11 +43,11 @@ pub trait Beside: Sync {
     /// [`Failure::Unavailable`] when it could not be found out; a refusal when what is there is no document.
     fn tagged(&self, repository: &Repository, tag: &str) -> Result<Vec<Tagged>, Failure>;
 
-    /// Lists what refers to a document, but for what the fallback tag lists.
+    /// Lists what refers to a document, but for what the fallback tag lists; where the list breaks off, with what was read of it.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] when it could not be found out; a refusal when what lists it is malformed.
-    fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure>;
+    /// [`Failure::Unavailable`] when nobody answers.
+    fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Referrers, Failure>;
 
     /// Returns a document by its digest.
     ///
@@ -74,7 +85,7 @@ pub struct Attached {
     pub suffix: Option<&'static str>,
     /// The manifest, as whoever named it describes it; the image that it lies beside where nobody could say what it is.
     pub listed: Annotated,
-    /// Its bytes and what they say, or why they could not be had, or what is wrong with them.
+    /// Its bytes and what they say (of annotations those that are read here), or why they could not be had, or what is wrong with them.
     pub manifest: Result<(Vec<u8>, Artifact), Failure>,
 }
 
@@ -126,19 +137,37 @@ impl Attached {
         }
     }
 
-    /// Keeps that what lies beside an image is no document at all; it has no digest, so the image's stands there.
-    fn nonsense(suffix: &'static str, image: &Digest, failure: Failure) -> Result<Self, Failure> {
+    /// Keeps what is wrong beside an image where there is no document; that has no digest, so the image's stands there.
+    fn nothing(suffix: &'static str, image: &Digest, failure: Failure) -> Self {
         let descriptor = Descriptor {
             media_type: String::new(),
             digest: *image,
             size: 0,
             platform: None,
         };
-        match failure {
-            Failure::Refused(_) => Ok(Self::unread(suffix, descriptor, failure)),
+        Self::unread(suffix, descriptor, failure)
+    }
+
+    /// Keeps that what lies under a tag is no document at all.
+    fn nonsense(suffix: &'static str, image: &Digest, subject: &str, failure: Failure) -> Result<Self, Failure> {
+        let failure = match (failure, suffix) {
+            // What cannot be read of a list may name what counts.
+            (failure @ Failure::Refused(_), FALLBACK) => Failure::unavailable(subject, failure),
+            (failure @ Failure::Refused(_), _) => unless_damaged(subject, failure),
             // It is not known what lies there.
-            other => Err(other),
+            (other, _) => return Err(other),
+        };
+        Ok(Self::nothing(suffix, image, failure))
+    }
+}
+
+/// Takes a refusal of other bytes than were named for not knowing.
+fn unless_damaged(subject: impl Display, failure: Failure) -> Failure {
+    match &failure {
+        Failure::Refused(refusals) if refusals.iter().any(|refusal| refusal.code == Code::DigestMismatch) => {
+            Failure::unavailable(subject, failure)
         }
+        _ => failure,
     }
 }
 
@@ -149,30 +178,25 @@ fn find(
     suffixes: &[&'static str],
 ) -> Result<Vec<Attached>, Failure> {
     let mut all = Vec::new();
-    let mut listed = match source.referrers(repository, digest) {
-        Ok(listed) => listed,
-        Err(failure) => {
-            all.push(Attached::nonsense(FALLBACK, digest, failure)?);
-            Vec::new()
-        }
-    };
+    let mut listed = source.referrers(repository, digest)?;
     for suffix in suffixes.iter().copied().chain([FALLBACK]) {
         let tag = tag_beside(digest, suffix);
         let subject = format!("{repository}:{tag}");
         let tagged = match source.tagged(repository, &tag) {
             Ok(tagged) => tagged,
             Err(failure) => {
-                all.push(Attached::nonsense(suffix, digest, failure)?);
+                all.push(Attached::nonsense(suffix, digest, &subject, failure)?);
                 continue;
             }
         };
         for (descriptor, bytes) in tagged {
+            let bytes = bytes.map_err(|failure| unless_damaged(&subject, failure));
             let read = bytes.and_then(|bytes| match suffix {
                 FALLBACK => {
-                    listed.extend(referrers(&subject, &bytes)?);
+                    listed.add(&subject, Referrers::parse(&subject, &bytes)?);
                     Ok(None)
                 }
-                _ => Ok(Some((Artifact::parse(&subject, &bytes)?, bytes))),
+                _ => Ok(Some((parse(&subject, &bytes)?, bytes))),
             });
             match read {
                 Ok(None) => {}
@@ -181,7 +205,7 @@ fn find(
                     listed: Annotated {
                         descriptor: Descriptor::of(MANIFEST, &bytes),
                         artifact_type: None,
-                        annotations: artifact.annotations.clone(),
+                        annotations: Annotations::new(),
                     },
                     manifest: Ok((bytes, artifact)),
                 }),
@@ -189,43 +213,75 @@ fn find(
             }
         }
     }
-    let referrers = each_once(listed);
-    let read = referrers.get(..limit::ATTACHED_MANIFESTS).unwrap_or(&referrers);
-    let manifests = several(read, |listed| read_referrer(source, repository, digest, listed));
-    let left = referrers.len() - read.len();
-    let unread = || {
-        let problem = format!(
-            "it was not read, nor {} more, as more than {} manifests refer to the image; have the others deleted",
-            left - 1,
-            limit::ATTACHED_MANIFESTS
-        );
-        Err(Failure::unavailable(format!("{repository}@{digest}"), problem))
-    };
-    let manifests = manifests.into_iter().chain((left > 0).then(unread));
-    all.extend(referrers.iter().zip(manifests).map(|(listed, manifest)| Attached {
+    let problems = listed.problems.into_iter();
+    all.extend(problems.map(|problem| Attached::nothing(FALLBACK, digest, problem)));
+    let (sized, too_large) = each_once(listed.listed)
+        .into_iter()
+        .partition(|referrer| referrer.descriptor.size <= limit::REFERRER_BYTES as u64);
+    let (read, left) = within_bounds(sized);
+    let manifests = several(&read, |listed| read_referrer(source, repository, digest, listed));
+    let referrer = |(listed, manifest)| Attached {
         suffix: None,
-        listed: listed.clone(),
+        listed,
         manifest,
-    }));
+    };
+    all.extend(read.into_iter().zip(manifests).map(referrer));
+    let subject = |first: &Annotated| format!("{repository}@{}", first.descriptor.digest);
+    if let Some((first, more)) = first_of(too_large) {
+        let expected = format!("a manifest of at most {} bytes", limit::REFERRER_BYTES);
+        let found = format!("{} bytes, and {more} more that are too large", first.descriptor.size);
+        let failure = malformed(&subject(&first), expected, found);
+        all.push(referrer((first, Err(failure))));
+    }
+    if let Some((first, more)) = first_of(left) {
+        let problem = format!(
+            "it was not read, nor {more} more, as of what refers to the image {} manifests are read, of {} bytes in all; have the others \
+             deleted",
+            limit::ATTACHED_MANIFESTS,
+            limit::ATTACHED_MANIFEST_BYTES
+        );
+        let failure = Failure::unavailable(subject(&first), problem);
+        all.push(referrer((first, Err(failure))));
+    }
     Ok(all)
 }
 
-/// Takes each referrer once, with what whoever listed it again annotates it with where the first did not.
+/// Takes the first for all that are not read, one that is listed as a manifest where there is one, and says how many more there are.
+fn first_of(mut referrers: Vec<Annotated>) -> Option<(Annotated, usize)> {
+    let more = referrers.len().checked_sub(1)?;
+    let is_manifest = |listed: &Annotated| listed.descriptor.kind() == Some(Kind::Manifest);
+    let at = referrers.iter().position(is_manifest).unwrap_or(0);
+    Some((referrers.swap_remove(at), more))
+}
+
+/// Parts what is read of referrers from what is too much: one that does not fit leaves room for a smaller one behind it.
+fn within_bounds(referrers: Vec<Annotated>) -> (Vec<Annotated>, Vec<Annotated>) {
+    let (mut count, mut left) = (0, limit::ATTACHED_MANIFEST_BYTES);
+    referrers.into_iter().partition(|referrer| {
+        let size = referrer.descriptor.size;
+        let fits = count < limit::ATTACHED_MANIFESTS && size <= left;
+        if fits {
+            count += 1;
+            left -= size;
+        }
+        fits
+    })
+}
+
+/// Reads a manifest, and keeps what is used of it.
+fn parse(subject: &str, bytes: &[u8]) -> Result<Artifact, Failure> {
+    let mut artifact = Artifact::parse(subject, bytes)?;
+    artifact.keep_annotations(&ANNOTATIONS);
+    Ok(artifact)
+}
+
+/// Takes each referrer once.
 ///
 /// One that is listed with another length is another one: nobody hides a manifest by listing it wrongly.
-fn each_once(listed: Vec<Annotated>) -> Vec<Annotated> {
-    let mut places = BTreeMap::new();
-    let mut all: Vec<Annotated> = Vec::new();
-    for referrer in listed {
-        let Descriptor { digest, size, .. } = referrer.descriptor;
-        let place = *places.entry((digest, size)).or_insert(all.len());
-        match all.get_mut(place) {
-            Some(first) if first.annotations.is_empty() => first.annotations = referrer.annotations,
-            Some(_) => {}
-            None => all.push(referrer),
-        }
-    }
-    all
+fn each_once(mut listed: Vec<Annotated>) -> Vec<Annotated> {
+    let mut seen = BTreeSet::new();
+    listed.retain(|Annotated { descriptor, .. }| seen.insert((descriptor.digest, descriptor.size)));
+    listed
 }
 
 fn read_referrer(
@@ -236,9 +292,8 @@ fn read_referrer(
 ) -> Result<(Vec<u8>, Artifact), Failure> {
     let subject = format!("{repository}@{}", listed.descriptor.digest);
     let bytes = source.document_bytes(repository, &listed.descriptor);
-    // Other bytes than are listed are not what somebody signed, or did not: that is not known.
     let bytes = bytes.map_err(|failure| Failure::unavailable(&subject, failure))?;
-    let artifact = Artifact::parse(&subject, &bytes)?;
+    let artifact = parse(&subject, &bytes)?;
     match &artifact.subject {
         Some(about) if about.digest == *digest => Ok((bytes, artifact)),
         other => {
@@ -254,150 +309,5 @@ fn read_referrer(
     }
 }
 
-/// Says that something was not looked at.
-fn too_much(layer: &Digest) -> Failure {
-    let (bytes, layers) = (limit::ATTACHED_TOTAL_BYTES, limit::ATTACHED_LAYERS);
-    let problem = format!(
-        "it was not read, as more than {bytes} bytes, or {layers} pieces, are attached to the image in all; have the others deleted"
-    );
-    Failure::unavailable(layer, problem)
-}
-
-/// Reads the signatures and attestations among which what is wanted can be.
-///
-/// # Errors
-/// As [`attached`].
-pub fn pieces(
-    source: &dyn Beside,
-    repository: &Repository,
-    digest: &Digest,
-    wanted: Wanted<'_>,
-) -> Result<Vec<Attachment>, Failure> {
-    let found = attached_for(source, repository, digest, wanted)?;
-    Ok(attachments(source, repository, &found))
-}
-
-/// Reads the signatures and attestations in manifests; what is in another form is named and not read.
-pub fn attachments(source: &dyn Beside, repository: &Repository, attached: &[Attached]) -> Vec<Attachment> {
-    let mut all: Vec<Attachment> = Vec::new();
-    // Of what is to be fetched it is known only then whether it is there.
-    let mut fetched = Fetched {
-        source,
-        repository,
-        left: limit::ATTACHED_TOTAL_BYTES,
-        known: BTreeMap::new(),
-        batch: Vec::new(),
-        reserved: 0,
-    };
-    for manifest in attached {
-        let digest = manifest.listed.descriptor.digest;
-        let artifact = match &manifest.manifest {
-            Ok((_, artifact)) => artifact,
-            Err(failure) => {
-                all.push(unread(manifest, failure));
-                continue;
-            }
-        };
-        for layer in &artifact.layers {
-            let form = Form::of(&layer.descriptor.media_type);
-            let size = layer.descriptor.size;
-            let at = all.len();
-            all.push(Attachment {
-                form,
-                manifest: digest,
-                layer: layer.clone(),
-                bytes: Ok(Vec::new()),
-            });
-            let bad = match form {
-                Form::Other => continue,
-                _ if size > limit::ATTACHED_BYTES as u64 => {
-                    let expected = format!("at most {} bytes", limit::ATTACHED_BYTES);
-                    malformed(&layer.descriptor.digest.to_string(), expected, size)
-                }
-                _ if at < limit::ATTACHED_LAYERS && fetched.takes(at, size, &mut all) => continue,
-                _ => too_much(&layer.descriptor.digest),
-            };
-            if let Some(piece) = all.get_mut(at) {
-                piece.bytes = Err(bad);
-            }
-        }
-    }
-    fetched.fetch(&mut all);
-    all
-}
-
-/// Says of a manifest that could not be read, or is malformed, that it is beside the image.
-fn unread(manifest: &Attached, failure: &Failure) -> Attachment {
-    // A bundle can be whatever is asked for; what else a list says of a manifest that nobody saw excludes nothing.
-    let kind = manifest.listed.artifact_type.as_deref().unwrap_or_default();
-    let form = Some(Form::of(kind)).filter(|form| *form == Form::Bundle);
-    // What is listed as no manifest (an index, an artifact of other tools) holds no signature: it is of another form, and not wrong.
-    let is_other = manifest.suffix.is_none() && manifest.listed.descriptor.kind() != Some(Kind::Manifest);
-    Attachment {
-        form: form.unwrap_or(Form::Other),
-        manifest: manifest.listed.descriptor.digest,
-        layer: manifest.listed.clone(),
-        bytes: match failure {
-            Failure::Refused(_) if is_other => Ok(Vec::new()),
-            failure => Err(failure.clone()),
-        },
-    }
-}
-
-/// What is fetched of the layers beside an image: each blob once, and no more than [`limit::ATTACHED_TOTAL_BYTES`] for all layers.
-struct Fetched<'a> {
-    source: &'a dyn Beside,
-    repository: &'a Repository,
-    /// How many bytes more may be held.
-    left: u64,
-    /// For each blob and length, the first piece that has its bytes.
-    known: BTreeMap<(Digest, u64), usize>,
-    /// The pieces that wait to be fetched.
-    batch: Vec<usize>,
-    /// How many bytes they will be, if all of them are there.
-    reserved: u64,
-}
-
-impl Fetched<'_> {
-    /// Has a piece of this size fetched with others; tells whether it may be.
-    fn takes(&mut self, piece: usize, size: u64, all: &mut [Attachment]) -> bool {
-        if size > self.left.saturating_sub(self.reserved) {
-            // What was claimed to be there may be less.
-            self.fetch(all);
-        }
-        let takes = size <= self.left;
-        if takes {
-            self.reserved += size;
-            self.batch.push(piece);
-        }
-        takes
-    }
-
-    /// Fetches what waits, some at a time.
-    fn fetch(&mut self, all: &mut [Attachment]) {
-        let batch = std::mem::take(&mut self.batch);
-        self.reserved = 0;
-        let described = |at: &usize| Some((*at, all.get(*at)?.layer.descriptor.clone()));
-        let mut seen: BTreeSet<(Digest, u64)> = self.known.keys().copied().collect();
-        let wanted: Vec<(usize, Descriptor)> = batch.iter().filter_map(described).collect();
-        let new = wanted.iter().filter(|(_, blob)| seen.insert((blob.digest, blob.size)));
-        let new: Vec<(usize, Descriptor)> = new.cloned().collect();
-        let bytes = several(&new, |(_, blob)| self.source.small_blob(self.repository, blob));
-        for ((at, blob), bytes) in new.into_iter().zip(bytes) {
-            self.known.insert((blob.digest, blob.size), at);
-            if let Some(piece) = all.get_mut(at) {
-                piece.bytes = bytes;
-            }
-        }
-        for (at, blob) in wanted {
-            let first = self.known.get(&(blob.digest, blob.size)).filter(|first| **first != at);
-            let known = first.and_then(|first| all.get(*first)).map(|piece| piece.bytes.clone());
-            let Some(piece) = all.get_mut(at) else { continue };
-            if let Some(known) = known {
-                piece.bytes = known;
-            }
-            let length = piece.bytes.as_ref().map_or(0, Vec::len);
-            self.left = self.left.saturating_sub(length as u64);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

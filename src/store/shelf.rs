@@ -13,7 +13,7 @@ use super::source::{Source as _, check_new_name};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
-use crate::oci::{Annotated, Descriptor, Document, INDEX, Kind, MANIFEST, malformed};
+use crate::oci::{Annotated, Artifact, Descriptor, Document, INDEX, Kind, MANIFEST, malformed};
 use crate::reference::{Reference, Repository};
 use crate::sigstore::manifest::{self, CONFIG};
 
@@ -78,7 +78,9 @@ fn copy_one(
     target: &dyn Shelf,
     to: &Repository,
 ) -> Result<(), Failure> {
-    let (bytes, artifact) = found.manifest?;
+    let (bytes, _) = found.manifest?;
+    // With all that it is annotated with.
+    let artifact = Artifact::parse(&format!("{from}@{}", found.listed.descriptor.digest), &bytes)?;
     let blobs = artifact.layers.iter().map(|layer| &layer.descriptor);
     for blob in blobs.chain([&artifact.config]) {
         if blob.size > limit::ATTACHED_BYTES as u64 {
@@ -91,8 +93,9 @@ fn copy_one(
         Some(suffix) => target.put_tag(to, &tag_beside(image, suffix), &bytes, &artifact.layers),
         None => {
             let listed = Annotated {
+                descriptor: found.listed.descriptor,
                 artifact_type: found.listed.artifact_type.or(Some(artifact.kind)),
-                ..found.listed
+                annotations: artifact.annotations,
             };
             target.put_referrer(to, image, &bytes, &listed)
         }

@@ -6,6 +6,7 @@
 //! - What could not be found out neither holds nor fails: an `anyOf` beside it may hold all the same, and where none does, the
 //!   answer is that it could not be found out.
 
+mod chosen;
 mod sigstore;
 mod version;
 mod weighed;

@@ -8,7 +8,7 @@ use super::{Layout, Subject};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::limit;
-use crate::oci::{Annotated, Annotations, Artifact, Descriptor, Kind};
+use crate::oci::{Annotated, Annotations, Artifact, Descriptor, Kind, Referrers};
 use crate::reference::Repository;
 use crate::store::attached::{Beside, Tagged};
 
@@ -45,8 +45,8 @@ impl Beside for Layout {
         Ok(found.into_iter().map(read).collect())
     }
 
-    fn referrers(&self, _repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
-        let mut all = Vec::new();
+    fn referrers(&self, _repository: &Repository, digest: &Digest) -> Result<Referrers, Failure> {
+        let mut all = Referrers::default();
         for root in self.index()?.unnamed() {
             if root.kind() != Some(Kind::Manifest) {
                 continue;
@@ -55,7 +55,7 @@ impl Beside for Layout {
             if let Some((subject, kind)) = self.subject(&root)
                 && subject == *digest
             {
-                all.push(Annotated {
+                all.listed.push(Annotated {
                     descriptor: root,
                     artifact_type: Some(kind),
                     annotations: Annotations::new(),

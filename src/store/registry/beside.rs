@@ -1,7 +1,8 @@
 //! What is attached to images of a registry.
 
 use super::{Digest, Failure, Registry, in_repository};
-use crate::oci::{Annotated, Descriptor};
+use crate::limit;
+use crate::oci::{Descriptor, Referrers};
 use crate::reference::Repository;
 use crate::store::attached::{Beside, Tagged};
 
@@ -14,14 +15,16 @@ impl Beside for Registry {
         Ok(found.into_iter().map(described).collect())
     }
 
-    fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
+    fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Referrers, Failure> {
         self.list_referrers(repository, digest)
     }
 
     fn document_bytes(&self, repository: &Repository, document: &Descriptor) -> Result<Vec<u8>, Failure> {
         let reference = in_repository(repository, &document.digest.to_string())?;
         let absent = || Failure::unavailable(&reference, "the registry lists it and says that it has no such thing");
-        let (_, bytes) = self.find_bytes(&reference)?.ok_or_else(absent)?;
+        let most = usize::try_from(document.size).unwrap_or(usize::MAX);
+        let found = self.find_bytes_within(&reference, most.min(limit::DOCUMENT_BYTES))?;
+        let (_, bytes) = found.ok_or_else(absent)?;
         Ok(bytes)
     }
 

@@ -28,6 +28,7 @@ pub use referrers::{Change, tag_beside};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use tokio::runtime::Runtime;
 
@@ -123,6 +124,14 @@ impl Registry {
     /// # Errors
     /// As [`Registry::document`].
     pub(super) fn find_bytes(&self, reference: &Reference) -> Result<Option<Found>, Failure> {
+        self.find_bytes_within(reference, limit::DOCUMENT_BYTES)
+    }
+
+    /// As [`Registry::find_bytes`]; of a document that is said to have `most` bytes no more are read.
+    ///
+    /// # Errors
+    /// As [`Registry::document`], and a refusal (MALFORMED) when it has more.
+    fn find_bytes_within(&self, reference: &Reference, most: usize) -> Result<Option<Found>, Failure> {
         let place = self.place(reference.repository())?;
         let name = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => digest.to_string(),
@@ -131,7 +140,7 @@ impl Registry {
         let subject = reference.to_string();
         let fetched = self
             .runtime
-            .block_on(patiently(&subject, async || fetch_document(&place, &name).await))?;
+            .block_on(patiently(&subject, async || fetch_document(&place, &name, most).await))?;
         let Some((media_type, claimed, bytes)) = fetched else {
             return Ok(None);
         };
@@ -179,25 +188,31 @@ type Found = (Option<String>, Vec<u8>);
 type Fetched = (Option<String>, Option<Digest>, Vec<u8>);
 
 /// Fetches a document within bounds, if the registry has it.
-async fn fetch_document(place: &Place, name: &str) -> Result<Option<Fetched>, Trouble> {
+async fn fetch_document(place: &Place, name: &str, most: usize) -> Result<Option<Fetched>, Trouble> {
     let Some(mut response) = place.find(&format!("manifests/{name}"), 0).await? else {
         return Ok(None);
     };
+    let subject = format!("{}, {name}", place.repository);
+    whole(&response).map_err(|problem| Failure::unavailable(&subject, problem))?;
     let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
     let media_type = header(CONTENT_TYPE.as_str()).and_then(|text| text.split(';').next().map(|t| t.trim().to_owned()));
     let claimed = header("docker-content-digest").and_then(|text| text.parse().ok());
-    let subject = format!("{}, {name}", place.repository);
-    let bytes = read_body(&mut response, &subject).await?;
-    Ok(Some((media_type, claimed, bytes)))
+    let bytes = read_body(&mut response, &subject, most).await?;
+    let too_long = || malformed(&subject, format!("a document of at most {most} bytes"), "more");
+    Ok(Some((media_type, claimed, bytes.ok_or_else(too_long)?)))
 }
 
-/// Reads an answer that is a document, no slower than the minimum rate.
-async fn read_body(response: &mut reqwest::Response, subject: &str) -> Result<Vec<u8>, Trouble> {
-    let mut bytes = Vec::new();
-    copy(subject, response, limit::DOCUMENT_BYTES as u64 + 1, &mut bytes).await?;
-    if bytes.len() > limit::DOCUMENT_BYTES {
-        let expected = format!("a document of at most {} bytes", limit::DOCUMENT_BYTES);
-        return Err(malformed(subject, expected, "more").into());
+/// Says what is wrong with an answer that is a part of what was asked for, or nothing.
+fn whole(response: &reqwest::Response) -> Result<(), String> {
+    match response.status() {
+        StatusCode::OK => Ok(()),
+        other => Err(format!("the registry answers {other}; expected all of it, with 200 OK")),
     }
-    Ok(bytes)
+}
+
+/// Reads an answer's body, no slower than the minimum rate; nothing where it is longer than `most`.
+async fn read_body(response: &mut reqwest::Response, subject: &str, most: usize) -> Result<Option<Vec<u8>>, Trouble> {
+    let mut bytes = Vec::new();
+    copy(subject, response, most as u64 + 1, &mut bytes).await?;
+    Ok((bytes.len() <= most).then_some(bytes))
 }

@@ -3,7 +3,7 @@
 //!
 //! - The referrers API and its fallback tag are both read, and merged: a registry that learns the API keeps what was put before.
 //! - That there is nothing is believed where the registry answers 404, or with an empty list; every other answer is not knowing. A
-//!   page that another one names has to be there.
+//!   page that another one names has to be there; where it is not, those before it count all the same.
 //! - A document under a tag is changed by who reads it, puts it, and reads it back twice, as registries know no conditional
 //!   writes: whoever put another one meanwhile is found out, and the change made again on top of theirs.
 
@@ -15,9 +15,9 @@ use reqwest::{StatusCode, Url};
 use super::host::{Action, Place};
 use super::link::next_page;
 use super::patience::{Trouble, patiently};
-use super::{Digest, Failure, Reference, Registry, read_body};
+use super::{Digest, Failure, Reference, Registry, read_body, whole};
 use crate::limit;
-use crate::oci::{Annotated, referrers};
+use crate::oci::Referrers;
 use crate::reference::Repository;
 
 /// The header of an answer that says that the registry has the referrers API.
@@ -32,49 +32,54 @@ pub enum Change {
 }
 
 impl Registry {
-    /// Asks the referrers API what refers to a document, page by page; a registry that has none says 404.
+    /// Asks the referrers API what refers to a document, page by page; a registry that has none says 404. Where the list breaks off,
+    /// what was read of it stands beside the reason.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`] when the registry does not say; a refusal (MALFORMED) when what it says is no list.
-    pub(super) fn list_referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Annotated>, Failure> {
+    /// [`Failure::Unavailable`] when the registry does not answer.
+    pub(super) fn list_referrers(&self, repository: &Repository, digest: &Digest) -> Result<Referrers, Failure> {
         let place = self.place(repository)?;
         let subject = format!("{repository}, referrers of {digest}");
-        let mut all = Vec::new();
+        let mut all = Referrers::default();
+        let mut left = limit::REFERRER_LIST_BYTES;
         let mut next = Some(place.url(&format!("referrers/{digest}"))?);
         for page_number in 1..=limit::REFERRER_PAGES {
             let Some(url) = next else { return Ok(all) };
             let page = self.runtime.block_on(patiently(&subject, async || {
-                let Some(mut response) = place.find_at(&url, &subject).await? else {
-                    return Ok(None);
-                };
-                let next = next_page(response.headers()).map_err(|header| {
-                    let problem = format!("its header `Link: {}` cannot be read", header.escape_debug());
-                    Failure::unavailable(&subject, problem)
-                })?;
-                let bytes = read_body(&mut response, &subject).await?;
-                Ok(Some((bytes, next)))
-            }))?;
-            let Some((bytes, link)) = page else {
-                if page_number == 1 {
+                read_page(&place, &url, &subject, left).await
+            }));
+            let page = match page {
+                Ok(Some(page)) => page,
+                Ok(None) if page_number == 1 => return Ok(all),
+                Ok(None) => {
+                    let problem =
+                        format!("the registry names a page {page_number} of the list, and says that it has none");
+                    all.problems.push(Failure::unavailable(subject, problem));
                     return Ok(all);
                 }
-                let problem = format!("the registry names a page {page_number} of the list, and says that it has none");
-                return Err(Failure::unavailable(subject, problem));
+                // Who does not answer at all has nothing else to say either.
+                Err(failure) if page_number == 1 => return Err(failure),
+                Err(failure) => {
+                    all.problems.push(failure);
+                    return Ok(all);
+                }
             };
-            if bytes.trim_ascii_start().first() != Some(&b'{') {
-                let problem = "the answer is no list, but some page; is this a registry, or a proxy before one?";
-                return Err(Failure::unavailable(subject, problem));
-            }
-            all.extend(referrers(&subject, &bytes)?);
-            next = link.map(|link| follow(&subject, &url, &link)).transpose()?;
-        }
-        match next {
-            None => Ok(all),
-            Some(_) => {
-                let problem = format!("the registry lists more than {} pages", limit::REFERRER_PAGES);
-                Err(Failure::unavailable(subject, problem))
+            left -= page.length.min(left);
+            let has_room = all.add(&subject, page.list);
+            match page.next {
+                Ok(page_after) if has_room => next = page_after,
+                Ok(_) => return Ok(all),
+                Err(problem) => {
+                    all.problems.push(problem);
+                    return Ok(all);
+                }
             }
         }
+        if next.is_some() {
+            let problem = format!("the registry lists more than {} pages", limit::REFERRER_PAGES);
+            all.problems.push(Failure::unavailable(subject, problem));
+        }
+        Ok(all)
     }
 
     /// Puts a manifest whose subject is another document, by its digest; tells whether the registry lists it by itself.
@@ -127,6 +132,53 @@ impl Registry {
             "it changes faster than it can be written; try again",
         ))
     }
+}
+
+/// A page of a list.
+struct Page {
+    list: Referrers,
+    /// How many bytes it has.
+    length: usize,
+    /// Where the next page is, if there is one, or why that is not known.
+    next: Result<Option<Url>, Failure>,
+}
+
+/// Reads a page of at most `most` bytes; one that is no list says nothing, as nobody but the registry made it.
+async fn read_page(place: &Place, url: &Url, subject: &str, most: usize) -> Result<Option<Page>, Trouble> {
+    let nothing = |problem: String| Page {
+        list: Referrers::default(),
+        length: 0,
+        next: Err(Failure::unavailable(subject, problem)),
+    };
+    let Some(mut response) = place.find_at(url, subject).await? else {
+        return Ok(None);
+    };
+    if let Err(problem) = whole(&response) {
+        return Ok(Some(nothing(problem)));
+    }
+    let next = match next_page(response.headers()) {
+        Ok(link) => link.map(|link| follow(subject, url, &link)).transpose(),
+        Err(header) => {
+            let problem = format!("its header `Link: {}` cannot be read", header.escape_debug());
+            Err(Failure::unavailable(subject, problem))
+        }
+    };
+    let Some(bytes) = read_body(&mut response, subject, most).await? else {
+        let most = limit::REFERRER_LIST_BYTES;
+        let problem = format!(
+            "the list is longer than {most} bytes, all its pages together; have those deleted that nobody needs"
+        );
+        return Ok(Some(nothing(problem)));
+    };
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        let problem = "the answer is no list, but some page; is this a registry, or a proxy before one?";
+        return Ok(Some(nothing(problem.to_owned())));
+    }
+    let length = bytes.len();
+    Ok(Some(match Referrers::parse(subject, &bytes) {
+        Ok(list) => Page { list, length, next },
+        Err(failure) => nothing(failure.to_string()),
+    }))
 }
 
 impl Place {

@@ -3,12 +3,14 @@
 //! - What a key or an identity signed is about a digest, and never expires; a policy that needs more asks a role. About a name it is
 //!   only where the policy wants that of a key (`names:`).
 //! - A tree digest counts only where the same signer signed it: in the payload of its signature, or in an attestation of its own.
+//! - Of what the same signer signed one piece is enough ([`chosen`](super::chosen)).
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde_json::json;
 
+use super::chosen::{one_of_each, without_copies};
 use super::{Answer, Facts, Outcome, Witness};
 use crate::attest::PredicateType;
 use crate::attest::predicate::TREE;
@@ -142,13 +144,13 @@ impl Facts<'_> {
         })
     }
 
-    /// Keeps the attestations that say what they have to.
+    /// Keeps the attestations that say what they have to, one by each key or identity.
     ///
     /// # Errors
     /// What they say instead, where none does.
     pub(super) fn saying(&self, pieces: &[Piece], condition: Option<&Condition>) -> Result<Vec<Piece>, String> {
         let Some(condition) = condition else {
-            return Ok(pieces.to_vec());
+            return Ok(one_of_each(pieces.to_vec()));
         };
         let mut good = Vec::new();
         let mut why = Vec::new();
@@ -161,7 +163,7 @@ impl Facts<'_> {
         }
         match good.is_empty() {
             true => Err(why.join("; ")),
-            false => Ok(good),
+            false => Ok(one_of_each(good)),
         }
     }
 
@@ -180,13 +182,13 @@ impl Facts<'_> {
         })
     }
 
-    /// Returns a signer's signatures of the image, and the tree digest that he signed, if he signed any.
+    /// Returns a signer's signatures of the image, one by each of his keys, and the tree digest that he signed, if he signed any.
     ///
     /// # Errors
     /// A refusal where there are none, or he signed another tree; why it could not be found out.
     pub(super) fn signature_with_tree(&self, by: &SigstoreSigner) -> Result<(Vec<Piece>, Option<Digest>), Failure> {
-        let mut pieces = self.pieces(by, Wanted::Signature, None)?.to_vec();
-        let mut trees: Vec<(Piece, Digest)> = self.trees(&pieces);
+        let signatures = self.pieces(by, Wanted::Signature, None)?;
+        let mut trees: Vec<(Piece, Digest)> = self.trees(&signatures);
         if trees.is_empty() {
             match self.pieces(by, Wanted::Attestation(TREE), None) {
                 Ok(attested) => trees = self.trees(&attested),
@@ -196,7 +198,7 @@ impl Facts<'_> {
             }
         }
         let Some((piece, signed)) = trees.first().cloned() else {
-            return Ok((pieces, None));
+            return Ok((one_of_each(signatures.to_vec()), None));
         };
         let (piece, signed) = match &self.tree {
             None => (piece, signed),
@@ -206,9 +208,12 @@ impl Facts<'_> {
                 None => return Err(tree_mismatch(&self.reference.to_string(), &signed, tree)),
             },
         };
-        if !pieces.iter().any(|other| other.key() == piece.key()) {
-            pieces.push(piece);
-        }
+        let is_signature = signatures.iter().any(|other| other.key() == piece.key());
+        let pieces = match is_signature {
+            // It stands for all that its key signed.
+            true => one_of_each([&[piece], &*signatures].concat()),
+            false => [one_of_each(signatures.to_vec()), vec![piece]].concat(),
+        };
         Ok((pieces, Some(signed)))
     }
 
@@ -309,13 +314,11 @@ impl Facts<'_> {
             ),
         });
         judged.rejected.extend(other_names);
-        let good = judged.good.iter().filter_map(|evidence| {
-            Some(Piece {
-                evidence: evidence.clone(),
-                attachment: pieces.get(evidence.piece)?.clone(),
-            })
-        });
-        let good = good.collect();
+        let good = judged
+            .good
+            .iter()
+            .filter_map(|evidence| Some((evidence, pieces.get(evidence.piece)?)));
+        let good = without_copies(good.collect());
         Ok(Counted { judged, good })
     }
 
@@ -338,7 +341,8 @@ fn listed(pieces: &[Piece]) -> String {
     pieces.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn witness(evidence: &Evidence) -> Witness {
+/// Returns who signed.
+pub(super) fn witness(evidence: &Evidence) -> Witness {
     match &evidence.author {
         Author::Key(key) => Witness::Key(fingerprint(key)),
         Author::Identity(by) => Witness::Identity(by.identity().to_owned(), by.issuer().to_owned()),

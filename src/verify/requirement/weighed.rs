@@ -2,7 +2,8 @@
 //!
 //! - A piece is taken only where it is among those that the gate itself counts for a requirement, judged with everything that lies
 //!   beside the image.
-//! - Why another one is not is what the same judgement says of it alone; what is of no kind that a requirement asks for has no answer.
+//! - Why another one is not is what the same judgement says of it alone; what is of no kind that a requirement asks for, or good and not needed
+//!   beside what is taken, has no answer.
 
 use super::sigstore::{Counted, Piece, key};
 use super::{Answer, Facts};
