@@ -289,6 +289,9 @@ pub const CMDLINE_BYTES: usize = 2047;
 /// Most containers in one section of a specification: their directories sort by an index of three digits.
 pub const CONTAINERS: usize = 1000;
 
+/// How many pieces by one signer a requirement rests on, and a seal keeps: more than he has reasons to sign one image.
+pub const PIECES_OF_SIGNER: usize = 16;
+
 /// Longest name of a container, in bytes: containerd's limit of identifiers.
 pub const CONTAINER_NAME_BYTES: usize = 76;
 

@@ -148,6 +148,15 @@ impl TrustOptions {
         Err(Failure::unavailable(subject, problem))
     }
 
+    /// Reads a collection as its owner, with what a change that is being staged has made of it so far.
+    pub(super) fn load<'p>(&self, context: &Context, place: &'p Place) -> Result<Collection<'p>, Failure> {
+        let mut collection = place.load()?;
+        if let Some(drafting) = &self.drafting {
+            drafting.adopt(context, self, &place.keys, &mut collection, self.now(context)?)?;
+        }
+        Ok(collection)
+    }
+
     /// Takes what a file holds into a collection, works on it, and finds the keys that sign then.
     fn prepare(
         &self,
@@ -190,7 +199,8 @@ impl TrustOptions {
             let as_role = collection.signs_as(role);
             if let Entry::Vacant(new) = needed.entry(as_role) {
                 let keys = collection.role_keys(new.key()).map_err(|error| error.about(name))?;
-                new.insert(vec![keys]);
+                let others = collection.keys_by_others(new.key());
+                new.insert([vec![keys], others].concat());
             }
         }
         if let Some((keys, published)) = needed.get_mut("root").zip(collection.published()) {

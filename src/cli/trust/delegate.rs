@@ -124,7 +124,7 @@ impl Add {
 impl Remove {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let mut collection = place.load()?;
+        let mut collection = options.load(context, &place)?;
         let trusts = collection.trusted_by(&self.role);
         let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
         let trusting = options.trusting(context, &place, &mut collection, trusts)?;

@@ -9,6 +9,7 @@ use super::TrustOptions;
 use super::chosen::{ChosenKeys, KeysOfRole};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
+use crate::trust::edit::RoleSpec;
 
 /// Gives a role new keys and signs with them what it signed.
 #[derive(Debug, Args)]
@@ -21,7 +22,7 @@ impl Rotate {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let KeysOfRole { role, keys, threshold } = &self.of;
         let place = options.place(context)?;
-        let mut collection = place.load()?;
+        let mut collection = options.load(context, &place)?;
         let trusts = collection.trusted_by(role);
         let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
         let trusting = options.trusting(context, &place, &mut collection, trusts)?;
@@ -32,7 +33,12 @@ impl Rotate {
         let keys = keys.get(context, options, &place.keys, role, count)?;
         let spec = ChosenKeys::spec(keys, *threshold, present.threshold());
         let changed = options.change(context, |collection, now| {
-            collection.rekey(role, &by, true, now, &|_| false, &|all| *all = spec.clone())
+            // Each who trusts the role goes on asking for as many signatures as he did.
+            let work = |own: &mut RoleSpec| {
+                own.keys.clone_from(&spec.keys);
+                own.threshold = threshold.unwrap_or(own.threshold);
+            };
+            collection.rekey(role, &by, true, now, &|_| false, &work)
         })?;
         let new: Vec<_> = spec.keys.iter().map(|key| key.id()).collect();
         let mut text = String::new();

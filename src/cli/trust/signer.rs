@@ -83,7 +83,7 @@ fn add(context: &Context, options: &TrustOptions, more: &KeysOfRole) -> Result<R
 impl Remove {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let trusts = place.load()?.trusted_by(&self.role);
+        let trusts = options.load(context, &place)?.trusted_by(&self.role);
         let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
         let key = find_key(trusts.iter().flat_map(|role| role.keys.keyids()), &self.key)?;
         let removed = Removed::find(&key, &trusts);
@@ -101,17 +101,17 @@ impl Remove {
 /// A key that is taken away: under whatever ids roles list it.
 pub(super) struct Removed {
     pub(super) id: KeyId,
-    /// None where it is of a kind that imgkit does not know.
-    key: Option<TufKey>,
+    /// What roles list under that; nothing where it is of a kind that imgkit does not know.
+    keys: Vec<TufKey>,
 }
 
 impl Removed {
     /// Finds the key that has this id somewhere.
     pub(super) fn find(id: &KeyId, roles: &[RoleInfo]) -> Self {
-        let key = roles.iter().find_map(|role| role.keys.keys().get(id));
+        let keys = roles.iter().filter_map(|role| role.keys.keys().get(id));
         Self {
             id: id.clone(),
-            key: key.cloned(),
+            keys: keys.cloned().collect(),
         }
     }
 
@@ -122,10 +122,7 @@ impl Removed {
 
     /// Tells whether a key is this one.
     pub(super) fn is(&self, key: &TufKey) -> bool {
-        let same = self
-            .key
-            .as_ref()
-            .is_some_and(|removed| removed.public() == key.public());
+        let same = self.keys.iter().any(|removed| removed.public() == key.public());
         same || key.id() == self.id
     }
 
@@ -161,7 +158,7 @@ fn change(
     work: impl Fn(&mut RoleSpec),
 ) -> Result<Report, Failure> {
     let place = options.place(context)?;
-    let mut collection = place.load()?;
+    let mut collection = options.load(context, &place)?;
     let trusts = collection.trusted_by(role);
     let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
     let trusting = options.trusting(context, &place, &mut collection, trusts)?;

@@ -12,7 +12,7 @@ use crate::trust::metadata::{DelegatedRole, Delegations, Root, SuccinctRoles, Ta
 use crate::trust::{TrustError, notary};
 
 /// Everything that a collection's roles sign, but versions and expiries.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct State {
     /// For each role and name, what is signed.
     pub(super) names: BTreeMap<(String, String), TargetFile>,

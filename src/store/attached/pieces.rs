@@ -15,7 +15,7 @@ use crate::store::several::several;
 /// Reads the signatures and attestations among which what is wanted can be.
 ///
 /// # Errors
-/// As [`attached`].
+/// As [`super::attached`].
 pub fn pieces(
     source: &dyn Beside,
     repository: &Repository,

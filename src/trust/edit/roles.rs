@@ -168,8 +168,9 @@ impl Collection<'_> {
 
     /// Returns the role that delegates to `role`, which may have no metadata yet; it is loaded then.
     pub(super) fn delegator(&mut self, role: &str) -> Result<String, EditError> {
-        if let Some(by) = self.by(role) {
-            return Ok(by.to_owned());
+        if let Some(held) = self.held.get(role) {
+            let no_role = || EditError::NoRole { role: role.to_owned() };
+            return held.by.clone().ok_or_else(no_role);
         }
         self.search(role)?
             .ok_or_else(|| EditError::NoRole { role: role.to_owned() })
@@ -253,6 +254,14 @@ impl Collection<'_> {
         self.keys_by(self.by(role)?, role)
     }
 
+    /// Returns the keys to which others that are loaded trust a role, beside the one on whose behalf it is loaded.
+    pub fn keys_by_others(&self, role: &str) -> Vec<RoleKeys> {
+        let first = self.by(role);
+        let others = self.held.keys().map(String::as_str);
+        let others = others.filter(|other| Some(*other) != first && *other != role);
+        others.filter_map(|by| self.keys_by(by, role)).collect()
+    }
+
     /// Returns the keys to which a role that is loaded trusts another.
     pub(super) fn keys_by(&self, by: &str, role: &str) -> Option<RoleKeys> {
         let body = self.targets_of(by)?;
@@ -283,35 +292,46 @@ impl Collection<'_> {
         names
     }
 
-    /// Goes through the roles level by level and loads them, until one delegates to `wanted`; returns that one. A role that is not
-    /// trusted stands in nobody's way but that of the roles below it.
+    /// Goes through the roles level by level and loads them, until one delegates to `wanted` to keys that signed it; returns that one,
+    /// or the first that delegates to it at all. A role that is not trusted stands in nobody's way but that of the roles below it.
     ///
     /// Whoever looks for a role by its name looks into no bins: what they could delegate to is not looked for by name.
     fn search(&mut self, wanted: &str) -> Result<Option<String>, EditError> {
+        let mut first = None;
         let mut distrusted = Ok(None);
         let mut seen = BTreeSet::new();
         let mut queue = VecDeque::from(["targets".to_owned()]);
         while let Some(by) = queue.pop_front() {
             let Some(body) = self.targets_of(&by) else { continue };
-            if body.delegation(wanted).is_some() {
-                return Ok(Some(by));
+            let delegates = body.delegation(wanted).is_some();
+            let mut children: Vec<_> = delegations(body).map(|role| role.name.clone()).collect();
+            if delegates {
+                children.retain(|child| child != wanted);
+                children.insert(0, wanted.to_owned());
             }
-            let children: Vec<_> = delegations(body).map(|role| role.name.clone()).collect();
             for child in children {
                 if !see(&mut seen, (&by, &child))? {
                     continue;
                 }
                 match self.hold(&by, &child) {
+                    Ok(_) if child == wanted => return Ok(Some(by)),
                     Ok(true) => queue.push_back(child),
                     Ok(false) => {}
                     Err(EditError::Trust(error)) if error.is_verdict() => {
                         distrusted = distrusted.and(Err(error.into()));
                     }
-                    Err(error) => return Err(error),
+                    // Somebody has the name, that much is known.
+                    Err(error) => return first.map_or(Err(error), |by| Ok(Some(by))),
                 }
             }
+            if delegates {
+                first.get_or_insert(by);
+            }
         }
-        distrusted
+        match first {
+            Some(by) => Ok(Some(by)),
+            None => distrusted,
+        }
     }
 }
 

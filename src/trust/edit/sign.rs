@@ -73,7 +73,7 @@ impl Collection<'_> {
                 }
             };
             // Root N + 1 is signed by the keys of root N and by its own.
-            made.add(envelope, &self.roles_of("root"), &self.keys_for("root", keys))?;
+            made.add(envelope, &self.roles_of("root"), &[], &self.keys_for("root", keys))?;
         }
         for role in roles
             .iter()
@@ -91,7 +91,7 @@ impl Collection<'_> {
                     Envelope::new(role, body)?
                 }
             };
-            if let Some(bytes) = made.add(envelope, &[own], &self.keys_for(role, keys))? {
+            if let Some(bytes) = made.add(envelope, &[own], &self.keys_by_others(role), &self.keys_for(role, keys))? {
                 let meta = self.describe(role, &bytes);
                 self.snapshot.meta.insert(file, meta);
             }
@@ -118,7 +118,7 @@ impl Collection<'_> {
                     Envelope::new("snapshot", &self.snapshot)?
                 }
             };
-            if let Some(bytes) = made.add(envelope, own.as_slice(), &self.keys_for("snapshot", keys))? {
+            if let Some(bytes) = made.add(envelope, own.as_slice(), &[], &self.keys_for("snapshot", keys))? {
                 let meta = MetaFile::describe(self.snapshot.header.version, &bytes);
                 self.timestamp.meta.insert("snapshot.json".to_owned(), meta);
             }
@@ -142,7 +142,7 @@ impl Collection<'_> {
                     Envelope::new("timestamp", &self.timestamp)?
                 }
             };
-            made.add(envelope, own.as_slice(), &self.keys_for("timestamp", keys))?;
+            made.add(envelope, own.as_slice(), &[], &self.keys_for("timestamp", keys))?;
         }
         Ok(made)
     }
@@ -217,14 +217,15 @@ impl Collection<'_> {
 }
 
 impl Made {
-    /// Signs a document for `roles`, and returns its bytes if enough keys did.
+    /// Signs a document for `roles`, and for `others` who trust its name, and returns its bytes if enough keys of the former did.
     fn add(
         &mut self,
         mut envelope: Envelope,
         roles: &[RoleKeys],
+        others: &[RoleKeys],
         keys: &[&dyn Signer],
     ) -> Result<Option<Vec<u8>>, EditError> {
-        envelope.sign(roles, keys)?;
+        envelope.sign(&[roles, others].concat(), keys)?;
         let lacking = envelope.lacking(roles);
         let bytes = match lacking {
             None => Some(envelope.bytes()?),

@@ -78,6 +78,10 @@ impl Collection<'_> {
         let mut queue = VecDeque::from(["targets".to_owned()]);
         while let Some(by) = queue.pop_front() {
             let Some(body) = self.targets_of(&by) else { continue };
+            // What the role says of others, itself among them, is reached through it alone.
+            if by == role {
+                continue;
+            }
             trusts.extend(self.trust(&by, body, role));
             let children: Vec<_> = delegations(body).map(|role| role.name.clone()).collect();
             for child in children {
@@ -115,12 +119,21 @@ impl Collection<'_> {
         keeps: &dyn Fn(&KeyId) -> bool,
         work: &dyn Fn(&mut RoleSpec),
     ) -> Result<(), EditError> {
+        let mut trusted = self.trusted_by(role)?;
+        trusted.retain(|info| by.contains(&info.by));
         let parts = match again {
-            true => self.parts_of(role)?,
+            // What is to be signed again has to be known: its bins are named in it.
+            true => self.find(role).and_then(|()| self.parts_of(role))?,
             false => Vec::new(),
         };
+        // Those whose trust is changed say whose signatures it needs.
+        if let (Some(held), Some(info)) = (self.held.get_mut(role), trusted.first())
+            && !by.contains(&held.by)
+        {
+            held.by.clone_from(&info.by);
+        }
         let mut first = None;
-        for info in self.trusted_by(role)?.into_iter().filter(|info| by.contains(&info.by)) {
+        for info in trusted {
             let mut spec = RoleSpec::of(&info.keys);
             work(&mut spec);
             let by = info.by.as_deref();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::key::KeyId;
 use crate::trust::edit::RoleInfo;
 
 const DEV: u8 = 7;
@@ -106,4 +107,68 @@ fn a_role_stays_trusted_where_another_trusts_its_name_to_a_stranger() {
     assert!(collection.load_trusted().unwrap().is_empty());
     assert!(collection.targets_of("inner").unwrap().targets.contains_key("q/1"));
     assert!(repository.find("q/1").is_ok());
+}
+
+#[test]
+fn a_role_is_found_by_who_trusts_its_key_whoever_else_lists_its_name() {
+    let repository = twice(&[STRANGER]);
+    let mut collection = loaded(&repository);
+    collection.renew("inner").unwrap();
+    let made = repository.sign(collection, days(1));
+    assert!(made.files().files().any(|(name, _)| name == "2.inner.json"));
+}
+
+#[test]
+fn a_role_that_lists_itself_is_trusted_by_others_alone() {
+    let mut repository = twice(&[STRANGER]);
+    repository.forge_linked("qa", |signed| {
+        let again = signed["delegations"]["roles"][0].clone();
+        signed["delegations"]["roles"].as_array_mut().unwrap().push(again);
+        signed["delegations"]["roles"][1]["name"] = "qa".into();
+    });
+    let mut collection = loaded(&repository);
+    let trusted = collection.trusted_by("qa").unwrap();
+    assert_eq!(
+        trusted.iter().map(|role| role.by.as_deref()).collect::<Vec<_>>(),
+        [Some("targets")]
+    );
+}
+
+#[test]
+fn a_role_is_signed_by_the_keys_of_those_whose_trust_was_changed() {
+    let mut repository = twice(&[INNER]);
+    // Its old key is lost, and who trusts it first is not changed.
+    repository.keys.insert("inner", vec![NEW]);
+    repository.change(days(1), |collection| {
+        let work = |spec: &mut RoleSpec| spec.keys = vec![key(NEW).tuf_key()];
+        let keeps = |_: &KeyId| true;
+        collection
+            .rekey("inner", &by(&["qa"]), true, days(1), &keeps, &work)
+            .unwrap();
+    });
+    assert!(repository.find_at("q/1", days(1)).is_ok());
+}
+
+#[test]
+fn the_bins_of_a_role_that_was_not_loaded_get_its_new_keys() {
+    let mut collection = Repository::collection();
+    collection.make_bins(1, start()).unwrap();
+    let mut repository = Repository::of(collection);
+    repository.keys.insert("bins", vec![NEW]);
+    let before = loaded(&repository).role_keys("bins").unwrap();
+    assert_eq!(before.keyids(), [key(TARGETS).id()]);
+    repository.change(days(1), |collection| {
+        let work = |spec: &mut RoleSpec| spec.keys = vec![key(NEW).tuf_key()];
+        collection
+            .rekey("bins", &by(&["targets"]), true, days(1), &|_| true, &work)
+            .unwrap();
+    });
+    let mut after = loaded(&repository);
+    after.load_all().unwrap();
+    let bins = after.trusts().into_iter().filter(|role| role.name.starts_with("bin-"));
+    let keys: Vec<_> = bins.map(|role| role.keys.keyids().to_vec()).collect();
+    assert!(
+        !keys.is_empty() && keys.iter().all(|keys| *keys == [key(NEW).id()]),
+        "{keys:?}"
+    );
 }

@@ -1,11 +1,13 @@
-//! Which of several good pieces by one signer a requirement rests on: one, and the same one wherever it is judged.
+//! Which of several good pieces by one signer a requirement rests on: the same ones wherever it is judged.
 //!
 //! Whoever can push can put copies of a good piece beside it, as many as they like, in other spellings and of any length. They change
-//! nothing of what is sealed: the smallest is taken.
+//! nothing of what is sealed: of those that say the same the smallest is taken. Pieces that say something else stay, as another policy
+//! may ask for just that; but no more than a few.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sigstore::{Piece, key, witness};
+use crate::limit;
 use crate::sigstore::attachment::{Attachment, Evidence};
 
 /// Takes of the pieces in which the same signer says the same the smallest, and puts them in order of their sizes.
@@ -30,10 +32,16 @@ pub(super) fn without_copies(mut good: Vec<(&Evidence, &Attachment)>) -> Vec<Pie
     kept
 }
 
-/// Takes the first piece of each signer.
-pub(super) fn one_of_each(mut pieces: Vec<Piece>) -> Vec<Piece> {
+/// Takes the first pieces of each signer, each once.
+pub(super) fn few_of_each(mut pieces: Vec<Piece>) -> Vec<Piece> {
     let mut seen = BTreeSet::new();
-    pieces.retain(|piece| seen.insert(witness(&piece.evidence)));
+    let mut taken: BTreeMap<_, usize> = BTreeMap::new();
+    pieces.retain(|piece| {
+        let is_new = seen.insert(piece.key());
+        let of_signer = taken.entry(witness(&piece.evidence)).or_default();
+        *of_signer += usize::from(is_new);
+        is_new && *of_signer <= limit::PIECES_OF_SIGNER
+    });
     pieces
 }
 
@@ -117,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_are_no_copies_and_each_key_has_a_piece_of_its_own() {
+    fn other_words_are_no_copies_and_each_key_has_a_few_pieces() {
         let (one, two) = (
             SigningKey::from_seed(&[1; 32]).unwrap(),
             SigningKey::from_seed(&[2; 32]).unwrap(),
@@ -131,13 +139,14 @@ mod tests {
         ];
         let all = chosen(&[&one, &two], &pieces);
         assert_eq!(all.len(), 4);
-        let each = one_of_each(all);
-        let signers: BTreeSet<_> = each.iter().map(|piece| witness(&piece.evidence)).collect();
-        assert_eq!((each.len(), signers.len()), (2, 2));
-        let found = keys(&each);
+        let found = keys(&all);
         assert!(
             found.contains(&key(&pieces[2])) && found.contains(&key(&pieces[3])),
             "{found:?}"
         );
+        assert_eq!(keys(&few_of_each([&*all, &*all].concat())), found, "each once");
+        let names = (0..2 * limit::PIECES_OF_SIGNER).map(|number| format!("r.example/a:{number}"));
+        let many: Vec<_> = names.map(|name| simple(&one, &name, 0)).collect();
+        assert_eq!(few_of_each(chosen(&[&one], &many)).len(), limit::PIECES_OF_SIGNER);
     }
 }

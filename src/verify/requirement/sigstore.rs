@@ -3,14 +3,14 @@
 //! - What a key or an identity signed is about a digest, and never expires; a policy that needs more asks a role. About a name it is
 //!   only where the policy wants that of a key (`names:`).
 //! - A tree digest counts only where the same signer signed it: in the payload of its signature, or in an attestation of its own.
-//! - Of what the same signer signed one piece is enough ([`chosen`](super::chosen)).
+//! - Of what the same signer signed a few pieces are enough, and no copies ([`chosen`](super::chosen)).
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde_json::json;
 
-use super::chosen::{one_of_each, without_copies};
+use super::chosen::{few_of_each, without_copies};
 use super::{Answer, Facts, Outcome, Witness};
 use crate::attest::PredicateType;
 use crate::attest::predicate::TREE;
@@ -144,13 +144,13 @@ impl Facts<'_> {
         })
     }
 
-    /// Keeps the attestations that say what they have to, one by each key or identity.
+    /// Keeps the attestations that say what they have to, a few by each key or identity.
     ///
     /// # Errors
     /// What they say instead, where none does.
     pub(super) fn saying(&self, pieces: &[Piece], condition: Option<&Condition>) -> Result<Vec<Piece>, String> {
         let Some(condition) = condition else {
-            return Ok(one_of_each(pieces.to_vec()));
+            return Ok(few_of_each(pieces.to_vec()));
         };
         let mut good = Vec::new();
         let mut why = Vec::new();
@@ -163,7 +163,7 @@ impl Facts<'_> {
         }
         match good.is_empty() {
             true => Err(why.join("; ")),
-            false => Ok(one_of_each(good)),
+            false => Ok(few_of_each(good)),
         }
     }
 
@@ -198,7 +198,7 @@ impl Facts<'_> {
             }
         }
         let Some((piece, signed)) = trees.first().cloned() else {
-            return Ok((one_of_each(signatures.to_vec()), None));
+            return Ok((few_of_each(signatures.to_vec()), None));
         };
         let (piece, signed) = match &self.tree {
             None => (piece, signed),
@@ -211,8 +211,8 @@ impl Facts<'_> {
         let is_signature = signatures.iter().any(|other| other.key() == piece.key());
         let pieces = match is_signature {
             // It stands for all that its key signed.
-            true => one_of_each([&[piece], &*signatures].concat()),
-            false => [one_of_each(signatures.to_vec()), vec![piece]].concat(),
+            true => few_of_each([&[piece], &*signatures].concat()),
+            false => [few_of_each(signatures.to_vec()), vec![piece]].concat(),
         };
         Ok((pieces, Some(signed)))
     }

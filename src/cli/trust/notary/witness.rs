@@ -34,6 +34,8 @@ pub(super) struct Witness {
 struct Shown {
     vouched: bool,
     body: Option<Targets>,
+    /// Keys and thresholds of the root, where that is the role.
+    root: Option<State>,
 }
 
 impl Witness {
@@ -84,7 +86,8 @@ fn witness(
     for role in roles {
         let vouched = collection.witness(role, session.now)?;
         let body = collection.targets_of(role).cloned();
-        shown.insert(role.clone(), Shown { vouched, body });
+        let root = body.is_none().then(|| State::of_notary_root(collection.root()));
+        shown.insert(role.clone(), Shown { vouched, body, root });
     }
     Ok(shown)
 }
