@@ -168,9 +168,12 @@ impl Collection<'_> {
 
     /// Returns the role that delegates to `role`, which may have no metadata yet; it is loaded then.
     pub(super) fn delegator(&mut self, role: &str) -> Result<String, EditError> {
-        if let Some(held) = self.held.get(role) {
-            let no_role = || EditError::NoRole { role: role.to_owned() };
-            return held.by.clone().ok_or_else(no_role);
+        if let Some(by) = self.by(role).map(str::to_owned) {
+            // Others are asked where those that are loaded trust its name to keys that never signed.
+            match self.hold(&by, role) {
+                Err(EditError::Trust(error)) if error.is_verdict() => {}
+                _ => return Ok(by),
+            }
         }
         self.search(role)?
             .ok_or_else(|| EditError::NoRole { role: role.to_owned() })
