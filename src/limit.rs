@@ -292,7 +292,7 @@ pub const CONTAINERS: usize = 1000;
 /// How many pieces by one signer a requirement rests on, and a seal keeps: more than he has reasons to sign one image.
 pub const PIECES_OF_SIGNER: usize = 16;
 
-/// Longest name of a container, in bytes: containerd's limit of identifiers.
+/// Longest name of a container or profile, in bytes: containerd's limit of identifiers.
 pub const CONTAINER_NAME_BYTES: usize = 76;
 
 /// Longest member `debian-binary` of a package, in bytes: deb(5) has four, and lets lines follow.

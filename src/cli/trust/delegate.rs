@@ -124,10 +124,7 @@ impl Add {
 impl Remove {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let mut collection = options.load(context, &place)?;
-        let trusts = collection.trusted_by(&self.role);
-        let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
-        let trusting = options.trusting(context, &place, &mut collection, trusts)?;
+        let (_, trusting) = options.trusting_role(context, &place, &self.role)?;
         let by: Vec<_> = trusting.here.iter().filter_map(|role| role.by.as_deref()).collect();
         let changed = options.change(context, |collection, now| match by.as_slice() {
             [] => Err(EditError::NoRole {
@@ -137,17 +134,11 @@ impl Remove {
                 .iter()
                 .try_for_each(|by| collection.undelegate_by(by, &self.role, now)),
         })?;
-        let mut text = match trusting.elsewhere.is_empty() {
+        let text = match trusting.elsewhere.is_empty() {
             true => format!("{} is no longer a role\n", self.role),
             false => String::new(),
         };
-        changed.tell(&mut text);
-        trusting.tell(&mut text, |_| true);
-        let json = json!({ "removed": self.role, "stillTrusted": trusting.json(|_| true) });
-        Ok(Report {
-            yes: trusting.elsewhere.is_empty(),
-            ..Report::new(text, changed.json(json))
-        })
+        Ok(trusting.report(&changed, text, json!({ "removed": self.role }), |_| true))
     }
 }
 

@@ -22,10 +22,7 @@ impl Rotate {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let KeysOfRole { role, keys, threshold } = &self.of;
         let place = options.place(context)?;
-        let mut collection = options.load(context, &place)?;
-        let trusts = collection.trusted_by(role);
-        let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
-        let trusting = options.trusting(context, &place, &mut collection, trusts)?;
+        let (mut collection, trusting) = options.trusting_role(context, &place, role)?;
         let by = trusting.by();
         let present = collection.role_keys(role);
         let present = present.map_err(|error| error.about(&place.subject()))?;
@@ -48,8 +45,6 @@ impl Rotate {
         for id in &new {
             let _ = writeln!(text, "{role} has the key {id}");
         }
-        changed.tell(&mut text);
-        trusting.tell(&mut text, |_| true);
         if role == "root" && changed.published() {
             let _ = writeln!(
                 text,
@@ -59,11 +54,7 @@ impl Rotate {
         }
         let json = json!({
             "role": role, "before": present.keyids(), "keys": new, "threshold": spec.threshold,
-            "stillTrusted": trusting.json(|_| true),
         });
-        Ok(Report {
-            yes: trusting.elsewhere.is_empty(),
-            ..Report::new(text, changed.json(json))
-        })
+        Ok(trusting.report(&changed, text, json, |_| true))
     }
 }

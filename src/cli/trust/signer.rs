@@ -69,7 +69,7 @@ fn add(context: &Context, options: &TrustOptions, more: &KeysOfRole) -> Result<R
         options,
         role,
         (text, json),
-        |_| false,
+        |_| true,
         |_| true,
         |spec| {
             let there = |key: &TufKey| spec.keys.iter().any(|other| other.public() == key.public());
@@ -92,8 +92,12 @@ impl Remove {
         let what = |role: &RoleInfo| removed.is_of(&role.keys);
         let keeps = |id: &KeyId| *id != removed.id;
         change(context, options, &self.role, (text, json), what, keeps, |spec| {
+            let before = spec.keys.len();
             removed.take_from(spec);
-            spec.threshold = self.threshold.unwrap_or(spec.threshold);
+            // Who did not trust the key, trusts the role as before.
+            if spec.keys.len() < before || removed.keys.is_empty() {
+                spec.threshold = self.threshold.unwrap_or(spec.threshold);
+            }
         })
     }
 }
@@ -152,31 +156,18 @@ fn change(
     context: &Context,
     options: &TrustOptions,
     role: &str,
-    (mut text, mut json): (String, Value),
+    (text, json): (String, Value),
     counts_still: impl Fn(&RoleInfo) -> bool,
     keeps: impl Fn(&KeyId) -> bool,
     work: impl Fn(&mut RoleSpec),
 ) -> Result<Report, Failure> {
     let place = options.place(context)?;
-    let mut collection = options.load(context, &place)?;
-    let trusts = collection.trusted_by(role);
-    let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
-    let trusting = options.trusting(context, &place, &mut collection, trusts)?;
+    let (_, trusting) = options.trusting_role(context, &place, role)?;
     let by = trusting.by();
     let changed = options.change(context, |collection, now| {
         collection.rekey(role, &by, true, now, &keeps, &work)
     })?;
-    changed.tell(&mut text);
-    trusting.tell(&mut text, &counts_still);
-    let still = trusting.json(&counts_still);
-    let yes = still.as_array().is_none_or(Vec::is_empty);
-    if let Some(report) = json.as_object_mut() {
-        report.insert("stillTrusted".to_owned(), still);
-    }
-    Ok(Report {
-        yes,
-        ..Report::new(text, changed.json(json))
-    })
+    Ok(trusting.report(&changed, text, json, counts_still))
 }
 
 fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {

@@ -197,13 +197,14 @@ pub(super) fn has_keys(
     collection: &mut Collection<'_>,
     role: &str,
 ) -> Result<bool, Failure> {
-    let roles = BTreeSet::from([role.to_owned()]);
-    let files = options.key_files(context, &place.keys, collection, &roles)?;
-    let keys = collection
-        .role_keys(role)
-        .map_err(|error| error.about(&place.subject()))?;
-    let files: BTreeSet<_> = files.values().flatten().collect();
-    Ok(u32::try_from(files.len()).is_ok_and(|count| count >= keys.threshold()))
+    let store = options.keys(context)?;
+    let keys = collection.role_keys(role);
+    let keys = keys.map_err(|error| error.about(&place.subject()))?;
+    let mut here = 0;
+    for id in keys.keyids() {
+        here += u32::from(store.find(&place.keys, role, id)?.is_some());
+    }
+    Ok(here >= keys.threshold())
 }
 
 /// Returns the marks of the roles; of the bins of a role, the one that expires first.

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::TrustOptions;
+use super::change::Changed;
 use super::collections::Place;
 use super::drafting::Drafting;
 use super::status::has_keys;
-use crate::cli::Context;
+use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::trust::edit::{Collection, RoleInfo};
 
@@ -48,9 +49,43 @@ impl Trusting {
             .map(|role| json!({ "role": role.name, "by": role.by }))
             .collect()
     }
+
+    /// Reports a change, which is not whole where others go on as before.
+    pub(super) fn report(
+        &self,
+        changed: &Changed,
+        mut text: String,
+        mut json: Value,
+        what: impl Fn(&RoleInfo) -> bool,
+    ) -> Report {
+        changed.tell(&mut text);
+        self.tell(&mut text, &what);
+        let yes = !self.elsewhere.iter().any(&what);
+        if let Some(report) = json.as_object_mut() {
+            report.insert("stillTrusted".to_owned(), self.json(&what));
+        }
+        Report {
+            yes,
+            ..Report::new(text, changed.json(json))
+        }
+    }
 }
 
 impl TrustOptions {
+    /// Reads a collection, and finds out who trusts a role of it.
+    pub(super) fn trusting_role<'p>(
+        &self,
+        context: &Context,
+        place: &'p Place,
+        role: &str,
+    ) -> Result<(Collection<'p>, Trusting), Failure> {
+        let mut collection = self.load(context, place)?;
+        let trusts = collection.trusted_by(role);
+        let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
+        let trusting = self.trusting(context, place, &mut collection, trusts)?;
+        Ok((collection, trusting))
+    }
+
     /// Finds out on whose behalf roles can be changed here. Where that is nobody, all are: signing then says which keys it needs.
     pub(super) fn trusting(
         &self,

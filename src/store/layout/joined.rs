@@ -36,20 +36,25 @@ impl Writer<'_> {
         if there.digest == document.digest {
             return Ok(Joined::Present);
         }
-        let (old, old_bytes) = match layout.signatures(reference, &there) {
+        let is_list = |suffix: &&str| reference.tag().is_some_and(|tag| tag.ends_with(suffix));
+        let is_list = LISTS.iter().any(is_list);
+        let old_bytes = match layout.blob_bytes(&there, limit::DOCUMENT_BYTES) {
             Ok(old) => old,
             Err(failure @ Failure::Unavailable { .. }) if layout.has(&there.digest) => return Err(failure),
             // Nobody can read it: what can be read heals the tag.
             Err(_) => return self.tag(reference, document).map(|()| Joined::Taken),
         };
+        let old = match Artifact::parse(&reference.to_string(), &old_bytes) {
+            Ok(old) => old,
+            // Where signatures belong, what is none counts for nothing.
+            Err(_) if is_list => return self.tag(reference, document).map(|()| Joined::Taken),
+            Err(failure) => return Ok(Joined::Kept(format!("the store has something else there: {failure}"))),
+        };
         let new = match layout.signatures(reference, document) {
             Ok((new, _)) => new,
             Err(failure) => return Ok(Joined::Kept(failure.to_string())),
         };
-        if !LISTS
-            .iter()
-            .any(|suffix| reference.tag().is_some_and(|tag| tag.ends_with(suffix)))
-        {
+        if !is_list {
             return Ok(Joined::Kept("the store has another one".to_owned()));
         }
         if let Some(layer) = new.layers.iter().find(|layer| !layout.has(&layer.descriptor.digest)) {
@@ -183,6 +188,11 @@ mod tests {
         assert_eq!(store.tagged(sbom).digest, good.digest);
         let writer = store.layout.writer().unwrap();
         let nonsense = writer.put(MANIFEST, &mut &b"{}"[..]).unwrap();
+        let other = "r.example/other:sha256-00.sbom";
+        store.join(other, &nonsense);
+        assert!(matches!(store.join(other, &good), Joined::Kept(_)));
+        let kept = store.layout.index().unwrap().find(&other.parse().unwrap());
+        assert_eq!(kept.unwrap().digest, nonsense.digest);
         store.join(TAG, &good);
         assert!(matches!(store.join(TAG, &nonsense), Joined::Kept(_)));
         assert_eq!(store.tagged(TAG).digest, good.digest);

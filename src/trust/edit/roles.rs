@@ -259,8 +259,19 @@ impl Collection<'_> {
 
     /// Returns the keys to which others that are loaded trust a role, beside the one on whose behalf it is loaded.
     pub fn keys_by_others(&self, role: &str) -> Vec<RoleKeys> {
+        self.keys_by_those(&self.delegating(), role)
+    }
+
+    /// Lists the roles that are loaded and delegate to others: few, where bins are many.
+    pub(super) fn delegating(&self) -> Vec<String> {
+        let held = self.held.iter().filter(|(_, held)| held.body.delegations.is_some());
+        held.map(|(role, _)| role.clone()).collect()
+    }
+
+    /// Returns the keys to which those of `delegating` trust a role on whose behalf it is not loaded.
+    pub(super) fn keys_by_those(&self, delegating: &[String], role: &str) -> Vec<RoleKeys> {
         let first = self.by(role);
-        let others = self.held.keys().map(String::as_str);
+        let others = delegating.iter().map(String::as_str);
         let others = others.filter(|other| Some(*other) != first && *other != role);
         others.filter_map(|by| self.keys_by(by, role)).collect()
     }

@@ -75,6 +75,7 @@ impl Collection<'_> {
             // Root N + 1 is signed by the keys of root N and by its own.
             made.add(envelope, &self.roles_of("root"), &[], &self.keys_for("root", keys))?;
         }
+        let delegating = self.delegating();
         for role in roles
             .iter()
             .filter(|role| !matches!(role.as_str(), "root" | "snapshot" | "timestamp"))
@@ -91,7 +92,8 @@ impl Collection<'_> {
                     Envelope::new(role, body)?
                 }
             };
-            if let Some(bytes) = made.add(envelope, &[own], &self.keys_by_others(role), &self.keys_for(role, keys))? {
+            let others = self.keys_by_those(&delegating, role);
+            if let Some(bytes) = made.add(envelope, &[own], &others, &self.keys_for(role, keys))? {
                 let meta = self.describe(role, &bytes);
                 self.snapshot.meta.insert(file, meta);
             }

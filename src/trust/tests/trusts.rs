@@ -172,3 +172,24 @@ fn the_bins_of_a_role_that_was_not_loaded_get_its_new_keys() {
         "{keys:?}"
     );
 }
+
+#[test]
+fn a_role_is_signed_for_all_who_trust_it() {
+    let mut repository = twice(&[STRANGER]);
+    repository.keys.insert("inner", vec![INNER, STRANGER]);
+    let mut collection = loaded(&repository);
+    collection.load_all().unwrap();
+    collection.renew("inner").unwrap();
+    let made = repository.sign(collection, days(1));
+    let mut files = made.files().files();
+    let (_, bytes) = files.find(|(name, _)| *name == "2.inner.json").unwrap();
+    let signed: Value = serde_json::from_slice(bytes).unwrap();
+    let signatures = signed["signatures"].as_array().unwrap();
+    for number in [INNER, STRANGER] {
+        let id = json!(key(number).id());
+        assert!(
+            signatures.iter().any(|one| one["keyid"] == id),
+            "{number}: {signatures:?}"
+        );
+    }
+}
