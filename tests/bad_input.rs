@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use common::images::{put_layer, reference, tar};
-use common::node::{Answer, NOW, Node, flip};
+use common::node::{Answer, Node, flip};
 use imgkit::digest::Digest;
 use imgkit::store::layout::Layout;
 
@@ -232,17 +232,7 @@ fn a_key_written_twice_is_nonsense_with_its_line() {
         ("files:\n", "services: []\nfiles:\n", 13),
     ] {
         node.edit("node.yml", from, to);
-        let answer = node.run(&[
-            "build",
-            "--offline",
-            "--policy",
-            "policy.yml",
-            "--at",
-            NOW,
-            "--out",
-            "out",
-            "node.yml",
-        ]);
+        let answer = node.run(&Node::build_args("out", &[]));
         let error = answer.json["error"].to_string();
         assert_eq!(answer.code, 2, "{}", answer.json);
         assert!(error.contains(&format!("node.yml:{line}:")), "{error}");

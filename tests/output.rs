@@ -15,18 +15,7 @@ const MEMBERS: [&str; 6] = ["command", "error", "imgkit", "refusals", "result", 
 fn node() -> Node {
     let node = Node::new();
     let key = node.seal_key().display().to_string();
-    let build = [
-        "build",
-        "--policy",
-        "policy.yml",
-        "--at",
-        NOW,
-        "--out",
-        "out",
-        "--format",
-        "raw-bios",
-    ];
-    node.good(&[&build[..], &["--seal-key", &key, "node.yml"]].concat());
+    node.good(&Node::build_args("out", &["--format", "raw-bios", "--seal-key", &key]));
     let image = fs::read(node.path("out/node-bios.img")).unwrap();
     let mut changed = image.clone();
     let middle = changed.len() / 2;

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::home::{Home, NOW};
+use common::owner::Owner;
 use imgkit::store::TrustDir;
 use imgkit::time::Time;
 use imgkit::trust::{Client, Known};
@@ -217,6 +218,38 @@ fn keys_come_to_a_role_and_go_one_by_one() {
 }
 
 #[test]
+fn a_key_that_others_list_under_another_id_signs() {
+    let home = Home::with_collection(&["--role", "team=team/*"]);
+    home.good(&["delegate", "add", "inner", "team/*", "--by", "team"]);
+    let owner = Owner::at(home.dir(), "c", &["targets"]);
+    let (own, listed) = (home.key_id("team"), "ab".repeat(32));
+    owner.forge("targets", owner.key("targets"), |targets| {
+        let text = targets["delegations"].to_string().replace(&own, &listed);
+        targets["delegations"] = serde_json::from_str(&text).unwrap();
+    });
+    // What it signed was under its own id.
+    assert_eq!(home.refused(&["lookup", "team/a"]), "WRONG_KEY");
+    let (_, status) = home.run(&["signer", "ls"]);
+    let signers = status["result"]["signers"].as_array().unwrap();
+    let team = signers.iter().find(|signer| signer["role"] == "team").unwrap();
+    assert!(team["key"] == listed && team["file"].is_string(), "{team}");
+    home.good(&["witness", "team", "--yes"]);
+    home.sign("team/a", "a", &["--role", "team"]);
+    let signed = home.good(&["lookup", "team/a"]);
+    assert_eq!(signed["evidence"]["keys"], json!([listed]));
+    // A change that waits counts as seen by whoever signed it so.
+    let change = home.text("change.json");
+    for name in ["team/b", "team/c"] {
+        let file = home.file("content", name);
+        home.good(&[
+            "stage", &change, "sign", "--file", &file, "--name", name, "--role", "team",
+        ]);
+    }
+    home.good(&["publish", &change]);
+    home.good(&["lookup", "team/c"]);
+}
+
+#[test]
 fn a_change_waits_for_enough_signatures() {
     let home = Home::with_collection(&["--threshold", "targets=2/2"]);
     home.give_key("targets", "bob");
@@ -418,13 +451,17 @@ fn a_private_key_in_place_of_a_revoked_one_signs_the_rest_again() {
     // While that role waits for its owner, another key can still be taken away, and from the waiting role as well.
     let signed = home.good(&["lookup", "spec/b"]);
     let lost = signed["evidence"]["keys"][0].as_str().unwrap();
-    let revoked = home.good(&["revoke", lost, "--new", "1", "--yes"]);
-    assert_eq!(revoked["signedAgain"], json!(["spec/b"]));
-    assert_eq!(revoked["distrusted"][0]["role"], "team");
+    let revoke = |key: &str| {
+        let (code, revoked) = home.run(&["revoke", key, "--new", "1", "--yes"]);
+        assert_eq!(code, 1, "what the waiting role says was not looked into: {revoked}");
+        assert_eq!(revoked["result"]["distrusted"][0]["role"], "team");
+        revoked["result"].clone()
+    };
+    assert_eq!(revoke(lost)["signedAgain"], json!(["spec/b"]));
     assert_eq!(home.signer_of("spec/b"), "targets");
     assert_eq!(home.refused(&["lookup", "team/a"]), "REVOKED");
     let id = home.good(&["key", "export-public", &public])["keyid"].clone();
-    let revoked = home.good(&["revoke", id.as_str().unwrap(), "--new", "1", "--yes"]);
+    let revoked = revoke(id.as_str().unwrap());
     assert_eq!(
         (&revoked["roles"], &revoked["signedAgain"]),
         (&json!(["team"]), &json!([]))

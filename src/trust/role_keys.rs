@@ -126,6 +126,18 @@ impl RoleKeys {
         self
     }
 
+    /// Returns the id by which a key's owner knows it, and keeps it: whoever trusts it may list it under another.
+    pub fn own_id(&self, listed: &KeyId) -> KeyId {
+        self.keys.get(listed).map_or_else(|| listed.clone(), TufKey::id)
+    }
+
+    /// Returns those of all of the role's keys, each once, in the order in which they are listed.
+    pub fn own_ids(&self) -> impl Iterator<Item = KeyId> {
+        let mut seen = HashSet::new();
+        let ids = self.keyids.iter().map(|listed| self.own_id(listed));
+        ids.filter(move |id| seen.insert(id.clone()))
+    }
+
     /// Tells whether the same keys count as for another role, and as many of them must sign.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.threshold == other.threshold && self.keys == other.keys && !self.keys.is_empty()

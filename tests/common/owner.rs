@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use imgkit::digest::Digest;
 use imgkit::json::canonical;
@@ -36,7 +36,12 @@ pub fn key(number: u8) -> SigningKey {
 impl Owner {
     /// Opens the keys of these roles of a collection, and those that sign whatever changes.
     pub fn of(node: &Node, collection: &str, roles: &[&str]) -> Self {
-        let keys = node.path("keys").join(collection);
+        Self::at(&node.path(""), collection, roles)
+    }
+
+    /// Does the same where the directories `keys` and `trust` are in `dir`.
+    pub fn at(dir: &Path, collection: &str, roles: &[&str]) -> Self {
+        let keys = dir.join("keys").join(collection);
         let open = |role: &&str| {
             let mut files = fs::read_dir(keys.join(role)).unwrap();
             let file = files.next().unwrap().unwrap().path();
@@ -44,7 +49,7 @@ impl Owner {
             ((*role).to_owned(), key)
         };
         Self {
-            dir: node.path("trust").join(collection),
+            dir: dir.join("trust").join(collection),
             pin: fs::read(keys.join("root.json")).unwrap(),
             keys: roles.iter().chain(&["snapshot", "timestamp"]).map(open).collect(),
         }

@@ -173,19 +173,7 @@ fn a_component_that_a_key_signed_with_its_tree_is_proved_offline() {
 #[test]
 fn who_asks_no_registry_is_not_told_that_nobody_signed() {
     let case = Case::new("signed: vendor");
-    let offline = || {
-        let fixed = [
-            "build",
-            "--policy",
-            "policy.yml",
-            "--at",
-            NOW,
-            "--out",
-            "offline",
-            "--offline",
-        ];
-        case.node.run(&[&fixed[..], &["--format", "tar", "node.yml"]].concat())
-    };
+    let offline = || case.node.run(&Node::build_args("offline", &["--format", "tar"]));
     // The image is in the store from here on.
     assert_eq!(case.refused(), ["UNSIGNED"]);
     assert_eq!(offline().code, 3);

@@ -213,8 +213,8 @@ impl TrustOptions {
             .flat_map(|(role, all)| all.iter().map(move |keys| (role, keys)))
         {
             let mut found = Vec::new();
-            for id in keys.keyids() {
-                found.extend(store.find(name, role, id)?.map(|file| (id.clone(), file)));
+            for id in keys.own_ids() {
+                found.extend(store.find(name, role, &id)?.map(|file| (id, file)));
             }
             let enough = usize::try_from(keys.threshold()).unwrap_or(usize::MAX);
             // A key that several roles have is opened once.
@@ -235,11 +235,8 @@ impl TrustOptions {
     ) -> Result<Vec<Box<dyn Signer>>, Failure> {
         let store = self.keys(context)?;
         let mut files = BTreeSet::new();
-        for (role, id) in roles
-            .iter()
-            .flat_map(|keys| keys.keyids().iter().map(|id| (keys.role(), id)))
-        {
-            files.extend(store.find(name, role, id)?);
+        for (role, id) in roles.iter().flat_map(|keys| keys.own_ids().map(|id| (keys.role(), id))) {
+            files.extend(store.find(name, role, &id)?);
         }
         if files.is_empty() {
             return Ok(Vec::new());

@@ -67,8 +67,9 @@ impl Delegate {
 impl Add {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        if place.load()?.find(&self.role).is_ok() {
-            return self.other_names(context, options);
+        match place.load()?.check_new(&self.role) {
+            Err(EditError::Exists { .. }) => return self.other_names(context, options),
+            new => new.map_err(|error| error.about(&place.subject()))?,
         }
         let usual = usize::try_from(self.threshold).unwrap_or(1).clamp(1, 64);
         let keys = self.keys.get(context, options, &place.keys, &self.role, usual)?;

@@ -232,8 +232,8 @@ fn check_keys(
         return Ok(());
     }
     let mut here = 0;
-    for id in role.keys.keyids() {
-        here += usize::from(store.find(&place.keys, &role.name, id)?.is_some());
+    for id in role.keys.own_ids() {
+        here += usize::from(store.find(&place.keys, &role.name, &id)?.is_some());
     }
     if here < needed {
         let problem = format!("{needed} of its keys must sign, and {here} are here");

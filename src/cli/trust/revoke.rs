@@ -97,7 +97,11 @@ impl Revoke {
         }
         trusting.tell(&mut text, |_| true);
         for (role, problem) in &distrusted {
-            let _ = writeln!(text, "not trusted before, and not looked into: {role}: {problem}");
+            let _ = writeln!(
+                text,
+                "NOT LOOKED INTO {}, which is not trusted now: {problem}; once it is, run this again: it may trust others with the key",
+                role.escape_debug()
+            );
         }
         confirm(context, self.yes, &text)?;
 
@@ -148,7 +152,7 @@ impl Revoke {
             "stillTrusted": trusting.json(|_| true),
         });
         Ok(Report {
-            yes: trusting.elsewhere.is_empty(),
+            yes: trusting.elsewhere.is_empty() && distrusted.is_empty(),
             ..Report::new(text, changed.json(json))
         })
     }

@@ -182,7 +182,7 @@ fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         }
         let _ = writeln!(text, "{}: {} must sign of", role.name, role.keys.threshold());
         for id in role.keys.keyids() {
-            let here = store.find(&place.keys, &role.name, id)?;
+            let here = store.find(&place.keys, &role.name, &role.keys.own_id(id))?;
             let _ = writeln!(text, "  {id}{}", if here.is_some() { "  (here)" } else { "" });
             all.push(json!({ "role": role.name, "key": id, "file": here }));
         }

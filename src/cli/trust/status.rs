@@ -201,8 +201,8 @@ pub(super) fn has_keys(
     let keys = collection.role_keys(role);
     let keys = keys.map_err(|error| error.about(&place.subject()))?;
     let mut here = 0;
-    for id in keys.keyids() {
-        here += u32::from(store.find(&place.keys, role, id)?.is_some());
+    for id in keys.own_ids() {
+        here += u32::from(store.find(&place.keys, role, &id)?.is_some());
     }
     Ok(here >= keys.threshold())
 }

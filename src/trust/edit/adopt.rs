@@ -22,9 +22,7 @@ pub struct Drafted {
     pub role: String,
     /// Its version and expiry.
     pub mark: Mark,
-    /// The keys whose signatures count, of the present root as well where it is the next one.
-    pub keys: BTreeSet<KeyId>,
-    /// Those of them that signed it.
+    /// The keys that signed it and count, of the present root as well where it is the next one, by their own ids.
     pub signed: BTreeSet<KeyId>,
     /// What it lacks to be published.
     pub lacking: Vec<Lacking>,
@@ -114,12 +112,13 @@ impl Collection<'_> {
     pub fn drafted(&self) -> Result<Vec<Drafted>, EditError> {
         let drafted = |(role, envelope): (&String, &Envelope)| {
             let roles = self.roles_of(role);
-            let signed = roles.iter().flat_map(|keys| envelope.good_signatures(keys));
+            let signed = roles
+                .iter()
+                .flat_map(|keys| envelope.good_signatures(keys).map(|listed| keys.own_id(listed)));
             Ok(Drafted {
                 role: role.clone(),
                 mark: Mark::from(&envelope.body::<Header>()?),
-                keys: roles.iter().flat_map(RoleKeys::keyids).cloned().collect(),
-                signed: signed.cloned().collect(),
+                signed: signed.collect(),
                 lacking: lacking(envelope, &roles),
             })
         };

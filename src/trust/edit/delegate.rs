@@ -117,14 +117,22 @@ impl Collection<'_> {
     /// Refuses a name that no new role can have.
     ///
     /// # Errors
-    /// [`EditError::Exists`] where a role has it, or the specification keeps it for one; [`EditError::NoRole`] where it is none.
+    /// [`EditError::Exists`] where a role has it, or the specification keeps it for one; [`EditError::NoRole`] where it is none;
+    /// [`EditError::Trust`] when it could not be found out.
     pub fn check_new(&mut self, role: &str) -> Result<(), EditError> {
         if !names::is_role(role) {
             return Err(EditError::NoRole { role: role.to_owned() });
         }
-        match names::is_top_level(role) || self.delegator(role).is_ok() {
-            true => Err(EditError::Exists { role: role.to_owned() }),
-            false => Ok(()),
+        let exists = || EditError::Exists { role: role.to_owned() };
+        if names::is_top_level(role) {
+            return Err(exists());
+        }
+        match self.delegator(role) {
+            Ok(_) => Err(exists()),
+            Err(EditError::NoRole { .. }) => Ok(()),
+            // What those say who are not trusted counts for nothing.
+            Err(EditError::Trust(error)) if error.is_verdict() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

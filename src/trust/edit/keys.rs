@@ -117,7 +117,12 @@ impl Collection<'_> {
         let old = self.keys_by(by, role).ok_or_else(no_role)?;
         let taken = self.targets_of(by).into_iter().flat_map(|body| &body.revoked);
         for entry in taken.filter(|entry| entry.role == role) {
-            if spec.keys.iter().any(|key| key.id() == entry.keyid) {
+            let gone = TufKey::from_json(&entry.key).ok();
+            // Whoever took it away may have known it by another id.
+            let is_gone = |key: &TufKey| {
+                key.id() == entry.keyid || gone.as_ref().is_some_and(|gone| gone.public() == key.public())
+            };
+            if spec.keys.iter().any(is_gone) {
                 return Err(EditError::Revoked {
                     role: role.to_owned(),
                     key: entry.keyid.clone(),

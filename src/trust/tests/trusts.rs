@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::failure::Failure;
 use crate::key::KeyId;
-use crate::trust::edit::RoleInfo;
+use crate::trust::Source;
+use crate::trust::edit::{EditError, RoleInfo};
 
 const DEV: u8 = 7;
 const QA: u8 = 8;
@@ -192,4 +194,41 @@ fn a_role_is_signed_for_all_who_trust_it() {
             "{number}: {signatures:?}"
         );
     }
+}
+
+/// A place where one role's metadata cannot be read.
+struct Without<'a>(&'a Bundle, &'static str);
+
+impl Source for Without<'_> {
+    fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure> {
+        match name.contains(self.1) {
+            true => Err(Failure::unavailable(name, "503")),
+            false => self.0.file(name, max),
+        }
+    }
+}
+
+#[test]
+fn a_name_is_new_only_where_everybody_could_be_asked() {
+    let repository = twice(&[INNER]);
+    let mut collection = Collection::load(&repository.pin(), Without(&repository.files, ".qa.json")).unwrap();
+    let refused = collection.check_new("new").unwrap_err();
+    assert!(
+        matches!(&refused, EditError::Trust(error) if !error.is_verdict()),
+        "{refused}"
+    );
+    loaded(&repository).check_new("new").unwrap();
+}
+
+#[test]
+fn a_revoked_key_does_not_come_back_under_another_id() {
+    let mut repository = twice(&[INNER]);
+    repository.forge_linked("qa", |signed| {
+        signed["x-imgkit-revoked"] = json!([{
+            "role": "inner", "keyid": "ab".repeat(32), "key": key(NEW).tuf_key().to_json(), "since": "2026-01-01T00:00:00Z",
+        }]);
+    });
+    let work = |spec: &mut RoleSpec| spec.keys = vec![key(NEW).tuf_key()];
+    let refused = loaded(&repository).rekey("inner", &by(&["qa"]), true, days(1), &|_| true, &work);
+    assert!(matches!(refused, Err(EditError::Revoked { .. })), "{refused:?}");
 }
