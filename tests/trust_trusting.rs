@@ -45,6 +45,9 @@ impl Twice {
         owner.forge("dev", owner.key("dev"), |dev| {
             dev["delegations"]["roles"][0]["name"] = "inner".into();
         });
+        // Nothing that one key signed would be signed for `dev`, who wants both, unseen.
+        assert_eq!(home.run(&["renew", "inner"]).0, 2);
+        home.good(&["witness", "inner", "--yes"]);
         Self { home, keys }
     }
 

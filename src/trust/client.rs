@@ -21,6 +21,17 @@ pub struct Client<S> {
     chain: Chain<AtTargets>,
 }
 
+/// A role whose metadata do not count for one who trusts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distrusted {
+    /// The role.
+    pub role: String,
+    /// Who trusts it.
+    pub by: String,
+    /// Why they do not count.
+    pub error: TrustError,
+}
+
 /// Looks `name` up in a bundle, offline, from a pinned root; everything is judged at `now`.
 ///
 /// # Errors
@@ -111,19 +122,7 @@ impl<S: Source> Client<S> {
         role: &str,
         prefer: impl Fn(&Target) -> bool,
     ) -> Result<Target, TrustError> {
-        let mut unknown = None;
-        let mut tried = BTreeSet::new();
-        loop {
-            let mut missing = self.chain.missing_roles()?;
-            missing.retain(|role| tried.insert((role.by().to_owned(), role.wanted().file.clone())));
-            if missing.is_empty() {
-                break;
-            }
-            for role in missing {
-                let asked = need(&mut self.source, role.wanted()).and_then(|bytes| self.chain.delegated(role, &bytes));
-                unknown = unknown.or(asked.err());
-            }
-        }
+        let unknown = self.fetch_each()?.into_iter().next().map(|failed| failed.error);
         let top = std::iter::once(self.chain.targets());
         let roles = top.chain(self.chain.roles().map(|(_, signed)| signed));
         let names: BTreeSet<String> = roles
@@ -148,14 +147,39 @@ impl<S: Source> Client<S> {
     /// # Errors
     /// [`TrustError`] when one of them cannot be trusted.
     pub fn fetch_roles(&mut self) -> Result<(), TrustError> {
+        let failed = self.fetch_each()?.into_iter().next();
+        failed.map_or(Ok(()), |failed| Err(failed.error))
+    }
+
+    /// Fetches the metadata of every role that is trusted, and returns the others; what these delegate to is not looked at.
+    ///
+    /// # Errors
+    /// [`TrustError`] when it could not be found out whether a role is trusted.
+    pub fn fetch_trusted(&mut self) -> Result<Vec<Distrusted>, TrustError> {
+        let (distrusted, unknown): (Vec<_>, Vec<_>) = self
+            .fetch_each()?
+            .into_iter()
+            .partition(|failed| failed.error.is_verdict());
+        match unknown.into_iter().next() {
+            Some(failed) => Err(failed.error),
+            None => Ok(distrusted),
+        }
+    }
+
+    /// Fetches the metadata of every role, and returns those of which it failed.
+    fn fetch_each(&mut self) -> Result<Vec<Distrusted>, TrustError> {
+        let mut failed = Vec::new();
+        let mut tried = BTreeSet::new();
         loop {
-            let missing = self.chain.missing_roles()?;
+            let mut missing = self.chain.missing_roles()?;
+            missing.retain(|role| tried.insert((role.by().to_owned(), role.wanted().file.clone())));
             if missing.is_empty() {
-                return Ok(());
+                return Ok(failed);
             }
             for role in missing {
-                let bytes = need(&mut self.source, role.wanted())?;
-                self.chain.delegated(role, &bytes)?;
+                let (by, name) = (role.by().to_owned(), role.role().to_owned());
+                let asked = need(&mut self.source, role.wanted()).and_then(|bytes| self.chain.delegated(role, &bytes));
+                failed.extend(asked.err().map(|error| Distrusted { role: name, by, error }));
             }
         }
     }

@@ -33,7 +33,7 @@ mod updater;
 
 pub use bundle::{Bundle, Source};
 pub use chain::{AtRoot, AtSnapshot, AtTargets, AtTimestamp, Chain, Known, Wanted};
-pub use client::{Client, lookup};
+pub use client::{Client, Distrusted, lookup};
 pub use document::{Signed, Unverified};
 pub use error::TrustError;
 pub use hashes::Hashes;

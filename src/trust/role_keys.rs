@@ -138,6 +138,16 @@ impl RoleKeys {
         ids.filter(move |id| seen.insert(id.clone()))
     }
 
+    /// Tells whether the keys of `others` could sign as the role.
+    pub(super) fn could_be_met_by(&self, others: &[&Self]) -> bool {
+        let theirs = |key: &&TufKey| {
+            let mut keys = others.iter().flat_map(|other| other.keys.values());
+            keys.any(|other| other.public() == key.public())
+        };
+        let distinct: HashSet<_> = self.keys.values().filter(theirs).map(TufKey::public).collect();
+        u32::try_from(distinct.len()).is_ok_and(|count| count >= self.threshold)
+    }
+
     /// Tells whether the same keys count as for another role, and as many of them must sign.
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.threshold == other.threshold && self.keys == other.keys && !self.keys.is_empty()

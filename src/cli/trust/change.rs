@@ -21,7 +21,7 @@ use crate::store::key_store::Secrets;
 use crate::store::trust_place::{Outcome, PlacePublisher};
 use crate::time::Time;
 use crate::trust::RoleKeys;
-use crate::trust::edit::{Collection, Draft, EditError, Lacking, RoleSpec};
+use crate::trust::edit::{Collection, Draft, EditError, Lacking, Lost, RoleSpec};
 
 /// Where what came of a change is written.
 enum Destination<'a> {
@@ -46,6 +46,8 @@ pub(super) struct Changed {
     pub(super) roles: BTreeSet<String>,
     /// The file that it was written to instead of being published, and which signatures are lacking.
     staged: Option<(PathBuf, Vec<Lacking>)>,
+    /// For whom roles do not count any more.
+    lost: Vec<Lost>,
 }
 
 impl Changed {
@@ -56,6 +58,13 @@ impl Changed {
 
     /// Says where a staged change is.
     pub(super) fn tell(&self, text: &mut String) {
+        for Lost { role, by } in &self.lost {
+            *text += &format!(
+                "NO LONGER TRUSTED as {} trusts it: {}; too few of the keys that it wants are here\n",
+                by.escape_debug(),
+                role.escape_debug()
+            );
+        }
         if let Some((file, lacking)) = &self.staged {
             *text += &format!("staged in {}, NOT published\n", file.display());
             stage::tell_lacking(text, lacking);
@@ -72,6 +81,13 @@ impl Changed {
     pub(super) fn json(&self, mut report: Value) -> Value {
         if let Some(report) = report.as_object_mut() {
             report.insert("rolesSigned".to_owned(), json!(self.roles));
+            if !self.lost.is_empty() {
+                let lost = self
+                    .lost
+                    .iter()
+                    .map(|Lost { role, by }| json!({ "role": role, "by": by }));
+                report.insert("noLongerTrustedBy".to_owned(), lost.collect());
+            }
             if let Some((file, lacking)) = &self.staged {
                 report.insert("staged".to_owned(), stage::staged_json(file, lacking));
             }
@@ -113,7 +129,11 @@ impl TrustOptions {
             let mut collection = place.load()?;
             let Prepared { before, roles, files } = self.prepare(context, &place, &mut collection, &mut work, now)?;
             if collection.to_sign().is_empty() {
-                return Ok(Changed { roles, staged: None });
+                return Ok(Changed {
+                    roles,
+                    staged: None,
+                    lost: Vec::new(),
+                });
             }
             open_all(files.values().flatten(), &secrets, &mut keys)?;
             let open = |files: &BTreeSet<PathBuf>| files.iter().filter_map(|file| keys.get(file)).collect::<Vec<_>>();
@@ -130,12 +150,22 @@ impl TrustOptions {
                     let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
                     stage::replace(file, before.as_ref(), &draft)?;
                     let staged = Some((file.to_owned(), lacking));
-                    return Ok(Changed { roles, staged });
+                    return Ok(Changed {
+                        roles,
+                        staged,
+                        lost: Vec::new(),
+                    });
                 }
                 Destination::Place(publisher) => {
                     let publication = collection.sign(&signers, now).map_err(too_few)?;
                     match publisher.publish(&publication)? {
-                        Outcome::Published => return Ok(Changed { roles, staged: None }),
+                        Outcome::Published => {
+                            return Ok(Changed {
+                                roles,
+                                staged: None,
+                                lost: publication.lost().to_vec(),
+                            });
+                        }
                         Outcome::Overtaken => std::thread::sleep(pause(attempt)?),
                     }
                 }
@@ -194,7 +224,8 @@ impl TrustOptions {
         let store = self.keys(context)?;
         let mut needed = BTreeMap::new();
         for role in roles {
-            collection.find(role).map_err(|error| error.about(name))?;
+            let found = collection.find(role).and_then(|()| collection.load_trusting(role));
+            found.map_err(|error| error.about(name))?;
             // A bin's keys are those of the role that it is a part of.
             let as_role = collection.signs_as(role);
             if let Entry::Vacant(new) = needed.entry(as_role) {

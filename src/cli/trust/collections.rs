@@ -15,7 +15,7 @@ use crate::store::file::read_limited;
 use crate::store::{KeyStore, TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
 use crate::trust::edit::Collection;
-use crate::trust::{Client, Known};
+use crate::trust::{Client, Distrusted, Known};
 
 /// Which collection, where it is, and when.
 #[derive(Clone, Debug, Args)]
@@ -94,14 +94,12 @@ impl Place {
         Ok(collection)
     }
 
-    /// Reads what is trusted of the collection as its owner, who has to look after it also where another broke his part: the roles
-    /// that are not trusted, each with the reason.
-    pub(super) fn load_trusted(&self) -> Result<(Collection<'_>, Vec<(String, String)>), Failure> {
+    /// Reads what is trusted of the collection as its owner, who has to look after it also where another broke his part, and returns
+    /// the roles that do not count for one who trusts them.
+    pub(super) fn load_trusted(&self) -> Result<(Collection<'_>, Vec<Distrusted>), Failure> {
         let mut collection = self.load()?;
         let distrusted = collection.load_trusted();
         let distrusted = distrusted.map_err(|error| error.about(&self.subject()))?;
-        let distrusted = distrusted.into_iter();
-        let distrusted = distrusted.map(|(role, error)| (role, error.to_string())).collect();
         Ok((collection, distrusted))
     }
 
@@ -305,16 +303,20 @@ impl TrustOptions {
 }
 
 /// Says which roles are not trusted, and why.
-pub(super) fn tell_distrusted(text: &mut String, distrusted: &[(String, String)]) {
-    for (role, problem) in distrusted {
-        *text += &format!("NOT TRUSTED {}: {problem}\n", role.escape_debug());
+pub(super) fn tell_distrusted(text: &mut String, distrusted: &[Distrusted]) {
+    for Distrusted { role, by, error } in distrusted {
+        let by = match by.as_str() {
+            "targets" => String::new(),
+            by => format!(" as {} trusts it", by.escape_debug()),
+        };
+        *text += &format!("NOT TRUSTED {}{by}: {error}\n", role.escape_debug());
     }
 }
 
 /// Lists them for machines.
-pub(super) fn distrusted_json(distrusted: &[(String, String)]) -> Value {
+pub(super) fn distrusted_json(distrusted: &[Distrusted]) -> Value {
     let entries = distrusted.iter();
     entries
-        .map(|(role, problem)| json!({ "role": role, "problem": problem }))
+        .map(|one| json!({ "role": one.role, "by": one.by, "problem": one.error.to_string() }))
         .collect()
 }

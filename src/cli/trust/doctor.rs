@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::store::TrustPlace;
 use crate::time::Time;
 use crate::trust::edit::{Collection, EditError, RoleInfo, margin};
-use crate::trust::{TrustError, file_name};
+use crate::trust::{Distrusted, TrustError, file_name};
 
 /// Says what is broken, and which command mends it; exit 1 when something is.
 #[derive(Debug, Args)]
@@ -186,6 +186,18 @@ fn check_collection(
         }
         if !grown {
             break;
+        }
+    }
+    let distrusted = collection.load_trusted();
+    for Distrusted { role, by, error } in distrusted.map_err(|error| error.about(&place.subject()))? {
+        // Of the others it was told.
+        if collection.targets_of(&role).is_some() {
+            let problem = format!("it does not count for {by}, who trusts it as well: {error}");
+            let mend = format!(
+                "imgkit trust witness {role}, where the keys are to which {by} trusts it; or, where those of {by} are, imgkit trust \
+                 delegate rm {role}"
+            );
+            findings.add(Weight::Broken, &role, problem, mend);
         }
     }
     let store = options.keys(context)?;

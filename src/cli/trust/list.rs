@@ -24,7 +24,8 @@ impl Ls {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
         let mut client = place.client(options.now(context)?)?;
-        client.fetch_roles().map_err(|error| error.about(&place.subject()))?;
+        let distrusted = client.fetch_trusted();
+        let distrusted = distrusted.map_err(|error| error.about(&place.subject()))?;
         let mut text = String::new();
         let mut all = Vec::new();
         for (role, signed) in client.chain().signing_roles() {
@@ -37,7 +38,12 @@ impl Ls {
                 all.push(json!({ "name": name, "role": role, "target": file }));
             }
         }
-        Ok(Report::new(text, json!({ "collection": place.name, "targets": all })))
+        tell_distrusted(&mut text, &distrusted);
+        let json = json!({ "collection": place.name, "targets": all, "distrusted": distrusted_json(&distrusted) });
+        Ok(Report {
+            yes: distrusted.is_empty(),
+            ..Report::new(text, json)
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::TufKey;
 use crate::store::KeyStore;
+use crate::trust::Distrusted;
 use crate::trust::edit::{Collection, RoleInfo, RoleSpec};
 
 /// Takes a key from every role; says first what stops being trusted.
@@ -58,7 +59,10 @@ impl Revoke {
         }
         // What cannot be trusted now is not signed again by this: its keys say so anew, or `trust witness` does.
         for loss in &mut losses {
-            loss.again &= distrusted.iter().all(|(role, _)| *role != loss.role.name);
+            let by = loss.role.by.as_deref();
+            loss.again &= distrusted
+                .iter()
+                .all(|one| one.role != loss.role.name || Some(one.by.as_str()) != by);
         }
         let mut text = format!("the key {key} is taken from:\n");
         let (mut stops, mut again) = (BTreeSet::new(), BTreeSet::new());
@@ -96,11 +100,13 @@ impl Revoke {
             }
         }
         trusting.tell(&mut text, |_| true);
-        for (role, problem) in &distrusted {
+        for Distrusted { role, by, error } in &distrusted {
             let _ = writeln!(
                 text,
-                "NOT LOOKED INTO {}, which is not trusted now: {problem}; once it is, run this again: it may trust others with the key",
-                role.escape_debug()
+                "NOT LOOKED INTO {}, which {} does not trust now: {error}; once he does, run this again: it may trust others with the \
+                 key",
+                role.escape_debug(),
+                by.escape_debug()
             );
         }
         confirm(context, self.yes, &text)?;
@@ -126,21 +132,21 @@ impl Revoke {
             // Whoever has the key may have published meanwhile.
             collection.check_shown(&shown)?;
             for (role, new) in &new {
-                let own = losses.iter().filter(|loss| loss.role.name == *role);
-                let by: BTreeSet<_> = own.map(|loss| loss.role.by.clone()).collect();
                 let work = |spec: &mut RoleSpec| {
                     removed.take_from(spec);
                     let more: Vec<_> = new.iter().filter(|new| !has(&spec.keys, new)).cloned().collect();
                     spec.keys.extend(more);
                 };
-                collection.rekey(
-                    role,
-                    &by,
-                    anew.contains(&(*role).to_owned()),
-                    now,
-                    &|id| *id != removed.id,
-                    &work,
-                )?;
+                // For those first for whom it does not count then: it is signed for the others.
+                for again in [false, true] {
+                    let own = losses
+                        .iter()
+                        .filter(|loss| loss.role.name == *role && loss.again == again);
+                    let by: BTreeSet<_> = own.map(|loss| loss.role.by.clone()).collect();
+                    if !by.is_empty() {
+                        collection.rekey(role, &by, again, now, &|id| *id != removed.id, &work)?;
+                    }
+                }
             }
             Ok(())
         })?;

@@ -97,16 +97,29 @@ impl Cosign {
 pub(super) struct Publish {
     /// The file that `imgkit trust stage` wrote
     file: PathBuf,
+    /// A role of which nothing need be trusted any more, till its keys sign it; may be repeated
+    #[arg(long, value_name = "ROLE")]
+    untrusted: Vec<String>,
 }
 
 impl Publish {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
+        let place = options.place(context)?;
         let draft = read(&self.file)?;
+        // What is missing from the file, whoever had it on its way, shows in what it does.
+        let mut adopted = adopt(&place, &draft, options.now(context)?)?;
+        let difference = difference(&place, &mut adopted)?;
+        let mut text = documents(&adopted).map_err(|error| error.about(&place.subject()))?;
+        text += &difference.text(true);
         let published = Drafting::Publish(self.file.clone(), Box::new(draft));
-        let changed = options.with_file(published).change(context, |_, _| Ok(()))?;
-        let mut text = format!("published {}\n", self.file.display());
+        let changed = options.with_file(published).change(context, |collection, _| {
+            self.untrusted.iter().for_each(|role| collection.leave_untrusted(role));
+            Ok(())
+        })?;
+        let _ = writeln!(text, "published {}", self.file.display());
         changed.tell(&mut text);
-        Ok(Report::new(text, changed.json(json!({ "published": self.file }))))
+        let report = json!({ "published": self.file, "difference": difference });
+        Ok(Report::new(text, changed.json(report)))
     }
 }
 
@@ -201,12 +214,12 @@ fn documents(adopted: &Collection<'_>) -> Result<String, EditError> {
 fn difference(place: &Place, adopted: &mut Collection<'_>) -> Result<Difference, Failure> {
     let mut before = place.load()?;
     for role in adopted.roles() {
-        // What is new has no state before.
-        let _ = before.find(&role.name);
+        // What is new has no state before, nor has what somebody else put in a role's place.
+        let _ = before.find_for(role.by.as_deref(), &role.name);
     }
     // And what is not in the draft says the same still.
     for role in before.roles() {
-        let _ = adopted.find(&role.name);
+        let _ = adopted.find_for(role.by.as_deref(), &role.name);
     }
     Ok(Difference::between(
         &State::of_loaded(&before),

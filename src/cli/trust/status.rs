@@ -11,8 +11,8 @@ use super::collections::{Place, distrusted_json, tell_distrusted};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::time::{DAY, Time};
-use crate::trust::Mark;
 use crate::trust::edit::{Collection, margin};
+use crate::trust::{Distrusted, Mark};
 
 /// Says when metadata expire.
 #[derive(Debug, Args)]
@@ -133,6 +133,11 @@ impl Renew {
             if state(&role, mark, now, self.margin) == State::Good {
                 continue;
             }
+            // What somebody else put in the role's place is among those that are told of.
+            let doubtful = collection.is_doubtful(&role);
+            if doubtful.map_err(|error| error.about(&place.subject()))? {
+                continue;
+            }
             let has_keys = match known.get(&as_role) {
                 Some(known) => *known,
                 None => has_keys(context, options, place, &mut collection, &as_role)?,
@@ -159,7 +164,7 @@ struct Due {
     /// Those whose keys are not.
     elsewhere: BTreeSet<String>,
     /// Those that are not trusted, each with the reason: their own keys have to sign them anew.
-    distrusted: Vec<(String, String)>,
+    distrusted: Vec<Distrusted>,
 }
 
 /// How a role's metadata stand.

@@ -39,7 +39,7 @@ impl Collection<'_> {
         keys: &[&dyn Signer],
         now: Time,
     ) -> Result<(Draft, Vec<Lacking>), EditError> {
-        let made = self.make(keys, now)?;
+        let made = self.make(keys, now, true)?;
         let mut all = Vec::new();
         for envelope in &made.envelopes {
             all.extend(lacking(envelope, &self.roles_of(&envelope.role)));
@@ -218,13 +218,22 @@ impl Collection<'_> {
             if let Some(new) = &body.delegations {
                 let published = published.and_then(|body| body.delegations.as_ref());
                 check_key_ids(&role, &new.keys, published.map(|all| &all.keys))?;
+                let known = published.into_iter().flat_map(|all| &all.roles);
+                let known: BTreeSet<_> = known.map(|listed| listed.name.clone()).collect();
+                let names = new.roles.iter().map(|listed| &listed.name);
+                let names: Vec<_> = names.filter(|name| !known.contains(*name)).cloned().collect();
+                // Who lists a name that is taken could put his own file in the place of the other's.
+                names.iter().try_for_each(|name| self.check_new(name))?;
                 let listed = new.roles.iter().filter(|listed| waiting.contains_key(&listed.name));
                 ready.extend(listed.map(|listed| listed.name.clone()));
                 if let Some(bins) = &new.succinct_roles {
                     ready.extend(waiting.keys().filter(|name| bins.is_bin(name)).cloned());
                 }
             }
-            let by = self.by(&role).map(str::to_owned);
+            let by = envelopes
+                .iter()
+                .find(|envelope| envelope.role == role)
+                .and_then(|envelope| self.for_whom(envelope));
             self.held.insert(role, Held { by, body });
         }
         match waiting.into_keys().next() {

@@ -113,6 +113,7 @@ impl Collection<'_> {
             Err(error) => return Err(error),
         };
         self.touch(role);
+        self.seen.insert(role.to_owned());
         Ok(vouched)
     }
 

@@ -157,6 +157,28 @@ pub enum EditError {
     /// The collection, or what came of the change, cannot be trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// What is published for a role does not count for one who trusts it, and signing it would make it count.
+    #[error(
+        "what is published for the role `{role}` was not signed by the keys to which `{by}` trusts it: somebody else put it there, and \
+         nothing was signed; look at it, and sign it if it is right: imgkit trust witness {role}"
+    )]
+    Doubtful {
+        /// The role.
+        role: String,
+        /// Who trusts it.
+        by: String,
+    },
+    /// A change that would make a role count no more.
+    #[error(
+        "nothing that `{role}` says would be trusted any more: `{by}` trusts it otherwise, and its metadata are not signed so; have its \
+         keys sign it in the same change, or say so with --untrusted {role}"
+    )]
+    Untrusted {
+        /// The role.
+        role: String,
+        /// Who trusts it.
+        by: String,
+    },
     /// What is published for a role cannot be trusted, and something was to be signed in its place.
     #[error(
         "what is published for the role `{role}` cannot be trusted, and would be lost if anything were signed in its place; look at \

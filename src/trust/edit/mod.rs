@@ -18,13 +18,14 @@ mod keys;
 mod roles;
 mod sign;
 mod trusts;
+mod vouch;
 
 pub use adopt::Drafted;
 pub use bins::bins_for;
 pub use draft::{Draft, Lacking};
 pub use error::EditError;
 pub use roles::RoleInfo;
-pub use sign::Publication;
+pub use sign::{Lost, Publication};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -80,6 +81,12 @@ pub struct Collection<'s> {
     sealed: BTreeSet<String>,
     /// The keys that may sign for each role here, by their fingerprints; none where every key may sign for every role that has it.
     hands: Option<BTreeMap<String, BTreeSet<Digest>>>,
+    /// Roles whose published metadata those who sign have seen, and vouch for anew.
+    seen: BTreeSet<String>,
+    /// Who trusts a role and for whom it need not count any more, each with the role.
+    released: BTreeSet<(String, String)>,
+    /// Roles that need not count for anybody.
+    untrusted: BTreeSet<String>,
     /// Names that were put into roles: a client must find them in the outcome.
     put: BTreeSet<(String, String)>,
     /// The collection as it was loaded; none for a new one.
@@ -152,6 +159,9 @@ impl<'s> Collection<'s> {
             prepared: BTreeMap::new(),
             sealed: BTreeSet::new(),
             hands: None,
+            seen: BTreeSet::new(),
+            released: BTreeSet::new(),
+            untrusted: BTreeSet::new(),
             put: BTreeSet::new(),
             published: None,
         })
@@ -189,6 +199,9 @@ impl<'s> Collection<'s> {
             prepared: BTreeMap::new(),
             sealed: BTreeSet::new(),
             hands: None,
+            seen: BTreeSet::new(),
+            released: BTreeSet::new(),
+            untrusted: BTreeSet::new(),
             put: BTreeSet::new(),
             published: Some(client),
         })
@@ -212,6 +225,11 @@ impl<'s> Collection<'s> {
     /// Lets the keys of `hands`, by role, sign for no other role: a role that somebody else gave one of them is not its holder's.
     pub fn only_with(&mut self, hands: BTreeMap<String, BTreeSet<Digest>>) {
         self.hands = Some(hands);
+    }
+
+    /// Lets a change make a role count for nobody, till its keys sign it: else such a change is refused.
+    pub fn leave_untrusted(&mut self, role: &str) {
+        self.untrusted.insert(role.to_owned());
     }
 
     /// Returns the root as it is with the changes so far.

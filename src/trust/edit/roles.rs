@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Collection, EditError, Held, new_targets};
 use crate::limit;
 use crate::time::Time;
-use crate::trust::TrustError;
 use crate::trust::metadata::{Delegation, Revoked, Targets};
 use crate::trust::names;
 use crate::trust::role_keys::RoleKeys;
 use crate::trust::search::{delegated_keys, delegates_by_hash, delegations};
 use crate::trust::target::Mark;
+use crate::trust::{Distrusted, TrustError};
 
 /// A role of a collection, for those who list them.
 #[derive(Clone, Debug)]
@@ -37,39 +37,45 @@ impl Collection<'_> {
     /// # Errors
     /// [`EditError::Trust`] when some are not what their keys signed.
     pub fn load_all(&mut self) -> Result<(), EditError> {
-        match self.load_trusted()?.into_iter().next() {
-            None => Ok(()),
-            Some((_, error)) => Err(error),
-        }
+        let distrusted = self.load_trusted()?.into_iter();
+        let mut distrusted = distrusted.filter(|one| !self.held.contains_key(&one.role));
+        distrusted.next().map_or(Ok(()), |one| Err(one.error.into()))
     }
 
-    /// Loads the metadata of every role that is trusted, and returns the others, each with the reason; what these delegate to is
-    /// not looked at.
+    /// Loads the metadata of every role that is trusted, and returns those that do not count for one who trusts them, whether they
+    /// count for another or not; what is delegated to by those who count for nobody is not looked at.
     ///
     /// # Errors
     /// [`EditError::Trust`] when it could not be found out whether a role is trusted.
-    pub fn load_trusted(&mut self) -> Result<Vec<(String, EditError)>, EditError> {
+    pub fn load_trusted(&mut self) -> Result<Vec<Distrusted>, EditError> {
         let mut distrusted = Vec::new();
         let mut seen = BTreeSet::new();
         let mut queue = VecDeque::from(["targets".to_owned()]);
         while let Some(by) = queue.pop_front() {
             let Some(body) = self.targets_of(&by) else { continue };
             for child in self.children(body) {
-                // A name that several trust is looked at for each: whoever comes first may trust it to keys that never signed.
-                if self.held.contains_key(&child) || !see(&mut seen, (&by, &child))? {
+                // What the role says of itself and of those above it is reached by no look-up.
+                let above = child == by || self.path_of(&by).contains(&child);
+                if above || !see(&mut seen, (&by, &child))? {
                     continue;
                 }
-                match self.hold(&by, &child) {
+                // A name that several trust is looked at for each.
+                let first = !self.held.contains_key(&child);
+                let loaded = match first {
+                    true => self.hold(&by, &child),
+                    false => self.published_for(&by, &child).map(|_| false),
+                };
+                match loaded {
                     Ok(true) => queue.push_back(child),
                     Ok(false) => {}
-                    Err(EditError::Trust(error)) if error.is_verdict() => distrusted.push((child, error.into())),
+                    Err(EditError::Trust(error)) if error.is_verdict() => {
+                        let (role, by) = (child, by.clone());
+                        distrusted.push(Distrusted { role, by, error });
+                    }
                     Err(error) => return Err(error),
                 }
             }
         }
-        distrusted.retain(|(role, _)| !self.held.contains_key(role));
-        let mut told = BTreeSet::new();
-        distrusted.retain(|(role, _): &(String, EditError)| told.insert(role.clone()));
         Ok(distrusted)
     }
 
@@ -83,6 +89,17 @@ impl Collection<'_> {
         }
         let by = self.delegator(role)?;
         self.hold(&by, role).map(|_| ())
+    }
+
+    /// Loads what has to be loaded to find a role as one trusts it.
+    ///
+    /// # Errors
+    /// As [`Collection::find`]; [`EditError::Trust`] when what is published of it does not count for him.
+    pub fn find_for(&mut self, by: Option<&str>, role: &str) -> Result<(), EditError> {
+        match by {
+            None => self.find(role),
+            Some(by) => self.find(by).and_then(|()| self.hold(by, role)).map(|_| ()),
+        }
     }
 
     /// Returns version and expiry of every role that was loaded, the top level first.
@@ -259,21 +276,16 @@ impl Collection<'_> {
 
     /// Returns the keys to which others that are loaded trust a role, beside the one on whose behalf it is loaded.
     pub fn keys_by_others(&self, role: &str) -> Vec<RoleKeys> {
-        self.keys_by_those(&self.delegating(), role)
+        let first = self.by(role);
+        let held = self.held.keys().map(String::as_str);
+        let others = held.filter(|other| Some(*other) != first && *other != role);
+        others.filter_map(|by| self.keys_by(by, role)).collect()
     }
 
     /// Lists the roles that are loaded and delegate to others: few, where bins are many.
     pub(super) fn delegating(&self) -> Vec<String> {
         let held = self.held.iter().filter(|(_, held)| held.body.delegations.is_some());
         held.map(|(role, _)| role.clone()).collect()
-    }
-
-    /// Returns the keys to which those of `delegating` trust a role on whose behalf it is not loaded.
-    pub(super) fn keys_by_those(&self, delegating: &[String], role: &str) -> Vec<RoleKeys> {
-        let first = self.by(role);
-        let others = delegating.iter().map(String::as_str);
-        let others = others.filter(|other| Some(*other) != first && *other != role);
-        others.filter_map(|by| self.keys_by(by, role)).collect()
     }
 
     /// Returns the keys to which a role that is loaded trusts another.
@@ -290,9 +302,13 @@ impl Collection<'_> {
         if let Some(held) = self.held.get(role) {
             return held.by.as_deref();
         }
-        let mut held = self.held.iter();
-        let by = held.find(|(_, held)| held.body.delegation(role).is_some());
-        by.map(|(name, _)| name.as_str())
+        let held = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.body.delegation(role).is_some());
+        // Nobody takes a name away from those above him by listing it.
+        held.map(|(name, _)| name.as_str())
+            .min_by_key(|name| self.path_of(name).len())
     }
 
     /// Returns the names of the roles that a role delegates to: the listed ones, and its bins as far as they have metadata.

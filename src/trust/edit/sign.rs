@@ -1,6 +1,7 @@
 //! Signing what changed.
 
 use super::envelope::Envelope;
+use super::vouch::For;
 use super::{Collection, EditError, lifetime};
 use crate::failure::Failure;
 use crate::key::Signer;
@@ -19,6 +20,16 @@ use crate::trust::{TrustError, names};
 #[derive(Clone, Debug)]
 pub struct Publication {
     files: Bundle,
+    lost: Vec<Lost>,
+}
+
+/// Somebody who trusts a role, and for whom it counted and does not any more: too few of the keys to which he trusts it signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The role.
+    pub role: String,
+    /// Who trusts it.
+    pub by: String,
 }
 
 impl Publication {
@@ -26,12 +37,20 @@ impl Publication {
     pub fn files(&self) -> &Bundle {
         &self.files
     }
+
+    /// Returns for whom roles do not count any more.
+    pub fn lost(&self) -> &[Lost] {
+        &self.lost
+    }
 }
 
 /// What came of signing: documents in order, and what the first one lacks that too few keys signed.
 pub(super) struct Made {
     pub(super) envelopes: Vec<Envelope>,
     pub(super) lacking: Option<EditError>,
+    lost: Vec<Lost>,
+    /// Whether it goes to others, who sign it as well.
+    goes_round: bool,
 }
 
 impl Collection<'_> {
@@ -41,7 +60,8 @@ impl Collection<'_> {
     /// [`EditError::Keys`] when too few of a role's keys are there, [`EditError::Trust`] when the outcome would not be
     /// trusted by a client that trusted the collection before.
     pub fn sign(mut self, keys: &[&dyn Signer], now: Time) -> Result<Publication, EditError> {
-        let made = self.make(keys, now)?;
+        let still = self.to_count_still()?;
+        let made = self.make(keys, now, false)?;
         if let Some(lacking) = made.lacking {
             return Err(lacking);
         }
@@ -52,17 +72,22 @@ impl Collection<'_> {
             let version = versioned.then(|| self.version(role));
             files.add(names::file_name(role, version), envelope.bytes()?);
         }
-        self.check(&files)?;
-        Ok(Publication { files })
+        self.check(&files, &still)?;
+        Ok(Publication { files, lost: made.lost })
     }
 
     /// Signs what can be signed: the root and the targets roles, then the snapshot if all these are complete, then the timestamp.
-    pub(super) fn make(&mut self, keys: &[&dyn Signer], now: Time) -> Result<Made, EditError> {
+    pub(super) fn make(&mut self, keys: &[&dyn Signer], now: Time, goes_round: bool) -> Result<Made, EditError> {
         let roles = self.to_sign();
         let mut made = Made {
             envelopes: Vec::new(),
             lacking: None,
+            lost: Vec::new(),
+            goes_round,
         };
+        for role in &roles {
+            self.load_trusting(role)?;
+        }
         if roles.contains("root") {
             let envelope = match self.prepared.remove("root") {
                 Some(prepared) => prepared,
@@ -73,7 +98,7 @@ impl Collection<'_> {
                 }
             };
             // Root N + 1 is signed by the keys of root N and by its own.
-            made.add(envelope, &self.roles_of("root"), &[], &self.keys_for("root", keys))?;
+            made.add(envelope, &self.roles_of("root"), &self.keys_for("root", keys))?;
         }
         let delegating = self.delegating();
         for role in roles
@@ -81,7 +106,8 @@ impl Collection<'_> {
             .filter(|role| !matches!(role.as_str(), "root" | "snapshot" | "timestamp"))
         {
             let no_role = || EditError::NoRole { role: role.clone() };
-            let own = self.known_keys(role).ok_or_else(no_role)?;
+            let seen = self.seen.contains(role);
+            let whom = self.signed_for(role, &delegating, seen)?;
             let file = format!("{role}.json");
             let envelope = match self.prepared.remove(role) {
                 Some(prepared) => prepared,
@@ -92,8 +118,11 @@ impl Collection<'_> {
                     Envelope::new(role, body)?
                 }
             };
-            let others = self.keys_by_those(&delegating, role);
-            if let Some(bytes) = made.add(envelope, &[own], &others, &self.keys_for(role, keys))? {
+            let by = made.add_for(envelope, &whom, seen, &self.keys_for(role, keys))?;
+            if let Some((by, bytes)) = by {
+                if let Some(held) = self.held.get_mut(role).filter(|held| held.by.is_some()) {
+                    held.by = Some(by);
+                }
                 let meta = self.describe(role, &bytes);
                 self.snapshot.meta.insert(file, meta);
             }
@@ -120,7 +149,7 @@ impl Collection<'_> {
                     Envelope::new("snapshot", &self.snapshot)?
                 }
             };
-            if let Some(bytes) = made.add(envelope, own.as_slice(), &[], &self.keys_for("snapshot", keys))? {
+            if let Some(bytes) = made.add(envelope, own.as_slice(), &self.keys_for("snapshot", keys))? {
                 let meta = MetaFile::describe(self.snapshot.header.version, &bytes);
                 self.timestamp.meta.insert("snapshot.json".to_owned(), meta);
             }
@@ -144,7 +173,7 @@ impl Collection<'_> {
                     Envelope::new("timestamp", &self.timestamp)?
                 }
             };
-            made.add(envelope, own.as_slice(), &[], &self.keys_for("timestamp", keys))?;
+            made.add(envelope, own.as_slice(), &self.keys_for("timestamp", keys))?;
         }
         Ok(made)
     }
@@ -191,7 +220,9 @@ impl Collection<'_> {
     /// was signed, and every name that was put into one.
     ///
     /// Expiry is left out: a renewal of one role must be possible while another, whose keys are elsewhere, has expired.
-    fn check(&self, new: &Bundle) -> Result<(), TrustError> {
+    ///
+    /// The roles at the ends of `still` have to be trusted.
+    fn check(&self, new: &Bundle, still: &[Vec<String>]) -> Result<(), EditError> {
         let old = self.published();
         let known = Known {
             roots: Vec::new(),
@@ -204,14 +235,21 @@ impl Collection<'_> {
         let mut client = Client::refresh(pin, &known, Overlay { new, old }, Time::EPOCH)?;
         for role in self.to_sign().iter().filter(|role| self.held.contains_key(*role)) {
             if client.role(&self.path_of(role))?.is_none() {
-                return Err(TrustError::NoRole { role: role.clone() });
+                return Err(TrustError::NoRole { role: role.clone() }.into());
+            }
+        }
+        for path in still {
+            match client.role(path) {
+                Ok(Some(_)) => {}
+                Err(error) if !error.is_verdict() => return Err(error.into()),
+                _ => return Err(untrusted(path)),
             }
         }
         for (role, name) in &self.put {
             let ours = self.targets_of(role).and_then(|body| body.targets.get(name));
             let absent = || TrustError::Absent { target: name.clone() };
             if !client.finds(name, role, ours.ok_or_else(absent)?)? {
-                return Err(absent());
+                return Err(absent().into());
             }
         }
         Ok(())
@@ -219,16 +257,58 @@ impl Collection<'_> {
 }
 
 impl Made {
-    /// Signs a document for `roles`, and for `others` who trust its name, and returns its bytes if enough keys of the former did.
+    /// Signs a document for `roles`, and returns its bytes if enough keys of all of them did.
     fn add(
         &mut self,
         mut envelope: Envelope,
         roles: &[RoleKeys],
-        others: &[RoleKeys],
         keys: &[&dyn Signer],
     ) -> Result<Option<Vec<u8>>, EditError> {
-        envelope.sign(&[roles, others].concat(), keys)?;
+        envelope.sign(roles, keys)?;
         let lacking = envelope.lacking(roles);
+        self.keep(envelope, lacking)
+    }
+
+    /// Signs a document of a role for all who trust it, and returns its bytes if enough keys signed it for those for whom it has to
+    /// count, or, where they have `seen` it, for anybody; and the first for whom it counts.
+    fn add_for(
+        &mut self,
+        mut envelope: Envelope,
+        whom: &For,
+        seen: bool,
+        keys: &[&dyn Signer],
+    ) -> Result<Option<(String, Vec<u8>)>, EditError> {
+        let needed = whom.needed.iter().map(|(by, keys)| (by, keys));
+        let all: Vec<_> = needed.chain(whom.more.iter().map(|(by, keys, _)| (by, keys))).collect();
+        let roles: Vec<_> = all.iter().map(|(_, keys)| (*keys).clone()).collect();
+        envelope.sign(&roles, keys)?;
+        let counts = |keys: &RoleKeys| envelope.lacking(std::slice::from_ref(keys)).is_none();
+        let doubtful = whom
+            .doubtful
+            .iter()
+            .find(|(_, keys)| counts(keys))
+            .map(|(by, _)| by.as_str());
+        // Of a draft others sign as well.
+        if let Some(by) = doubtful.or_else(|| whom.could_count().filter(|_| self.goes_round)) {
+            return Err(EditError::Doubtful {
+                role: envelope.role.clone(),
+                by: by.to_owned(),
+            });
+        }
+        let first = all.iter().find(|(_, keys)| counts(keys)).map(|(by, _)| (*by).clone());
+        let needed: Vec<_> = whom.needed.iter().map(|(_, keys)| keys.clone()).collect();
+        let lacking = envelope.lacking(&needed).filter(|_| !seen || first.is_none());
+        let lost = whom.more.iter().filter(|(_, keys, before)| *before && !counts(keys));
+        self.lost.extend(lost.map(|(by, _, _)| Lost {
+            role: envelope.role.clone(),
+            by: by.clone(),
+        }));
+        let bytes = self.keep(envelope, lacking)?;
+        Ok(first.zip(bytes))
+    }
+
+    /// Keeps a document, and returns its bytes if it lacks nothing.
+    fn keep(&mut self, envelope: Envelope, lacking: Option<EditError>) -> Result<Option<Vec<u8>>, EditError> {
         let bytes = match lacking {
             None => Some(envelope.bytes()?),
             Some(_) => None,
@@ -236,6 +316,17 @@ impl Made {
         self.lacking = self.lacking.take().or(lacking);
         self.envelopes.push(envelope);
         Ok(bytes)
+    }
+}
+
+/// Says that the role at the end of a path would not be trusted any more.
+fn untrusted(path: &[String]) -> EditError {
+    let (role, above) = path
+        .split_last()
+        .map_or(("", path), |(role, above)| (role.as_str(), above));
+    EditError::Untrusted {
+        role: role.to_owned(),
+        by: above.last().map_or("targets", String::as_str).to_owned(),
     }
 }
 

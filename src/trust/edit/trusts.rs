@@ -120,7 +120,18 @@ impl Collection<'_> {
         work: &dyn Fn(&mut RoleSpec),
     ) -> Result<(), EditError> {
         let mut trusted = self.trusted_by(role)?;
+        // What is signed again counts for those whose trust is changed; for others as far as their keys are at hand.
+        for by in trusted
+            .iter()
+            .filter(|info| !again || !by.contains(&info.by))
+            .flat_map(|info| &info.by)
+        {
+            self.released.insert((by.clone(), role.to_owned()));
+        }
         trusted.retain(|info| by.contains(&info.by));
+        for by in trusted.iter().filter(|_| again).flat_map(|info| &info.by) {
+            self.released.remove(&(by.clone(), role.to_owned()));
+        }
         let parts = match again {
             // What is to be signed again has to be known: its bins are named in it.
             true => self.find(role).and_then(|()| self.parts_of(role))?,

@@ -11,6 +11,7 @@ mod plain;
 mod tamper;
 mod trusts;
 mod updater;
+mod vouch;
 mod workflow;
 
 use std::collections::BTreeMap;

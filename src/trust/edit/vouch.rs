@@ -1,0 +1,231 @@
+//! For whom a role is signed, where several trust its name: each of them has keys of his own choice, and the file is one.
+//!
+//! - What counts for one who trusts a role goes on counting for him, or nothing is signed.
+//! - What does not count for him, since somebody else put it there, is not signed for him: its keys vouch for what they saw.
+
+use super::envelope::Envelope;
+use super::{Collection, EditError};
+use crate::trust::metadata::Targets;
+use crate::trust::names;
+use crate::trust::role_keys::RoleKeys;
+use crate::trust::search::{delegated_keys, delegations};
+
+/// What the published metadata of a role are for one who trusts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There are none, or he did not trust the role yet.
+    New,
+    /// Enough of the keys to which he trusts the role signed them.
+    Counts,
+    /// Too few did.
+    Doubtful,
+}
+
+/// For whom a role's metadata are signed: those who trust it, and to which keys.
+#[derive(Debug)]
+pub(super) struct For {
+    /// Those for whom it has to count.
+    pub(super) needed: Vec<(String, RoleKeys)>,
+    /// Others, for whom those of their keys sign that are at hand; whether what is published counts for them.
+    pub(super) more: Vec<(String, RoleKeys, bool)>,
+    /// Those for whom what is published does not count, and for whom it must not count unseen.
+    pub(super) doubtful: Vec<(String, RoleKeys)>,
+}
+
+impl For {
+    /// Returns the first for whom it must not count, of those for whom it could if all who are asked to sign did.
+    pub(super) fn could_count(&self) -> Option<&str> {
+        let needed = self.needed.iter().map(|(_, keys)| keys);
+        let asked: Vec<_> = needed.chain(self.more.iter().map(|(_, keys, _)| keys)).collect();
+        let could = self.doubtful.iter().find(|(_, keys)| keys.could_be_met_by(&asked));
+        could.map(|(by, _)| by.as_str())
+    }
+}
+
+impl Collection<'_> {
+    /// Says what the published metadata of a role are for `by`.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when that could not be found out.
+    pub(super) fn standing(&mut self, by: &str, role: &str) -> Result<Standing, EditError> {
+        match self.published_for(by, role) {
+            Ok(true) => Ok(Standing::Counts),
+            Ok(false) => Ok(Standing::New),
+            Err(EditError::Trust(error)) if error.is_verdict() => Ok(Standing::Doubtful),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks at what is published of a role as `by` does, who trusts it; tells whether there is anything.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when it does not count for him, or that could not be found out.
+    pub(super) fn published_for(&mut self, by: &str, role: &str) -> Result<bool, EditError> {
+        let mut path = self.path_of(by);
+        path.push(role.to_owned());
+        let published = self.published.as_mut().map(|published| published.role(&path));
+        Ok(published.transpose()?.flatten().is_some())
+    }
+
+    /// Loads those who may trust a role by its name, where it matters: what counts for the top level, nobody has to agree to.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when it could not be found out who does.
+    pub fn load_trusting(&mut self, role: &str) -> Result<(), EditError> {
+        let Some(by) = self.by(role).map(str::to_owned) else {
+            return Ok(());
+        };
+        let outweighs = by == "targets" && self.standing(&by, role)? != Standing::Doubtful;
+        if outweighs || self.is_part(&by, role) {
+            return Ok(());
+        }
+        match self.trusted_by(role) {
+            Ok(_) | Err(EditError::NoRole { .. }) => Ok(()),
+            Err(EditError::Trust(error)) if error.is_verdict() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells whether what is published for a role was put there by somebody else, as far as roles are loaded: only those who look at it
+    /// sign it again.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when that could not be found out.
+    pub fn is_doubtful(&mut self, role: &str) -> Result<bool, EditError> {
+        let delegating = self.delegating();
+        match self.signed_for(role, &delegating, false) {
+            Ok(whom) => Ok(whom.could_count().is_some()),
+            Err(EditError::Doubtful { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds out for whom a role is signed, of the one on whose behalf it is loaded and of the others of `delegating`, who are loaded.
+    /// Where those who sign have `seen` what is published, it is signed for all.
+    ///
+    /// # Errors
+    /// [`EditError::Doubtful`] where what is published does not count for the one on whose behalf it is loaded.
+    pub(super) fn signed_for(&mut self, role: &str, delegating: &[String], seen: bool) -> Result<For, EditError> {
+        let own = self.known_keys(role);
+        let own = own.ok_or_else(|| EditError::NoRole { role: role.to_owned() })?;
+        let first = self.by(role).unwrap_or("root").to_owned();
+        let mut signed = For {
+            needed: vec![(first.clone(), own)],
+            more: Vec::new(),
+            doubtful: Vec::new(),
+        };
+        if names::is_top_level(role) {
+            return Ok(signed);
+        }
+        let refused = |by: &str| EditError::Doubtful {
+            role: role.to_owned(),
+            by: by.to_owned(),
+        };
+        let drafted = self.prepared.contains_key(role);
+        let seen = seen || drafted;
+        if !seen && self.standing(&first, role)? == Standing::Doubtful {
+            return Err(refused(&first));
+        }
+        let mut doubtful = Vec::new();
+        let others = delegating.iter().filter(|by| **by != first && !self.is_below(by, role));
+        let others: Vec<_> = others
+            .filter_map(|by| Some((by.clone(), self.keys_by(by, role)?)))
+            .collect();
+        for (by, keys) in others {
+            match self.standing(&by, role)? {
+                // What others signed takes nobody's place for whom something counts.
+                Standing::Counts if drafted && !self.is_below(&by, &first) => signed.needed.push((by, keys)),
+                Standing::Counts => signed.more.push((by, keys, true)),
+                Standing::Doubtful if !seen => doubtful.push((by, keys)),
+                Standing::Doubtful | Standing::New => signed.more.push((by, keys, false)),
+            }
+        }
+        let counted = signed.more.iter().filter(|(_, _, counts)| *counts);
+        let for_whom: Vec<_> = signed
+            .needed
+            .iter()
+            .map(|(by, _)| by)
+            .chain(counted.map(|(by, _, _)| by))
+            .collect();
+        // Whom one trusts for whom it counts has nothing to say against it.
+        let outweighed = |by: &String| for_whom.iter().any(|other| self.is_below(by, other));
+        doubtful.retain(|(by, _)| !outweighed(by));
+        signed.doubtful = doubtful;
+        Ok(signed)
+    }
+
+    /// Returns the one who trusts a role and is loaded, and for whom enough keys signed a document of it; where there is none, the one
+    /// nearest to the top level.
+    pub(super) fn for_whom(&self, envelope: &Envelope) -> Option<String> {
+        let role = envelope.role.as_str();
+        if role == "targets" {
+            return None;
+        }
+        let those = self.held.keys().filter(|by| !self.is_below(by, role));
+        let mut those: Vec<_> = those.filter_map(|by| Some((by, self.keys_by(by, role)?))).collect();
+        those.sort_by_key(|(by, _)| self.path_of(by).len());
+        let counts = |keys: &RoleKeys| envelope.lacking(std::slice::from_ref(keys)).is_none();
+        let signed = those.iter().find(|(_, keys)| counts(keys));
+        signed.or(those.first()).map(|(by, _)| (*by).clone())
+    }
+
+    /// Tells whether a role is another, or trusted by its word in the end.
+    fn is_below(&self, role: &str, other: &str) -> bool {
+        other == "targets" || self.path_of(role).iter().any(|above| above == other)
+    }
+
+    /// Returns the paths to the roles that count, and to whom those who are signed give other keys or thresholds: they have to
+    /// count still.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when it could not be found out whether one counts.
+    pub(super) fn to_count_still(&mut self) -> Result<Vec<Vec<String>>, EditError> {
+        let mut paths = Vec::new();
+        for by in self
+            .to_sign()
+            .iter()
+            .filter(|role| !names::TOP_LEVEL.contains(&role.as_str()) || *role == "targets")
+        {
+            for role in self.trusted_otherwise(by) {
+                let released = self.released.contains(&(by.clone(), role.clone())) || self.untrusted.contains(&role);
+                if released || self.standing(by, &role)? != Standing::Counts {
+                    continue;
+                }
+                let mut path = self.path_of(by);
+                path.push(role);
+                paths.push(path);
+            }
+        }
+        Ok(paths)
+    }
+
+    /// Lists the roles that a role trusts, and trusted before, otherwise.
+    fn trusted_otherwise(&self, by: &str) -> Vec<String> {
+        let before = self.published.as_ref().and_then(|client| match by {
+            "targets" => Some(client.chain().targets().body()),
+            _ => client.chain().role_on(&self.path_of(by)).map(|signed| signed.body()),
+        });
+        let Some((before, now)) = before.zip(self.targets_of(by)) else {
+            return Vec::new();
+        };
+        let keys = |body: &Targets, role: &str| {
+            body.delegation(role)
+                .map(|delegation| delegated_keys(body, &delegation))
+        };
+        let otherwise = |role: &String| match (keys(before, role), keys(now, role)) {
+            (Some(before), Some(now)) => before != now,
+            _ => false,
+        };
+        let bins = |body: &Targets| body.delegations.as_ref().and_then(|all| all.succinct_roles.clone());
+        // Of bins, all have other keys or none has.
+        let published = match bins(before) == bins(now) {
+            true => Vec::new(),
+            false => self.children(now),
+        };
+        let listed = delegations(now).map(|role| role.name.clone());
+        let mut roles: Vec<_> = listed.chain(published).filter(otherwise).collect();
+        roles.sort();
+        roles.dedup();
+        roles
+    }
+}
