@@ -170,8 +170,9 @@ pub enum EditError {
     },
     /// A change that would make a role count no more.
     #[error(
-        "nothing that `{role}` says would be trusted any more: `{by}` trusts it otherwise, and its metadata are not signed so; have its \
-         keys sign it in the same change, or say so with --untrusted {role}"
+        "nothing that `{role}` says would be trusted any more: `{by}` trusts it otherwise, and its metadata are not signed so; have enough \
+         of its keys sign it in the same change; where it should go all the same, `imgkit trust publish FILE --untrusted {role}` publishes \
+         it, and `imgkit trust revoke` takes a key away"
     )]
     Untrusted {
         /// The role.
