@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EditError;
+use super::adopt::check_not_expired;
 use super::envelope::Envelope;
 use super::sign::is_next;
 use crate::json::{self, Limits};
@@ -188,9 +189,15 @@ impl Draft {
     /// Signs the next root, offline, with those of `keys` that count for it; says what it lacks then.
     ///
     /// # Errors
-    /// [`TrustError`] when the roots in it are no chain from `pin`, or the next root is not the next one.
-    pub fn sign_root(&mut self, pin: Option<&[u8]>, keys: &[&dyn Signer]) -> Result<Vec<Lacking>, EditError> {
-        let roles = self.root_roles(pin)?;
+    /// [`EditError::Trust`] when the roots in it are no chain from `pin`, or the next root is not the next one; [`EditError::Expired`]
+    /// when it no longer counts at `now`.
+    pub fn sign_root(
+        &mut self,
+        pin: Option<&[u8]>,
+        keys: &[&dyn Signer],
+        now: Time,
+    ) -> Result<Vec<Lacking>, EditError> {
+        let roles = self.root_roles(pin, now)?;
         let missing = || TrustError::malformed(SUBJECT, "it holds no root");
         let envelope = self.envelopes.iter_mut().find(|envelope| envelope.role == "root");
         let envelope = envelope.ok_or_else(missing)?;
@@ -202,7 +209,7 @@ impl Draft {
     ///
     /// # Errors
     /// As [`Draft::sign_root`].
-    pub fn root_roles(&self, pin: Option<&[u8]>) -> Result<Vec<RoleKeys>, EditError> {
+    pub fn root_roles(&self, pin: Option<&[u8]>, now: Time) -> Result<Vec<RoleKeys>, EditError> {
         let chain = self.chain(pin)?;
         let missing = || TrustError::malformed(SUBJECT, "it holds no root");
         let next = self.root()?.ok_or_else(missing)?;
@@ -213,6 +220,7 @@ impl Draft {
                 found: next.header.version,
             });
         }
+        check_not_expired("root", &next.header, now)?;
         check_root(&next, chain.newest_root().body())?;
         let role = next.roles.get("root").ok_or_else(missing)?;
         let own = RoleKeys::new("root", &role.keyids, role.threshold, &next.keys);

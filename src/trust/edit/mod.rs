@@ -287,6 +287,7 @@ fn new_targets(now: Time) -> Targets {
         targets: BTreeMap::new(),
         delegations: None,
         revoked: Vec::new(),
+        role: None,
         extra: Map::new(),
     }
 }
