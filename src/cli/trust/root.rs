@@ -143,6 +143,10 @@ impl Sign {
             let problem = "none of the root's keys is in the key directory; name it with --key-dir";
             return Err(Failure::malformed(self.file.display(), problem));
         }
+        if let Some((version, digest)) = draft.root_digest().map_err(|error| about(error.into()))? {
+            let store = options.keys(context)?;
+            store.remember_root(&draft.collection, version, digest)?;
+        }
         let shown = draft.clone();
         let lacking = draft.sign_root(pin, &keys, now).map_err(about)?;
         replace(&self.file, Some(&shown), &draft)?;

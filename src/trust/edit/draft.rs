@@ -16,6 +16,7 @@ use super::EditError;
 use super::adopt::check_not_expired;
 use super::envelope::Envelope;
 use super::sign::is_next;
+use crate::digest::Digest;
 use crate::json::{self, Limits};
 use crate::key::{KeyId, Signer};
 use crate::limit;
@@ -166,6 +167,21 @@ impl Draft {
     pub fn root(&self) -> Result<Option<Root>, TrustError> {
         let root = self.envelopes.iter().find(|envelope| envelope.role == "root");
         root.map(read).transpose()
+    }
+
+    /// Returns the version of the next root and the SHA-256 of what is signed of it, if it holds one.
+    ///
+    /// # Errors
+    /// As [`Draft::root`].
+    pub fn root_digest(&self) -> Result<Option<(u64, Digest)>, TrustError> {
+        let root = self.envelopes.iter().find(|envelope| envelope.role == "root");
+        let digest = |envelope: &Envelope| {
+            Ok((
+                read::<Root>(envelope)?.header.version,
+                Digest::sha256(envelope.message()),
+            ))
+        };
+        root.map(digest).transpose()
     }
 
     /// Walks the roots in it from `pin`, or from the first when there is no pin, to the present one.
