@@ -413,6 +413,40 @@ fn a_root_is_made_with_keys_that_are_offline() {
 }
 
 #[test]
+fn nobody_signs_two_roots_of_one_version() {
+    let home = Home::with_collection(&[]);
+    let [one, two] = ["one.json", "two.json"].map(|name| home.text(name));
+    home.good(&["root", "propose", &one, "--role", "snapshot"]);
+    home.good(&["root", "propose", &two, "--role", "timestamp"]);
+    home.good(&["root", "sign", &one, "--yes"]);
+    assert_eq!(home.refused(&["root", "sign", &two, "--yes"]), "ROLLBACK");
+    home.good(&["root", "sign", &one, "--yes"]);
+    home.good(&["root", "finish", &one]);
+    home.good(&["root", "propose", &home.text("three.json"), "--role", "timestamp"]);
+    home.good(&["root", "sign", &home.text("three.json"), "--yes"]);
+}
+
+#[test]
+fn what_has_expired_is_published_by_nobody() {
+    let home = Home::with_collection(&[]);
+    let [change, root] = ["change.json", "root.json"].map(|name| home.text(name));
+    let file = home.file("content", "a");
+    home.good(&["stage", &change, "sign", "--file", &file, "--name", "spec/a"]);
+    home.good(&["root", "propose", &root]);
+    home.good(&["root", "sign", &root, "--yes"]);
+    for command in [
+        ["publish", &change].as_slice(),
+        &["cosign", &change, "--yes"],
+        &["root", "finish", &root],
+    ] {
+        let (code, refused) = home.run(&[command, &["--at", "2028-01-01T00:00:00Z"]].concat());
+        let problem = refused["error"]["problem"].as_str().unwrap();
+        assert!(code == 2 && problem.contains("expired at 202"), "{problem}");
+    }
+    home.good(&["publish", &change]);
+}
+
+#[test]
 fn a_private_key_in_place_of_a_revoked_one_signs_the_rest_again() {
     let home = Home::with_collection(&["--role", "team=team/*"]);
     home.sign("team/a", "a", &["--role", "team"]);

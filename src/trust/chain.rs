@@ -340,6 +340,8 @@ pub(super) fn verify_targets(
     check_described(&wanted.file, meta, bytes)?;
     // 5.6.3: arbitrary software attack.
     let targets = Unverified::<Targets>::parse(&wanted.file, bytes, wanted.max)?.verify(keys)?;
+    // Beyond the specification: its keys may have signed it for another role.
+    targets.body().check_role(&wanted.file, keys.role())?;
     // 5.6.4: the version that the snapshot names.
     check_version(keys.role(), meta.version, targets.version())?;
     // 5.6.5: freeze attack. 5.6.6: persisting is the store's part.

@@ -84,6 +84,16 @@ pub enum TrustError {
         /// The role looked for.
         role: String,
     },
+    /// Metadata of one role stand where another's are expected.
+    #[error("{file}: expected metadata of the role `{expected}`, found some that say they are of `{}`", .found.escape_debug())]
+    OtherRole {
+        /// The file.
+        file: String,
+        /// The role that it is read for.
+        expected: String,
+        /// The role that it says it is for.
+        found: String,
+    },
     /// The pinned root is no root.
     #[error("the pinned root: {problem}")]
     Pin {
@@ -266,6 +276,12 @@ impl TrustError {
                 format!("a role `{role}` in the collection"),
                 "none".to_owned(),
                 "name a role that the collection delegates to, or delegate to it",
+            ),
+            Self::OtherRole { expected, .. } => (
+                Code::DigestMismatch,
+                format!("metadata of the role `{expected}`"),
+                self.to_string(),
+                "do not use it: who publishes the collection put one role's metadata in another's place; tell its owner",
             ),
             Self::Revoked { .. } => (
                 Code::Revoked,

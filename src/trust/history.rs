@@ -186,13 +186,16 @@ impl<S: Source> Past<'_, S> {
     fn read(&self, role: &str, file: &str, bytes: &[u8], meta: &MetaFile) -> Result<(Targets, Vec<KeyId>), TrustError> {
         check_described(file, meta, bytes)?;
         if role == "targets" {
-            return self.top_level(role, file, bytes, meta.version);
+            let (body, signers) = self.top_level::<Targets>(role, file, bytes, meta.version)?;
+            body.check_role(file, role)?;
+            return Ok((body, signers));
         }
         let by = self.delegator(role, &BTreeSet::new());
         let delegation = by.and_then(|by| Some((by, by.delegation(role)?)));
         let (by, delegation) = delegation.ok_or_else(|| TrustError::NoRole { role: role.to_owned() })?;
         let keys = delegated_keys(by, &delegation);
         let signed = Unverified::<Targets>::parse(file, bytes, limit::TARGETS_BYTES)?.verify(&keys)?;
+        signed.body().check_role(file, role)?;
         Ok((signed.body().clone(), signed.signers().to_vec()))
     }
 

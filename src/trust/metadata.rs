@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub use super::delegation::{DelegatedRole, Delegation, Delegations, SuccinctRoles};
 use super::document::{Content, Head, headed};
 use super::hashes::Hashes;
-use super::names;
+use super::{TrustError, names};
 use crate::key::{KeyId, TufKey};
 use crate::limit;
 use crate::time::Time;
@@ -21,6 +21,9 @@ pub const SPEC_VERSION: &str = "1.0.31";
 
 /// The member of a snapshot in which imgkit writes when it was signed; clients do not look at it.
 pub const SIGNED_AT: &str = "x-imgkit-signed";
+
+/// The member of targets metadata in which imgkit writes which role they are for.
+pub const ROLE: &str = "x-imgkit-role";
 
 /// The signed part of one kind of TUF's metadata; its `_type` is also the name of its top-level role.
 pub trait Body: Content<Header = Header, Key = TufKey> {}
@@ -234,6 +237,14 @@ pub struct Targets {
     /// Keys that this role took from the roles it delegates to; they only say why something is refused.
     #[serde(rename = "x-imgkit-revoked", skip_serializing_if = "Vec::is_empty", default)]
     pub revoked: Vec<Revoked>,
+    /// The role that they are for: `_type` says `targets` for every one, and one key may have several roles. Only imgkit writes it.
+    #[serde(
+        rename = "x-imgkit-role",
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_text",
+        default
+    )]
+    pub role: Option<String>,
     /// Members that imgkit does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -250,6 +261,20 @@ impl Targets {
     /// Returns the delegation to the role `name`, a listed one or a bin.
     pub fn delegation<'a>(&'a self, name: &'a str) -> Option<Delegation<'a>> {
         self.delegations.as_ref()?.find(name)
+    }
+
+    /// Refuses metadata that say that they are for another role than the one for which `file` holds them.
+    ///
+    /// Those that say nothing are another tool's, or an older imgkit's, and are taken.
+    pub(super) fn check_role(&self, file: &str, role: &str) -> Result<(), TrustError> {
+        match self.role.as_deref().filter(|found| *found != role) {
+            None => Ok(()),
+            Some(found) => Err(TrustError::OtherRole {
+                file: file.to_owned(),
+                expected: role.to_owned(),
+                found: found.to_owned(),
+            }),
+        }
     }
 }
 
@@ -310,6 +335,11 @@ fn meta_problem(meta: &BTreeMap<String, MetaFile>) -> Option<String> {
         .iter()
         .find(|(_, file)| !(1..=limit::METADATA_VERSION).contains(&file.version));
     wrong.map(|(name, file)| format!("it names version {} of {name}", file.version))
+}
+
+/// A member that is text where it is there: `null` is none, and would read as if nothing were said.
+fn some_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// Section 4.2: a time is written `YYYY-MM-DDTHH:MM:SSZ`, and in no other way.

@@ -192,8 +192,10 @@ impl Chain<AtTargets> {
         let WantedRole { wanted, .. } = wanted;
         check_described(&wanted.file, meta, bytes)?;
         let targets = Unverified::<Targets>::parse(&wanted.file, bytes, wanted.max)?;
-        check_version(role, meta.version, targets.unverified_body().header.version)?;
-        Ok(targets.unverified_body().clone())
+        let body = targets.unverified_body();
+        body.check_role(&wanted.file, role)?;
+        check_version(role, meta.version, body.header.version)?;
+        Ok(body.clone())
     }
 
     /// Returns the keys of a top-level role, or of one that the top level delegates to.

@@ -332,6 +332,11 @@ mod tests {
     }
 
     #[test]
+    fn that_metadata_say_which_role_they_are_for_is_no_difference() {
+        assert_snapshot!(text(|body| body["x-imgkit-role"] = json!("targets")), @"no name and no key differs");
+    }
+
+    #[test]
     fn names_are_told_with_all_that_is_said_of_them() {
         assert_snapshot!(text(|body| {
             let targets = &mut body["targets"];

@@ -115,6 +115,7 @@ impl Sign {
         let mut draft = read(&self.file)?;
         let about = |error: EditError| error.about(&self.file.display().to_string());
         let pin = options.pin_of(context, &draft.collection)?;
+        let now = options.now(context)?;
         let mut text = match &pin {
             Some((path, _)) => format!("judged from the root that {} pins\n", path.display()),
             None => {
@@ -122,7 +123,7 @@ impl Sign {
             }
         };
         let pin = pin.as_ref().map(|(_, bytes)| bytes.as_slice());
-        let roles = draft.root_roles(pin).map_err(about)?;
+        let roles = draft.root_roles(pin, now).map_err(about)?;
         for (which, role) in ["present", "next"].into_iter().zip(&roles) {
             let _ = writeln!(text, "root keys of the {which} root, {} must sign:", role.threshold());
             for id in role.keyids() {
@@ -142,8 +143,12 @@ impl Sign {
             let problem = "none of the root's keys is in the key directory; name it with --key-dir";
             return Err(Failure::malformed(self.file.display(), problem));
         }
+        if let Some((version, digest)) = draft.root_digest().map_err(|error| about(error.into()))? {
+            let store = options.keys(context)?;
+            store.remember_root(&draft.collection, version, digest)?;
+        }
         let shown = draft.clone();
-        let lacking = draft.sign_root(pin, &keys).map_err(about)?;
+        let lacking = draft.sign_root(pin, &keys, now).map_err(about)?;
         replace(&self.file, Some(&shown), &draft)?;
         let _ = writeln!(text, "signed {} with {} keys", self.file.display(), keys.len());
         tell_lacking(&mut text, &lacking);

@@ -158,7 +158,8 @@ impl State {
                 Entry::Occupied(_) => drop(self.names.insert((role.to_owned(), name.clone()), file.clone())),
             }
         }
-        // Under the names that these members have: no unknown one can have them.
+        // Under the names that these members have: no unknown one can have them. Which role it is for is not among what else is
+        // said: whoever read it saw that it is this one.
         let mut other = body.extra.clone();
         if !body.revoked.is_empty() {
             other.insert("x-imgkit-revoked".to_owned(), json!(body.revoked));

@@ -1,5 +1,5 @@
 //! Private keys as encrypted PKCS#8 files, `DIR/COLLECTION/ROLE/KEYID.pem`, or as references to tokens and programs that hold
-//! them, `KEYID.json`; beside `DIR/COLLECTION/root.json`, the pin.
+//! them, `KEYID.json`; beside `DIR/COLLECTION/root.json`, the pin, and `root-signed.json`, the newest root that was signed offline.
 //!
 //! - Files are 0600 in directories of 0700; a key is never on the disk unencrypted.
 //! - A file's name is its key's id; a file that holds another key is refused.
@@ -8,6 +8,7 @@ mod backup;
 mod new_key;
 mod reference;
 mod secrets;
+mod signed_root;
 
 pub use new_key::NewKey;
 pub use secrets::Secrets;

@@ -11,7 +11,7 @@ use super::{Collection, EditError, Held, RoleSpec, lifetime};
 use crate::key::{KeyId, Signer};
 use crate::limit;
 use crate::time::Time;
-use crate::trust::metadata::{Body, Header, Root, SIGNED_AT, SPEC_VERSION, Snapshot, Targets, Timestamp};
+use crate::trust::metadata::{Body, Header, ROLE, Root, SIGNED_AT, SPEC_VERSION, Snapshot, Targets, Timestamp};
 use crate::trust::role_keys::RoleKeys;
 use crate::trust::{Mark, TrustError, names};
 
@@ -130,8 +130,9 @@ impl Collection<'_> {
     ///
     /// # Errors
     /// [`EditError::Stale`] when somebody published since; [`EditError::NoRole`] for a role that is none; [`EditError::Expiry`] for a
-    /// document that would count for longer than one made at `now`; [`EditError::Draft`] for what is malformed, and for a snapshot or
-    /// timestamp that says more than it has to.
+    /// document that would count for longer than one made at `now`, [`EditError::Expired`] for one that no longer does;
+    /// [`EditError::Draft`] for what is malformed, for what another role says, and for a snapshot or timestamp that says more than it
+    /// has to.
     pub fn adopt(&mut self, draft: &Draft, now: Time) -> Result<(), EditError> {
         self.take(draft, now).map_err(EditError::in_draft)
     }
@@ -143,6 +144,7 @@ impl Collection<'_> {
         if let Some(root) = envelopes.iter().find(|envelope| envelope.role == "root") {
             let body: Root = read(root)?;
             check_expiry("root", &body.header, now)?;
+            check_not_expired("root", &body.header, now)?;
             check_next("root", self.root.header.version, &body)?;
             check_root(&body, &self.root)?;
             self.root = body;
@@ -211,6 +213,8 @@ impl Collection<'_> {
                 Err(error) => return Err(error),
             }
             check_expiry(&role, &body.header, now)?;
+            check_not_expired(&role, &body.header, now)?;
+            self.check_is_for(&role, &body, envelopes)?;
             check_next(&role, self.meta(&role).map_or(0, |meta| meta.version), &body)?;
             let published = self.targets_of(&role);
             let version = published.map_or(SPEC_VERSION, |body| &body.header.spec_version);
@@ -239,6 +243,37 @@ impl Collection<'_> {
         match waiting.into_keys().next() {
             Some(role) => Err(EditError::NoRole { role }),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses a document of a draft that may be another role's: one key may have both, and a bin has the keys of its role.
+    fn check_is_for(&self, role: &str, body: &Targets, envelopes: &[&Envelope]) -> Result<(), TrustError> {
+        let file = names::file_name(role, None);
+        body.check_role(&file, role)?;
+        if body.role.is_some() {
+            return Ok(());
+        }
+        // Who said it once goes on saying it; what is new is made by those who sign as the role that delegates to it.
+        let before = self.targets_of(role);
+        let before = before.or_else(|| self.targets_of(self.by(role)?));
+        if before.is_some_and(|before| before.role.is_some()) {
+            let problem = format!("it does not say which role it is for (`{ROLE}`), and what is published does");
+            return Err(TrustError::malformed(file, problem));
+        }
+        let published = self.published().into_iter().flat_map(|chain| {
+            let top = std::iter::once(("targets", chain.targets()));
+            top.chain(chain.roles())
+        });
+        let mut others = published.filter(|(other, _)| *other != role);
+        let envelope = envelopes.iter().find(|envelope| envelope.role == role);
+        let same =
+            others.find(|(_, signed)| envelope.is_some_and(|ours| ours.message() == signed.document().message()));
+        match same {
+            None => Ok(()),
+            Some((other, _)) => {
+                let problem = format!("it is what the role `{other}` says, word for word");
+                Err(TrustError::malformed(file, problem))
+            }
         }
     }
 
@@ -299,6 +334,18 @@ fn check_expiry(role: &str, header: &Header, now: Time) -> Result<(), EditError>
             latest,
         }),
         false => Ok(()),
+    }
+}
+
+/// Refuses what would be expired when it is published. (Snapshot and timestamp are made anew instead.)
+pub(super) fn check_not_expired(role: &str, header: &Header, now: Time) -> Result<(), EditError> {
+    match header.expires > now {
+        true => Ok(()),
+        false => Err(EditError::Expired {
+            role: role.to_owned(),
+            found: header.expires,
+            now,
+        }),
     }
 }
 

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::EditError;
+use super::adopt::check_not_expired;
 use super::envelope::Envelope;
 use super::sign::is_next;
+use crate::digest::Digest;
 use crate::json::{self, Limits};
 use crate::key::{KeyId, Signer};
 use crate::limit;
@@ -167,6 +169,21 @@ impl Draft {
         root.map(read).transpose()
     }
 
+    /// Returns the version of the next root and the SHA-256 of what is signed of it, if it holds one.
+    ///
+    /// # Errors
+    /// As [`Draft::root`].
+    pub fn root_digest(&self) -> Result<Option<(u64, Digest)>, TrustError> {
+        let root = self.envelopes.iter().find(|envelope| envelope.role == "root");
+        let digest = |envelope: &Envelope| {
+            Ok((
+                read::<Root>(envelope)?.header.version,
+                Digest::sha256(envelope.message()),
+            ))
+        };
+        root.map(digest).transpose()
+    }
+
     /// Walks the roots in it from `pin`, or from the first when there is no pin, to the present one.
     ///
     /// # Errors
@@ -188,9 +205,15 @@ impl Draft {
     /// Signs the next root, offline, with those of `keys` that count for it; says what it lacks then.
     ///
     /// # Errors
-    /// [`TrustError`] when the roots in it are no chain from `pin`, or the next root is not the next one.
-    pub fn sign_root(&mut self, pin: Option<&[u8]>, keys: &[&dyn Signer]) -> Result<Vec<Lacking>, EditError> {
-        let roles = self.root_roles(pin)?;
+    /// [`EditError::Trust`] when the roots in it are no chain from `pin`, or the next root is not the next one; [`EditError::Expired`]
+    /// when it no longer counts at `now`.
+    pub fn sign_root(
+        &mut self,
+        pin: Option<&[u8]>,
+        keys: &[&dyn Signer],
+        now: Time,
+    ) -> Result<Vec<Lacking>, EditError> {
+        let roles = self.root_roles(pin, now)?;
         let missing = || TrustError::malformed(SUBJECT, "it holds no root");
         let envelope = self.envelopes.iter_mut().find(|envelope| envelope.role == "root");
         let envelope = envelope.ok_or_else(missing)?;
@@ -202,7 +225,7 @@ impl Draft {
     ///
     /// # Errors
     /// As [`Draft::sign_root`].
-    pub fn root_roles(&self, pin: Option<&[u8]>) -> Result<Vec<RoleKeys>, EditError> {
+    pub fn root_roles(&self, pin: Option<&[u8]>, now: Time) -> Result<Vec<RoleKeys>, EditError> {
         let chain = self.chain(pin)?;
         let missing = || TrustError::malformed(SUBJECT, "it holds no root");
         let next = self.root()?.ok_or_else(missing)?;
@@ -213,6 +236,7 @@ impl Draft {
                 found: next.header.version,
             });
         }
+        check_not_expired("root", &next.header, now)?;
         check_root(&next, chain.newest_root().body())?;
         let role = next.roles.get("root").ok_or_else(missing)?;
         let own = RoleKeys::new("root", &role.keyids, role.threshold, &next.keys);

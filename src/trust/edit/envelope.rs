@@ -41,6 +41,11 @@ impl Envelope {
         })
     }
 
+    /// Returns the canonical form, which is what is signed.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
     /// Signs with those of `keys` that are a role's, each under the id that the role knows it by; signatures that are good stay.
     pub(super) fn sign(&mut self, roles: &[RoleKeys], keys: &[&dyn Signer]) -> Result<(), EditError> {
         let known: BTreeMap<&KeyId, &TufKey> = roles.iter().flat_map(RoleKeys::keys).collect();

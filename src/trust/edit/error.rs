@@ -21,6 +21,19 @@ pub enum EditError {
         /// The latest expiry that is taken.
         latest: Time,
     },
+    /// A document of a draft no longer counts.
+    #[error(
+        "the draft's `{role}` expired at {found}, and it is {now}: it was made too long ago, and whoever reads the collection would \
+         refuse it; make the change again, in a new file"
+    )]
+    Expired {
+        /// The role.
+        role: String,
+        /// When it expired.
+        found: Time,
+        /// When it was to be signed or published.
+        now: Time,
+    },
     /// A key of a draft under an id that is not its own: who compares ids would be shown another key's.
     #[error(
         "the draft gives `{role}` the id {found} for a key whose id is {expected}: it was changed after it was made; do not sign it, \
@@ -195,7 +208,7 @@ impl EditError {
     /// Says that what is malformed is a draft's, which nobody published.
     pub(super) fn in_draft(self) -> Self {
         match self {
-            Self::Trust(error @ TrustError::Malformed { .. }) => Self::Draft(error),
+            Self::Trust(error @ (TrustError::Malformed { .. } | TrustError::OtherRole { .. })) => Self::Draft(error),
             other => other,
         }
     }

@@ -305,6 +305,7 @@ fn new_targets(now: Time) -> Targets {
         targets: BTreeMap::new(),
         delegations: None,
         revoked: Vec::new(),
+        role: None,
         extra: Map::new(),
     }
 }

@@ -115,6 +115,7 @@ impl Collection<'_> {
                     let before = self.snapshot.meta.get(&file).map_or(0, |meta| meta.version);
                     let body = &mut self.held.get_mut(role).ok_or_else(no_role)?.body;
                     set_next(&mut body.header, before, role, now);
+                    body.role = Some(role.clone());
                     Envelope::new(role, body)?
                 }
             };

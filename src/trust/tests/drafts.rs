@@ -97,9 +97,21 @@ fn a_root_is_signed_offline_from_nothing_but_the_file() {
     assert_eq!((draft.roles(), lacking.len()), (vec![("root".to_owned(), 2)], 1));
     let mut offline = Draft::parse(&draft.to_bytes().unwrap()).unwrap();
     let pin = repository.pin();
-    assert_eq!(offline.sign_root(Some(&pin), &[&key(STRANGER)]).unwrap().len(), 1);
-    assert!(offline.sign_root(Some(b"another root"), &[&key(ROOT)]).is_err());
-    assert!(offline.sign_root(Some(&pin), &[&key(ROOT)]).unwrap().is_empty());
+    assert_eq!(
+        offline.sign_root(Some(&pin), &[&key(STRANGER)], days(1)).unwrap().len(),
+        1
+    );
+    assert!(
+        offline
+            .sign_root(Some(b"another root"), &[&key(ROOT)], days(1))
+            .is_err()
+    );
+    assert!(
+        offline
+            .sign_root(Some(&pin), &[&key(ROOT)], days(1))
+            .unwrap()
+            .is_empty()
+    );
     let mut collection = Collection::load(&pin, &files).unwrap();
     collection.adopt_root(&offline, days(2)).unwrap();
     let made = sign_with(collection, &[21, SNAPSHOT, TIMESTAMP], days(2)).unwrap();
@@ -108,7 +120,12 @@ fn a_root_is_signed_offline_from_nothing_but_the_file() {
 }
 
 /// A draft in which the document of `role` says something else; who changed it signs it with `by`.
-fn with_changed(draft: &Draft, role: &str, by: Option<&SigningKey>, change: impl FnOnce(&mut Value)) -> Draft {
+pub(super) fn with_changed(
+    draft: &Draft,
+    role: &str,
+    by: Option<&SigningKey>,
+    change: impl FnOnce(&mut Value),
+) -> Draft {
     let mut value: Value = serde_json::from_slice(&draft.to_bytes().unwrap()).unwrap();
     let documents = value["documents"].as_array_mut().unwrap();
     let document = documents.iter_mut().find(|document| document["role"] == role).unwrap();
@@ -202,7 +219,7 @@ fn a_key_under_the_id_of_another_is_signed_by_nobody() {
     let mut offline = draft.clone();
     assert!(
         offline
-            .sign_root(Some(&repository.pin()), &[&key(ROOT)])
+            .sign_root(Some(&repository.pin()), &[&key(ROOT)], days(1))
             .unwrap()
             .is_empty()
     );
@@ -218,7 +235,9 @@ fn a_key_under_the_id_of_another_is_signed_by_nobody() {
         let alone = with_changed(&root_alone, "root", None, |signed| swap(&mut signed["keys"], number));
         assert!(refused(load().adopt_root(&alone, days(1)).unwrap_err()));
         assert!(refused(
-            swapped.sign_root(Some(&repository.pin()), &[&key(ROOT)]).unwrap_err()
+            swapped
+                .sign_root(Some(&repository.pin()), &[&key(ROOT)], days(1))
+                .unwrap_err()
         ));
     }
     for number in [22, SEAL] {
@@ -281,7 +300,7 @@ fn a_root_of_another_kind_version_or_with_other_roles_is_signed_by_nobody() {
     let (draft, _) = collection.draft("c", &[], days(1)).unwrap();
     let mut good = draft.clone();
     assert!(
-        good.sign_root(Some(&repository.pin()), &[&key(ROOT)])
+        good.sign_root(Some(&repository.pin()), &[&key(ROOT)], days(1))
             .unwrap()
             .is_empty()
     );
@@ -294,7 +313,11 @@ fn a_root_of_another_kind_version_or_with_other_roles_is_signed_by_nobody() {
     for change in changes {
         let mut wicked = with_changed(&draft, "root", None, |root| change(root, role.clone()));
         assert!(load().adopt(&wicked, days(1)).is_err());
-        assert!(wicked.sign_root(Some(&repository.pin()), &[&key(ROOT)]).is_err());
+        assert!(
+            wicked
+                .sign_root(Some(&repository.pin()), &[&key(ROOT)], days(1))
+                .is_err()
+        );
     }
 }
 
@@ -370,6 +393,33 @@ fn a_snapshot_that_has_expired_or_was_signed_in_the_future_is_made_anew() {
     assert!(taken(&changed("expires", days(2))));
     assert!(!taken(&changed("expires", days(1))));
     assert!(!taken(&changed("x-imgkit-signed", days(2))));
+}
+
+#[test]
+fn what_has_expired_is_neither_signed_nor_published() {
+    let repository = Repository::new();
+    let pin = repository.pin();
+    let load = || Collection::load(&pin, &repository.files).unwrap();
+    let draft = signed(load());
+    load().adopt(&draft, days(91).plus(-1)).unwrap();
+    let is_of =
+        |error: &EditError, role: &str| matches!(error, EditError::Expired { role: found, .. } if found == role);
+    for refused in [load().adopt(&draft, days(91)), load().adopt_signed(&draft, days(91))] {
+        let refused = refused.unwrap_err();
+        assert!(is_of(&refused, "targets"), "{refused}");
+    }
+    let mut collection = load();
+    collection.renew("root").unwrap();
+    let (mut root, _) = collection.draft("c", &[&key(ROOT)], days(1)).unwrap();
+    load().adopt_root(&root, days(366).plus(-1)).unwrap();
+    let refused = load().adopt_root(&root, days(366)).unwrap_err();
+    assert!(is_of(&refused, "root"), "{refused}");
+    assert!(
+        refused.to_string().contains("expired at 2027-11-24T00:00:00Z"),
+        "{refused}"
+    );
+    let refused = root.sign_root(Some(&pin), &[&key(ROOT)], days(366)).unwrap_err();
+    assert!(is_of(&refused, "root"), "{refused}");
 }
 
 #[test]

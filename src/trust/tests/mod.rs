@@ -8,6 +8,7 @@ mod edit;
 mod lookup;
 mod owner;
 mod plain;
+mod roles;
 mod tamper;
 mod trusts;
 mod updater;
@@ -172,6 +173,10 @@ impl Repository {
     pub(super) fn forge(&mut self, role: &str, keys: &[u8], change: impl FnOnce(&mut Value)) {
         let name = self.newest(role);
         let mut envelope = json::parse(self.files.get(&name).unwrap(), Limits::integers(1 << 20)).unwrap();
+        // Made of another role's file, it is for this one, unless `change` says otherwise.
+        if let Some(says) = envelope["signed"].get_mut("x-imgkit-role") {
+            *says = role.into();
+        }
         change(&mut envelope["signed"]);
         let message = json::canonical(&envelope["signed"]).unwrap();
         let sign = |key: SigningKey| json!({ "keyid": key.id(), "sig": hex::encode(key.sign(&message).unwrap()) });
