@@ -119,7 +119,9 @@ impl Collection<'_> {
                     Envelope::new(role, body)?
                 }
             };
-            let by = made.add_for(envelope, &whom, seen, &self.keys_for(role, keys))?;
+            let keys = self.keys_for(role, keys);
+            let nearest = seen.then(|| self.nearest(&whom, &keys));
+            let by = made.add_for(envelope, &whom, nearest.as_deref(), &keys)?;
             if let Some((by, bytes)) = by {
                 if let Some(held) = self.held.get_mut(role).filter(|held| held.by.is_some()) {
                     held.by = Some(by);
@@ -271,17 +273,15 @@ impl Made {
     }
 
     /// Signs a document of a role for all who trust it, and returns its bytes if enough keys signed it for those for whom it has to
-    /// count, or, where they have `seen` it, for anybody; and the first for whom it counts.
+    /// count, or, where it was looked at, for one of the `nearest`; and the first for whom it counts.
     fn add_for(
         &mut self,
         mut envelope: Envelope,
         whom: &For,
-        seen: bool,
+        nearest: Option<&[String]>,
         keys: &[&dyn Signer],
     ) -> Result<Option<(String, Vec<u8>)>, EditError> {
-        let needed = whom.needed.iter().map(|(by, keys)| (by, keys));
-        let all: Vec<_> = needed.chain(whom.more.iter().map(|(by, keys, _)| (by, keys))).collect();
-        let roles: Vec<_> = all.iter().map(|(_, keys)| (*keys).clone()).collect();
+        let roles: Vec<_> = whom.all().map(|(_, keys)| keys.clone()).collect();
         envelope.sign(&roles, keys)?;
         let counts = |keys: &RoleKeys| envelope.lacking(std::slice::from_ref(keys)).is_none();
         let doubtful = whom
@@ -296,9 +296,17 @@ impl Made {
                 by: by.to_owned(),
             });
         }
-        let first = all.iter().find(|(_, keys)| counts(keys)).map(|(by, _)| (*by).clone());
-        let needed: Vec<_> = whom.needed.iter().map(|(_, keys)| keys.clone()).collect();
-        let lacking = envelope.lacking(&needed).filter(|_| !seen || first.is_none());
+        let nearest = nearest.filter(|nearest| !nearest.is_empty());
+        let mut among = whom
+            .all()
+            .filter(|(by, _)| nearest.is_none_or(|nearest| nearest.contains(by)));
+        let first = among.clone().find(|(_, keys)| counts(keys)).map(|(by, _)| by.clone());
+        let needed: Vec<_> = match nearest {
+            None => whom.needed.iter().map(|(_, keys)| keys.clone()).collect(),
+            Some(_) if first.is_some() => Vec::new(),
+            Some(_) => among.next().map(|(_, keys)| keys.clone()).into_iter().collect(),
+        };
+        let lacking = envelope.lacking(&needed);
         let lost = whom.more.iter().filter(|(_, keys, before)| *before && !counts(keys));
         self.lost.extend(lost.map(|(by, _, _)| Lost {
             role: envelope.role.clone(),

@@ -1,10 +1,11 @@
 //! For whom a role is signed, where several trust its name: each of them has keys of his own choice, and the file is one.
 //!
-//! - What counts for one who trusts a role goes on counting for him, or nothing is signed.
+//! - What counts for one who trusts a role goes on counting for him, or it is said that it does not.
 //! - What does not count for him, since somebody else put it there, is not signed for him: its keys vouch for what they saw.
 
 use super::envelope::Envelope;
 use super::{Collection, EditError};
+use crate::key::Signer;
 use crate::trust::metadata::Targets;
 use crate::trust::names;
 use crate::trust::role_keys::RoleKeys;
@@ -33,10 +34,15 @@ pub(super) struct For {
 }
 
 impl For {
+    /// Lists all whose keys sign.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &RoleKeys)> + Clone {
+        let needed = self.needed.iter().map(|(by, keys)| (by, keys));
+        needed.chain(self.more.iter().map(|(by, keys, _)| (by, keys)))
+    }
+
     /// Returns the first for whom it must not count, of those for whom it could if all who are asked to sign did.
     pub(super) fn could_count(&self) -> Option<&str> {
-        let needed = self.needed.iter().map(|(_, keys)| keys);
-        let asked: Vec<_> = needed.chain(self.more.iter().map(|(_, keys, _)| keys)).collect();
+        let asked: Vec<_> = self.all().map(|(_, keys)| keys).collect();
         let could = self.doubtful.iter().find(|(_, keys)| keys.could_be_met_by(&asked));
         could.map(|(by, _)| by.as_str())
     }
@@ -152,6 +158,20 @@ impl Collection<'_> {
         doubtful.retain(|(by, _)| !outweighed(by));
         signed.doubtful = doubtful;
         Ok(signed)
+    }
+
+    /// Returns those for one of whom a role has to count that was looked at: those nearest to the top level some of whose `keys` are
+    /// at hand.
+    pub(super) fn nearest(&self, whom: &For, keys: &[&dyn Signer]) -> Vec<String> {
+        let is_here = |role: &RoleKeys| {
+            let mut own = role.keys().values();
+            own.any(|own| keys.iter().any(|key| key.public() == own.public()))
+        };
+        let here = whom.all().filter(|(_, role)| is_here(role));
+        let here: Vec<_> = here.map(|(by, _)| (self.path_of(by).len(), by)).collect();
+        let nearest = here.iter().map(|(depth, _)| *depth).min();
+        let here = here.iter().filter(|(depth, _)| Some(*depth) == nearest);
+        here.map(|(_, by)| (*by).clone()).collect()
     }
 
     /// Returns the one who trusts a role and is loaded, and for whom enough keys signed a document of it; where there is none, the one

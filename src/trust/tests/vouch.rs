@@ -141,6 +141,31 @@ fn whoever_looked_at_it_signs_it_and_it_counts() {
 }
 
 #[test]
+fn what_was_looked_at_has_to_count_for_the_nearest_to_the_top() {
+    let mut repository = taken(&[EVIL, TEAM], EVIL);
+    repository.forge_linked("targets", |signed| {
+        let roles = signed["delegations"]["roles"].as_array_mut().unwrap();
+        let team = roles.iter_mut().find(|role| role["name"] == "team").unwrap();
+        team["threshold"] = 2.into();
+        let other = key(OTHER).tuf_key();
+        team["keyids"].as_array_mut().unwrap().push(json!(other.id()));
+        signed["delegations"]["keys"][other.id().to_string()] = other.to_json().clone();
+    });
+    let witnessed = |keys: &[u8]| {
+        let mut collection = loaded(&repository);
+        collection.witness("team").unwrap();
+        sign_with(collection, &[keys, &[SNAPSHOT, TIMESTAMP]].concat(), days(1))
+    };
+    // For `evil` one of them would do.
+    let done = witnessed(&[TEAM]);
+    assert!(
+        matches!(&done, Err(EditError::Keys { needed: 2, have: 1, .. })),
+        "{done:?}"
+    );
+    witnessed(&[TEAM, OTHER]).unwrap();
+}
+
+#[test]
 fn who_lists_anothers_role_keeps_nobody_from_signing_it() {
     for (keys, threshold) in [(&[EVIL][..], 1), (&[TEAM, OTHER], 2)] {
         let mut repository = listed(keys, threshold);
