@@ -184,16 +184,18 @@ impl Chain<AtTargets> {
         Ok(())
     }
 
-    /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew.
-    pub(super) fn unvouched(&self, wanted: &WantedRole, bytes: &[u8]) -> Result<Targets, TrustError> {
+    /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew. Also
+    /// tells whether nobody did but keys that were taken from the role.
+    pub(super) fn unvouched(&self, wanted: &WantedRole, bytes: &[u8]) -> Result<(Targets, bool), TrustError> {
         self.check_asked(wanted)?;
         let role = wanted.keys.role();
         let meta = meta_of(&self.state.snapshot, role)?;
-        let WantedRole { wanted, .. } = wanted;
+        let WantedRole { wanted, keys, .. } = wanted;
         check_described(&wanted.file, meta, bytes)?;
         let targets = Unverified::<Targets>::parse(&wanted.file, bytes, wanted.max)?;
         check_version(role, meta.version, targets.unverified_body().header.version)?;
-        Ok(targets.unverified_body().clone())
+        let by_revoked = targets.is_signed_by_revoked_alone(keys);
+        Ok((targets.unverified_body().clone(), by_revoked))
     }
 
     /// Returns the keys of a top-level role, or of one that the top level delegates to.

@@ -157,6 +157,21 @@ impl TrustOptions {
         Ok(collection)
     }
 
+    /// Reads what is trusted of a collection as its owner, who has to look after it also where another broke his part, with what a change
+    /// that is being staged has made of it so far: and the roles that are not trusted, each with the reason.
+    pub(super) fn load_trusted<'p>(
+        &self,
+        context: &Context,
+        place: &'p Place,
+    ) -> Result<(Collection<'p>, Vec<(String, String)>), Failure> {
+        let mut collection = self.load(context, place)?;
+        let distrusted = collection.load_trusted();
+        let distrusted = distrusted.map_err(|error| error.about(&place.subject()))?;
+        let distrusted = distrusted.into_iter();
+        let distrusted = distrusted.map(|(role, error)| (role, error.to_string())).collect();
+        Ok((collection, distrusted))
+    }
+
     /// Takes what a file holds into a collection, works on it, and finds the keys that sign then.
     fn prepare(
         &self,

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::drafting::Drafting;
+use super::word::line;
 use crate::cli::Context;
 use crate::cli::passphrase::{Asked, PassphraseOptions};
 use crate::cli::place::{CollectionName, StateOption, remember};
@@ -92,17 +93,6 @@ impl Place {
         let loaded = collection.load_all();
         loaded.map_err(|error| error.about(&self.subject()))?;
         Ok(collection)
-    }
-
-    /// Reads what is trusted of the collection as its owner, who has to look after it also where another broke his part: the roles
-    /// that are not trusted, each with the reason.
-    pub(super) fn load_trusted(&self) -> Result<(Collection<'_>, Vec<(String, String)>), Failure> {
-        let mut collection = self.load()?;
-        let distrusted = collection.load_trusted();
-        let distrusted = distrusted.map_err(|error| error.about(&self.subject()))?;
-        let distrusted = distrusted.into_iter();
-        let distrusted = distrusted.map(|(role, error)| (role, error.to_string())).collect();
-        Ok((collection, distrusted))
     }
 
     /// Returns what was last trusted of a place where others can put older states.
@@ -307,7 +297,7 @@ impl TrustOptions {
 /// Says which roles are not trusted, and why.
 pub(super) fn tell_distrusted(text: &mut String, distrusted: &[(String, String)]) {
     for (role, problem) in distrusted {
-        *text += &format!("NOT TRUSTED {}: {problem}\n", role.escape_debug());
+        *text += &format!("NOT TRUSTED {}: {}\n", role.escape_debug(), line(problem));
     }
 }
 

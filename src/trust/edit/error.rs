@@ -54,6 +54,14 @@ pub enum EditError {
         /// The role that was to be added.
         role: String,
     },
+    /// What a role says was to be dropped, and it is trusted.
+    #[error(
+        "what the role `{role}` says is trusted, and is not dropped: renew it without --anew, or take its names out with `imgkit trust unsign`"
+    )]
+    Counts {
+        /// The role.
+        role: String,
+    },
     /// A role exists already.
     #[error("the role `{role}` exists already")]
     Exists {
@@ -90,7 +98,10 @@ pub enum EditError {
         target: String,
     },
     /// The role is not trusted with the name.
-    #[error("the role `{role}` is not trusted with the name `{target}`; its names are {patterns}")]
+    #[error(
+        "the role `{}` is not trusted with the name `{}`; its names are {}",
+        .role.escape_debug(), .target.escape_debug(), .patterns.escape_debug()
+    )]
     NotCovered {
         /// The role.
         role: String,
@@ -108,7 +119,9 @@ pub enum EditError {
         key: KeyId,
     },
     /// Another role that is asked first names the target.
-    #[error("the role `{by}` signs `{target}` already and is asked before `{role}`; remove it there first")]
+    #[error(
+        "the role `{}` signs `{target}` already and is asked before `{role}`; remove it there first", .by.escape_debug()
+    )]
     Shadowed {
         /// The role that should sign.
         role: String,
@@ -145,7 +158,10 @@ pub enum EditError {
         role: String,
     },
     /// A threshold that cannot be met.
-    #[error("the role `{role}` would need {threshold} signatures and has {keys} distinct keys; expected 1 to {keys}")]
+    #[error(
+        "the role `{role}` would need {threshold} signatures and has {keys} distinct keys; expected 1 to {keys}: give it more keys, or \
+         say with --threshold how many must sign"
+    )]
     Threshold {
         /// The role.
         role: String,

@@ -52,15 +52,20 @@ impl Collection<'_> {
         let mut distrusted = Vec::new();
         let mut seen = BTreeSet::new();
         let mut queue = VecDeque::from(["targets".to_owned()]);
+        // Those too that were loaded before, or came from a draft, may trust others.
+        let mut queued = BTreeSet::from(["targets".to_owned()]);
         while let Some(by) = queue.pop_front() {
             let Some(body) = self.targets_of(&by) else { continue };
             for child in self.children(body) {
                 // A name that several trust is looked at for each: whoever comes first may trust it to keys that never signed.
-                if self.held.contains_key(&child) || !see(&mut seen, (&by, &child))? {
+                if queued.contains(&child) || !see(&mut seen, (&by, &child))? {
                     continue;
                 }
                 match self.hold(&by, &child) {
-                    Ok(true) => queue.push_back(child),
+                    Ok(true) => {
+                        queued.insert(child.clone());
+                        queue.push_back(child);
+                    }
                     Ok(false) => {}
                     Err(EditError::Trust(error)) if error.is_verdict() => distrusted.push((child, error.into())),
                     Err(error) => return Err(error),
@@ -91,9 +96,10 @@ impl Collection<'_> {
         self.roles().into_iter().filter_map(mark).collect()
     }
 
-    /// Returns the keys that were taken from delegated roles, of the roles that were loaded.
-    pub fn revoked(&self) -> impl Iterator<Item = &Revoked> {
-        self.held.values().flat_map(|held| &held.body.revoked)
+    /// Returns the keys that were taken from delegated roles, of the roles that were loaded, each with the role that took it.
+    pub fn revoked(&self) -> impl Iterator<Item = (&str, &Revoked)> {
+        let held = self.held.iter();
+        held.flat_map(|(by, held)| held.body.revoked.iter().map(move |entry| (by.as_str(), entry)))
     }
 
     /// Returns the keys of a role.
@@ -133,6 +139,11 @@ impl Collection<'_> {
     /// Tells whether a role that was found has metadata.
     pub fn has_metadata(&self, role: &str) -> bool {
         names::TOP_LEVEL.contains(&role) || self.held.contains_key(role)
+    }
+
+    /// Tells whether something is published under a role's name, whoever signed it.
+    pub fn is_published(&self, role: &str) -> bool {
+        self.meta(role).is_some()
     }
 
     /// Returns the role as which a role signs: a bin as the role that it is a part of, every other as itself.
