@@ -457,7 +457,10 @@ fn a_private_key_in_place_of_a_revoked_one_signs_the_rest_again() {
         let lost = home.key_id(role);
         let (code, asked) = home.run(&["revoke", &lost, "--key", &file]);
         let said = asked["error"]["problem"].as_str().unwrap();
-        assert!(code == 2 && said.contains(&format!("signed again: {name}")), "{said}");
+        assert!(
+            code == 2 && said.contains(&format!("signed again, what {role} says:\n+ {name} ({role}): sha256:")),
+            "{said}"
+        );
         let revoked = home.good(&["revoke", &lost, "--key", &file, "--yes"]);
         let expected = (&json!([]), &json!([name]));
         assert_eq!((&revoked["noLongerTrusted"], &revoked["signedAgain"]), expected);
@@ -515,7 +518,7 @@ fn a_lost_key_is_taken_from_every_role_after_saying_what_that_means() {
     assert_eq!(code, 2);
     let said = asked["error"]["problem"].as_str().unwrap();
     assert!(
-        said.contains("signed again: team/a") && !said.contains("spec/b"),
+        said.contains("signed again, what team says:\n+ team/a (team): sha256:") && !said.contains("spec/b"),
         "{said}"
     );
     let revoked = home.good(&["revoke", &lost, "--yes"]);

@@ -95,6 +95,8 @@ fn new_keys_are_for_all_who_trust_a_role_and_each_keeps_its_threshold() {
     assert_eq!(before, expected);
     let rotated = twice.home.good(&["rotate", "inner"]);
     assert_eq!(rotated["stillTrusted"], json!([]));
+    let kept = json!([{ "by": "dev", "threshold": 2 }, { "by": "qa", "threshold": 1 }]);
+    assert_eq!(rotated["thresholds"], kept);
     let after = twice.trusts();
     let thresholds: Vec<_> = after.iter().map(|(by, needed, _)| (by.as_str(), *needed)).collect();
     assert_eq!(thresholds, [("dev", 2), ("qa", 1)]);
@@ -162,4 +164,26 @@ fn delegate_rm_says_who_trusts_the_role_still() {
     let twice = Twice::without_dev();
     twice.changes_half(&["delegate", "rm", "inner"]);
     assert_eq!(twice.home.refused(&["lookup", "q/1"]), "UNSIGNED");
+}
+
+#[test]
+fn keys_are_listed_for_each_who_trusts_a_role() {
+    let twice = Twice::new();
+    for key in &twice.keys {
+        let signers = twice.home.good(&["signer", "ls"])["signers"].clone();
+        let by = signers
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["key"] == json!(key));
+        let by: Vec<_> = by.map(|one| one["by"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(by, ["dev", "qa"]);
+    }
+    let roles = twice.home.good(&["inspect"])["roles"].clone();
+    let inner = roles.as_array().unwrap().iter().filter(|one| one["role"] == "inner");
+    let inner: Vec<_> = inner.map(|one| (one["by"].clone(), one["threshold"].clone())).collect();
+    assert_eq!(inner, [(json!("dev"), json!(2)), (json!("qa"), json!(1))]);
+    // One that a single role trusts is told of as before.
+    let dev = roles.as_array().unwrap().iter().filter(|one| one["role"] == "dev");
+    assert_eq!(dev.count(), 1);
 }

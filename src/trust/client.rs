@@ -227,11 +227,12 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// Reads the metadata of the role at the end of `path` as the snapshot names them, whoever signed them.
+    /// Reads the metadata of the role at the end of `path` as the snapshot names them, whoever signed them; also tells whether nobody
+    /// did but keys that were taken from the role.
     ///
     /// # Errors
     /// [`TrustError`] when a role before it cannot be trusted, or the file is not the one that the snapshot names.
-    pub(super) fn unvouched(&mut self, path: &[String]) -> Result<Targets, TrustError> {
+    pub(super) fn unvouched(&mut self, path: &[String]) -> Result<(Targets, bool), TrustError> {
         let role = path.last().cloned().unwrap_or_default();
         self.role(path.get(..path.len().saturating_sub(1)).unwrap_or_default())?;
         let wanted = self.chain.wanted_on(path)?.ok_or(TrustError::NoRole { role })?;

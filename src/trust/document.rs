@@ -161,6 +161,11 @@ impl<T: Content> Unverified<T> {
         }
     }
 
+    /// Tells whether nobody signed it but keys that were taken from its role.
+    pub(super) fn is_signed_by_revoked_alone(&self, keys: &RoleKeys<T::Key>) -> bool {
+        keys.only_revoked_signed(&self.message, &self.signatures)
+    }
+
     /// Checks the signatures against the keys of the document's role.
     ///
     /// # Errors

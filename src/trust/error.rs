@@ -180,11 +180,11 @@ pub enum TrustError {
 }
 
 impl TrustError {
-    /// Makes a [`TrustError::Malformed`].
+    /// Makes a [`TrustError::Malformed`]. It may quote what a stranger wrote: that stays on its line.
     pub(crate) fn malformed(file: impl Into<String>, problem: impl ToString) -> Self {
         Self::Malformed {
-            file: file.into(),
-            problem: problem.to_string(),
+            file: on_one_line(file.into()),
+            problem: on_one_line(problem.to_string()),
         }
     }
 
@@ -336,6 +336,18 @@ impl TrustError {
     }
 }
 
+/// Writes control characters by their numbers.
+fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let written = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(written).collect()
+}
+
 /// Names keys for people, a few of them.
 fn list(keys: &[KeyId]) -> String {
     const SHOWN: usize = 4;
@@ -346,5 +358,19 @@ fn list(keys: &[KeyId]) -> String {
     match names.is_empty() {
         true => "no key".to_owned(),
         false => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_stays_on_its_line() {
+        let error = TrustError::malformed("2.team.json", "`x\n\u{1b}[31mREFUSED\u{9b}` is not a time; “é”");
+        assert_eq!(
+            error.to_string(),
+            r"2.team.json: `x\n\u{1b}[31mREFUSED\u{9b}` is not a time; “é”"
+        );
     }
 }

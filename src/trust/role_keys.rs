@@ -214,6 +214,15 @@ impl<K: RoleKey + Clone> RoleKeys<K> {
         keys.map(|key| Digest::sha256(key.public().spki_der())).collect()
     }
 
+    /// Tells whether somebody signed `message`, and nobody but keys that were taken from the role.
+    pub(super) fn only_revoked_signed(&self, message: &[u8], signatures: &[K::Signature]) -> bool {
+        let is_revoked = |signature: &K::Signature| {
+            let taken = self.revoked.get(K::claimed(signature));
+            taken.is_some_and(|(key, _)| key.is_good(message, signature))
+        };
+        !signatures.is_empty() && signatures.iter().all(is_revoked)
+    }
+
     /// Checks that enough distinct keys of the role signed `message`, and returns the ids of those that did.
     ///
     /// A key counts once, whatever ids it is known by. `subject` names what is signed in errors.
@@ -381,5 +390,27 @@ mod tests {
                 .check("r", b"message", &[sign(&a)])
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn only_what_nobody_else_signed_is_signed_by_revoked_keys_alone() {
+        let (a, b, c) = (key(1), key(2), key(3));
+        let taken = |key: &SigningKey| Revoked {
+            role: "r".into(),
+            keyid: key.id(),
+            key: key.tuf_key().to_json().clone(),
+            since: Time::EPOCH,
+        };
+        let keys = role(&[&c], 1).with_revoked(&[taken(&a), taken(&b)]);
+        let alone = |signatures: &[Signature]| keys.only_revoked_signed(b"message", signatures);
+        assert!(alone(&[sign(&a)]) && alone(&[sign(&a), sign(&b)]));
+        assert!(!alone(&[]));
+        assert!(!alone(&[sign(&a), sign(&c)]), "a key that counts");
+        assert!(!alone(&[sign(&a), sign(&key(4))]), "a stranger's");
+        let broken = Signature {
+            sig: vec![1],
+            ..sign(&a)
+        };
+        assert!(!alone(&[broken]));
     }
 }

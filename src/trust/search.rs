@@ -184,18 +184,19 @@ impl Chain<AtTargets> {
         Ok(())
     }
 
-    /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew.
-    pub(super) fn unvouched(&self, wanted: &WantedRole, bytes: &[u8]) -> Result<Targets, TrustError> {
+    /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew. Also
+    /// tells whether nobody did but keys that were taken from the role.
+    pub(super) fn unvouched(&self, wanted: &WantedRole, bytes: &[u8]) -> Result<(Targets, bool), TrustError> {
         self.check_asked(wanted)?;
         let role = wanted.keys.role();
         let meta = meta_of(&self.state.snapshot, role)?;
-        let WantedRole { wanted, .. } = wanted;
+        let WantedRole { wanted, keys, .. } = wanted;
         check_described(&wanted.file, meta, bytes)?;
         let targets = Unverified::<Targets>::parse(&wanted.file, bytes, wanted.max)?;
         let body = targets.unverified_body();
         body.check_role(&wanted.file, role)?;
         check_version(role, meta.version, body.header.version)?;
-        Ok(body.clone())
+        Ok((body.clone(), targets.is_signed_by_revoked_alone(keys)))
     }
 
     /// Returns the keys of a top-level role, or of one that the top level delegates to.

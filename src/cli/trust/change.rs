@@ -20,8 +20,8 @@ use crate::store::KeyStore;
 use crate::store::key_store::Secrets;
 use crate::store::trust_place::{Outcome, PlacePublisher};
 use crate::time::Time;
-use crate::trust::RoleKeys;
 use crate::trust::edit::{Collection, Draft, EditError, Lacking, Lost, RoleSpec};
+use crate::trust::{Distrusted, RoleKeys};
 
 /// Where what came of a change is written.
 enum Destination<'a> {
@@ -185,6 +185,19 @@ impl TrustOptions {
             drafting.adopt(context, self, &place.keys, &mut collection, self.now(context)?)?;
         }
         Ok(collection)
+    }
+
+    /// Reads what is trusted of a collection as its owner, who has to look after it also where another broke his part, with what a change
+    /// that is being staged has made of it so far: and the roles that are not trusted, each with the reason.
+    pub(super) fn load_trusted<'p>(
+        &self,
+        context: &Context,
+        place: &'p Place,
+    ) -> Result<(Collection<'p>, Vec<Distrusted>), Failure> {
+        let mut collection = self.load(context, place)?;
+        let distrusted = collection.load_trusted();
+        let distrusted = distrusted.map_err(|error| error.about(&place.subject()))?;
+        Ok((collection, distrusted))
     }
 
     /// Takes what a file holds into a collection, works on it, and finds the keys that sign then.

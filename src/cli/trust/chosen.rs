@@ -7,11 +7,11 @@ use clap::Args;
 
 use super::TrustOptions;
 use crate::cli::Context;
+use crate::cli::passphrase::Asked;
 use crate::failure::Failure;
 use crate::key::{Algorithm, KeySpec, TufKey};
 use crate::store::KeyStore;
 use crate::store::key_store::{NewKey, Secrets};
-use crate::trust::edit::RoleSpec;
 
 /// The keys that a role gets.
 #[derive(Debug, Args)]
@@ -62,27 +62,45 @@ impl ChosenKeys {
         Ok(open)
     }
 
-    /// Opens and makes the keys of `role`, and keeps those whose private half is at hand.
-    pub(super) fn get(
+    /// Opens and makes a role's keys, as [`ChosenKeys::open`] says.
+    pub(super) fn make<'a>(
         &self,
-        context: &Context,
-        options: &TrustOptions,
-        collection: &str,
-        role: &str,
+        context: &'a Context,
+        options: &'a TrustOptions,
         usual: usize,
-    ) -> Result<Vec<TufKey>, Failure> {
+    ) -> Result<NewKeys<'a>, Failure> {
         let secrets = options.secrets(context);
-        let keys = self.open(&secrets, usual)?;
-        keys.keep(context, &options.keys(context)?, collection, role, &secrets)
+        let OpenKeys { mut named, made } = self.open(&secrets, usual)?;
+        for algorithm in made {
+            named.push(NewKey::of(&KeySpec::Generate(algorithm), &secrets)?);
+        }
+        Ok(NewKeys { keys: named, secrets })
+    }
+}
+
+/// Keys that a role is to get, none of which is kept yet: so that what is refused leaves no key behind.
+#[derive(Debug)]
+pub(super) struct NewKeys<'a> {
+    keys: Vec<NewKey>,
+    secrets: Asked<'a>,
+}
+
+impl NewKeys<'_> {
+    /// Returns the public halves.
+    pub(super) fn public(&self) -> Vec<TufKey> {
+        self.keys.iter().map(|key| key.tuf_key().clone()).collect()
     }
 
-    /// Makes a role's keys and threshold; without a threshold the present one stays, as far as there are keys.
-    pub(super) fn spec(keys: Vec<TufKey>, threshold: Option<u32>, present: u32) -> RoleSpec {
-        let count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-        RoleSpec {
-            threshold: threshold.unwrap_or(present.min(count).max(1)),
-            keys,
-        }
+    /// Keeps those for `role` whose private half is at hand.
+    pub(super) fn keep(
+        &self,
+        context: &Context,
+        store: &KeyStore,
+        collection: &str,
+        role: &str,
+    ) -> Result<(), Failure> {
+        let mut keys = self.keys.iter();
+        keys.try_for_each(|key| keep(context, store, (collection, role), key, &self.secrets))
     }
 }
 
@@ -159,13 +177,25 @@ impl OpenKeys {
         let made: Vec<_> = made.collect::<Result<_, _>>()?;
         let mut keys = Vec::new();
         for key in self.named.iter().chain(&made) {
-            if let Some(file) = store.keep(collection, role, key, secrets)? {
-                context.say(&format!("kept a key of {role}: {}", file.display()));
-            }
+            keep(context, store, (collection, role), key, secrets)?;
             keys.push(key.tuf_key().clone());
         }
         Ok(keys)
     }
+}
+
+/// Keeps a key for a role where its private half is at hand, and says so.
+fn keep(
+    context: &Context,
+    store: &KeyStore,
+    (collection, role): (&str, &str),
+    key: &NewKey,
+    secrets: &dyn Secrets,
+) -> Result<(), Failure> {
+    if let Some(file) = store.keep(collection, role, key, secrets)? {
+        context.say(&format!("kept a key of {role}: {}", file.display()));
+    }
+    Ok(())
 }
 
 /// Asks at the terminal whether to go on; without one, only `--yes` is an answer.

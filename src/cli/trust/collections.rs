@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::drafting::Drafting;
+use super::word::line;
 use crate::cli::Context;
 use crate::cli::passphrase::{Asked, PassphraseOptions};
 use crate::cli::place::{CollectionName, StateOption, remember};
@@ -92,15 +93,6 @@ impl Place {
         let loaded = collection.load_all();
         loaded.map_err(|error| error.about(&self.subject()))?;
         Ok(collection)
-    }
-
-    /// Reads what is trusted of the collection as its owner, who has to look after it also where another broke his part, and returns
-    /// the roles that do not count for one who trusts them.
-    pub(super) fn load_trusted(&self) -> Result<(Collection<'_>, Vec<Distrusted>), Failure> {
-        let mut collection = self.load()?;
-        let distrusted = collection.load_trusted();
-        let distrusted = distrusted.map_err(|error| error.about(&self.subject()))?;
-        Ok((collection, distrusted))
     }
 
     /// Returns what was last trusted of a place where others can put older states.
@@ -309,7 +301,11 @@ pub(super) fn tell_distrusted(text: &mut String, distrusted: &[Distrusted]) {
             "targets" => String::new(),
             by => format!(" as {} trusts it", by.escape_debug()),
         };
-        *text += &format!("NOT TRUSTED {}{by}: {error}\n", role.escape_debug());
+        *text += &format!(
+            "NOT TRUSTED {}{by}: {}\n",
+            role.escape_debug(),
+            line(&error.to_string())
+        );
     }
 }
 

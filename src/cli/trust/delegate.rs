@@ -9,7 +9,7 @@ use super::TrustOptions;
 use super::chosen::ChosenKeys;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::trust::edit::EditError;
+use crate::trust::edit::{Collection, EditError, RoleInfo, RoleSpec};
 
 /// Looks after the roles that are trusted with names.
 #[derive(Debug, Args)]
@@ -37,13 +37,13 @@ struct Add {
     patterns: Vec<String>,
     #[command(flatten)]
     keys: ChosenKeys,
-    /// How many of its keys must sign
-    #[arg(long, value_name = "K", default_value_t = 1)]
-    threshold: u32,
-    /// The role that delegates
-    #[arg(long, value_name = "ROLE", default_value = "targets")]
-    by: String,
-    /// After this role nobody is asked for its names
+    /// How many of its keys must sign [default: 1]; only for a new role
+    #[arg(long, value_name = "K")]
+    threshold: Option<u32>,
+    /// The role that delegates [default: targets; for a role that is there, the only one that trusts it]
+    #[arg(long, value_name = "ROLE")]
+    by: Option<String>,
+    /// After this role nobody is asked for its names; only for a new role
     #[arg(long)]
     terminating: bool,
 }
@@ -67,58 +67,115 @@ impl Delegate {
 impl Add {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        match place.load()?.check_new(&self.role) {
-            Err(EditError::Exists { .. }) => return self.other_names(context, options),
-            new => new.map_err(|error| error.about(&place.subject()))?,
+        let about = |error: EditError| error.about(&place.subject());
+        let mut collection = options.load(context, &place)?;
+        match collection.check_new(&self.role) {
+            Err(EditError::Exists { .. }) => {
+                let trusts = collection.trusted_by(&self.role).map_err(about)?;
+                return self.other_names(context, options, &trusts);
+            }
+            new => new.map_err(about)?,
         }
-        let usual = usize::try_from(self.threshold).unwrap_or(1).clamp(1, 64);
-        let keys = self.keys.get(context, options, &place.keys, &self.role, usual)?;
-        let spec = ChosenKeys::spec(keys, Some(self.threshold), 1);
+        let by = self.by.as_deref().unwrap_or("targets");
+        let threshold = self.threshold.unwrap_or(1);
+        let usual = usize::try_from(threshold).unwrap_or(1).clamp(1, 64);
+        let made = self.keys.make(context, options, usual)?;
+        let spec = RoleSpec {
+            keys: made.public(),
+            threshold,
+        };
+        let delegate = |collection: &mut Collection<'_>| {
+            collection.delegate_by(by, &self.role, &spec, &self.patterns, self.terminating)
+        };
+        delegate(&mut collection).map_err(about)?;
+        made.keep(context, &options.keys(context)?, &place.keys, &self.role)?;
         // A role whose keys are elsewhere begins there, with its first target; till then its names cannot be looked up.
         let here = !self.keys.any() || options.has_keys_of(context, &place.keys, &self.role, &spec)?;
         let changed = options.change(context, |collection, now| {
-            collection.delegate_by(&self.by, &self.role, &spec, &self.patterns, self.terminating)?;
+            delegate(collection)?;
             match here {
                 true => collection.begin(&self.role, now),
                 false => Ok(()),
             }
         })?;
         let keys: Vec<_> = spec.keys.iter().map(|key| key.id()).collect();
-        let mut text = format!("{} trusts {} with {}\n", self.by, self.role, self.patterns.join(" "));
+        let mut text = format!("{by} trusts {} with {}\n", self.role, self.patterns.join(" "));
         for key in &keys {
             let _ = writeln!(text, "  key {key}");
         }
         if !here {
+            // What is published under the name was signed before the role was taken away: it counts no longer, and stays there.
+            let anew = if collection.is_published(&self.role) {
+                " --anew"
+            } else {
+                ""
+            };
             let _ = writeln!(
                 text,
-                "Its names cannot be looked up until it signs: `imgkit trust renew {}`, where its keys are.",
+                "Its names cannot be looked up until it signs: `imgkit trust renew {}{anew}`, where its keys are.",
                 self.role
             );
         }
         changed.tell(&mut text);
         let json = json!({
-            "role": self.role, "by": self.by, "patterns": self.patterns, "keys": keys, "threshold": self.threshold,
+            "role": self.role, "by": by, "patterns": self.patterns, "keys": keys, "threshold": threshold,
             "begun": here,
         });
         Ok(Report::new(text, changed.json(json)))
     }
 
-    /// Changes the names of a role that is there; its keys are another command's matter.
-    fn other_names(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
-        if self.keys.any() {
-            let problem =
-                "the role is there already; change its keys with `imgkit trust rotate` or `imgkit trust signer`";
-            return Err(Failure::malformed(&self.role, problem));
-        }
+    /// Changes the names of a role that is there, as one of `trusts` trusts it; all else of it is another command's matter.
+    fn other_names(&self, context: &Context, options: &TrustOptions, trusts: &[RoleInfo]) -> Result<Report, Failure> {
+        let by = self.who_trusts(trusts)?;
         let changed = options.change(context, |collection, _| {
-            collection.set_patterns(&self.role, &self.patterns)
+            collection.set_patterns_by(by, &self.role, &self.patterns)
         })?;
-        let mut text = format!("{} is trusted with {}\n", self.role, self.patterns.join(" "));
+        let mut text = format!("{by} trusts {} with {}\n", self.role, self.patterns.join(" "));
         changed.tell(&mut text);
-        Ok(Report::new(
-            text,
-            changed.json(json!({ "role": self.role, "patterns": self.patterns })),
-        ))
+        let json = json!({ "role": self.role, "by": by, "patterns": self.patterns });
+        Ok(Report::new(text, changed.json(json)))
+    }
+
+    /// Finds on whose behalf a role that is there gets other names, and refuses all else that would go unheeded.
+    fn who_trusts<'a>(&self, trusts: &'a [RoleInfo]) -> Result<&'a str, Failure> {
+        let refuse = |problem: String| Err(Failure::malformed(format!("role {}", self.role), problem));
+        if self.keys.any() {
+            return refuse(
+                "it is there already; change its keys with `imgkit trust rotate` or `imgkit trust signer`".to_owned(),
+            );
+        }
+        if self.threshold.is_some() {
+            return refuse(format!(
+                "it is there already, and only its names are changed here; how many must sign is changed by `imgkit trust signer add {} \
+                 --key KEY --threshold K`, where KEY may be one that it has",
+                self.role
+            ));
+        }
+        if self.terminating {
+            return refuse(format!(
+                "it is there already, and only its names are changed here; to make it terminating, take it away with `imgkit trust \
+                 delegate rm {}`, and add it again with new keys",
+                self.role
+            ));
+        }
+        let all: Vec<_> = trusts.iter().filter_map(|role| role.by.as_deref()).collect();
+        let names = all.iter().map(|by| by.escape_debug().to_string());
+        let names = names.collect::<Vec<_>>().join(", ");
+        match (&self.by, all.as_slice()) {
+            (_, []) => {
+                refuse("it is of the top level, which is trusted with all names; expected another name".to_owned())
+            }
+            (Some(by), _) => match all.iter().find(|other| *other == by) {
+                Some(by) => Ok(by),
+                None => refuse(format!(
+                    "it is there already, and {by} does not trust it: {names} does; name that with --by, or give the new role another name"
+                )),
+            },
+            (None, [only]) => Ok(only),
+            (None, _) => refuse(format!(
+                "several roles trust it: {names}; say with --by on whose behalf it gets other names"
+            )),
+        }
     }
 }
 
@@ -145,21 +202,23 @@ impl Remove {
 
 fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
     let place = options.place(context)?;
-    let collection = place.load_all()?;
+    let mut collection = options.load(context, &place)?;
+    collection.load_all().map_err(|error| error.about(&place.subject()))?;
     let mut text = String::new();
     let mut all = Vec::new();
-    for role in collection.roles() {
+    for role in collection.trusts() {
         // Bins are how a role keeps its names, not somebody else that it trusts.
         let Some(by) = role.by.as_ref().filter(|_| role.signs_as == role.name) else {
             continue;
         };
         let _ = writeln!(
             text,
-            "{} by {by}: {} of {} keys, {}{}",
-            role.name,
+            "{} by {}: {} of {} keys, {}{}",
+            role.name.escape_debug(),
+            by.escape_debug(),
             role.keys.threshold(),
             role.keys.keyids().len(),
-            role.patterns.join(" "),
+            role.patterns.join(" ").escape_debug(),
             if role.terminating { ", terminating" } else { "" }
         );
         all.push(json!({

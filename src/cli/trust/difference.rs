@@ -281,7 +281,7 @@ fn listed(all: &[String]) -> String {
 
 /// Returns a name as people should see it: in quotes where it could be taken for more than a name, or for another one. Letters beyond
 /// ASCII are written by their numbers: some look like others, and some like nothing.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@+%=*?[]{}^$~!,".contains(c);
     match !name.is_empty() && name.chars().all(is_plain) {
         true => name.to_owned(),

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::TrustOptions;
 use super::collections::Place;
+use super::word::{line, word};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::store::TrustPlace;
@@ -95,7 +96,9 @@ impl Doctor {
             let _ = writeln!(
                 text,
                 "{weight}: {}: {}\n    mend it: {}",
-                finding.subject, finding.problem, finding.mend
+                line(&finding.subject),
+                line(&finding.problem),
+                line(&finding.mend)
             );
         }
         if findings.0.is_empty() {
@@ -127,7 +130,7 @@ fn check_files(place: &Place, findings: &mut Findings) {
         let path = dir.dir().join(name);
         let mend = format!(
             "rm {} when nobody publishes; any later change goes on without it",
-            path.display()
+            of_file(&path)
         );
         findings.add(
             Weight::Note,
@@ -174,7 +177,7 @@ fn check_collection(
             match collection.find(&role.name) {
                 Ok(()) if collection.targets_of(&role.name).is_some() => grown = true,
                 Ok(()) => {
-                    let mend = format!("imgkit trust renew {}, where its keys are", role.name);
+                    let mend = format!("imgkit trust renew {}, where its keys are", of_role(&role.name));
                     let problem = "it has signed no targets yet: names that it is trusted with cannot be looked up";
                     findings.add(Weight::Note, &role.name, problem, mend);
                 }
@@ -192,10 +195,14 @@ fn check_collection(
     for Distrusted { role, by, error } in distrusted.map_err(|error| error.about(&place.subject()))? {
         // Of the others it was told.
         if collection.targets_of(&role).is_some() {
-            let problem = format!("it does not count for {by}, who trusts it as well: {error}");
+            let problem = format!(
+                "it does not count for {}, who trusts it as well: {error}",
+                by.escape_debug()
+            );
+            let (by, name) = (by.escape_debug(), word(&role, "ROLE"));
             let mend = format!(
-                "imgkit trust witness {role}, where the keys are to which {by} trusts it; or, where those of {by} are, imgkit trust \
-                 delegate rm {role}"
+                "imgkit trust witness {name}, where the keys are to which {by} trusts it; or, where those of {by} are, imgkit trust \
+                 delegate rm {name}"
             );
             findings.add(Weight::Broken, &role, problem, mend);
         }
@@ -203,7 +210,7 @@ fn check_collection(
     let store = options.keys(context)?;
     for role in collection.roles() {
         if let Some(mark) = role.mark {
-            let mend = format!("imgkit trust renew {}", role.name);
+            let mend = format!("imgkit trust renew {}", of_role(&role.name));
             if mark.expires <= now {
                 findings.add(
                     Weight::Broken,
@@ -239,7 +246,11 @@ fn check_keys(
     let usable = role.keys.keys().len();
     if usable < needed {
         let problem = format!("{needed} keys must sign and it has {usable} that can: nothing it signs is ever trusted");
-        let mend = format!("imgkit trust rotate {} --threshold {}", role.name, usable.max(1));
+        let mend = format!(
+            "imgkit trust rotate {} --threshold {}",
+            of_role(&role.name),
+            usable.max(1)
+        );
         findings.add(Weight::Broken, &role.name, problem, mend);
         return Ok(());
     }
@@ -252,7 +263,7 @@ fn check_keys(
         let mend = format!(
             "nothing, if they are kept elsewhere on purpose: work with `imgkit trust stage`; if they are lost, \
              `imgkit trust rotate {}`",
-            role.name
+            of_role(&role.name)
         );
         findings.add(Weight::Note, &role.name, problem, mend);
     }
@@ -281,7 +292,7 @@ fn check_key_files(dir: &Path, findings: &mut Findings) {
                 Weight::Broken,
                 path.display(),
                 problem,
-                format!("chmod {wanted:o} {}", path.display()),
+                format!("chmod {wanted:o} {}", of_file(&path)),
             );
         }
         if metadata.is_dir() {
@@ -294,6 +305,17 @@ fn check_key_files(dir: &Path, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Returns a role's name for a command.
+fn of_role(name: &str) -> String {
+    word(name, "ROLE")
+}
+
+/// Returns a file's path for a command.
+fn of_file(path: &Path) -> String {
+    path.to_str()
+        .map_or_else(|| "FILE".to_owned(), |path| word(path, "FILE"))
 }
 
 /// Says what is wrong with the top level, and what mends it.
@@ -319,13 +341,15 @@ fn mend_top(error: &EditError) -> (String, String) {
 
 /// Says what is wrong with a delegated role, and what mends it.
 fn mend_role(role: &str, error: &EditError) -> (String, String) {
+    let role = of_role(role);
     let mend = match error {
-        EditError::Trust(
-            TrustError::WrongKey { .. }
-            | TrustError::Unsigned { .. }
-            | TrustError::Threshold { .. }
-            | TrustError::Revoked { .. },
-        ) => format!("imgkit trust witness {role}, where its present keys are; or imgkit trust delegate rm {role}"),
+        EditError::Trust(TrustError::Revoked { .. }) => format!(
+            "imgkit trust witness {role}, where its present keys are; where the role was taken away and added again, imgkit trust renew \
+             {role} --anew; or imgkit trust delegate rm {role}"
+        ),
+        EditError::Trust(TrustError::WrongKey { .. } | TrustError::Unsigned { .. } | TrustError::Threshold { .. }) => {
+            format!("imgkit trust witness {role}, where its present keys are; or imgkit trust delegate rm {role}")
+        }
         EditError::Trust(TrustError::Missing { .. } | TrustError::Digest { .. } | TrustError::Version { .. }) => {
             format!(
                 "put its file back from a backup or from anybody's copy; or imgkit trust delegate rm {role}, and sign its names anew"

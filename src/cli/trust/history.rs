@@ -9,6 +9,7 @@ use serde_json::json;
 use super::TrustOptions;
 use super::difference::Difference;
 use super::states::State;
+use super::word::line;
 use crate::cli::place::CollectionName;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
@@ -60,15 +61,16 @@ impl History {
 }
 
 fn describe(text: &mut String, epoch: &Epoch, only: Option<&str>) {
-    let when = epoch.signed.as_deref().unwrap_or("at an unknown time");
+    let when = line(epoch.signed.as_deref().unwrap_or("at an unknown time"));
     let _ = match &epoch.unknown {
-        Some(unknown) => writeln!(text, "{} not known: {unknown}", epoch.version),
+        Some(unknown) => writeln!(text, "{} not known: {}", epoch.version, line(unknown)),
         None => writeln!(text, "{} {when}, snapshot by {}", epoch.version, short(&epoch.signers)),
     };
     for role in &epoch.roles {
+        let name = line(&role.role);
         let _ = match &role.unknown {
-            Some(unknown) => writeln!(text, "    {} {}: not known: {unknown}", role.role, role.version),
-            None => writeln!(text, "    {} {} by {}", role.role, role.version, short(&role.signers)),
+            Some(unknown) => writeln!(text, "    {name} {}: not known: {}", role.version, line(unknown)),
+            None => writeln!(text, "    {name} {} by {}", role.version, short(&role.signers)),
         };
         for (mark, names) in [("+", &role.added), ("-", &role.removed), ("~", &role.moved)] {
             for name in names.iter().filter(|name| only.is_none_or(|only| only == *name)) {

@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::TrustOptions;
 use super::collections::{distrusted_json, tell_distrusted};
+use super::difference::shown;
+use super::trusting::as_trusted_by;
+use super::word::line;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::store::file::write_named;
@@ -34,7 +37,7 @@ impl Ls {
             }
             for (name, file) in &signed.body().targets {
                 let digests: Vec<_> = file.hashes.digests().map(|digest| digest.to_string()).collect();
-                let _ = writeln!(text, "{} {} {role}", digests.join(" "), name.escape_debug());
+                let _ = writeln!(text, "{} {} {}", digests.join(" "), name.escape_debug(), line(&role));
                 all.push(json!({ "name": name, "role": role, "target": file }));
             }
         }
@@ -58,15 +61,17 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let (collection, distrusted) = place.load_trusted()?;
+        let (collection, distrusted) = options.load_trusted(context, &place)?;
         let mut text = format!("collection {} in {}\n", place.name, place.at);
         let mut all = Vec::new();
-        let roles = collection.roles();
+        // Once for each who trusts it: everybody may trust a name to keys of his own choice.
+        let roles = collection.trusts();
         for role in &roles {
             // Bins are told of in one line, with the role that they are parts of.
             if role.signs_as != role.name {
                 continue;
             }
+            let (as_trusted, by) = (as_trusted_by(&roles, role), &role.by);
             let (keys, patterns, mark) = (&role.keys, &role.patterns, role.mark);
             let role = &role.name;
             let parts = roles
@@ -77,7 +82,7 @@ impl Inspect {
                 Some(mark) => format!("version {}, expires {}", mark.version, mark.expires),
                 None => "signs no targets yet".to_owned(),
             };
-            let _ = writeln!(text, "\n{role}: {state}");
+            let _ = writeln!(text, "\n{}{as_trusted}: {state}", role.escape_debug());
             let _ = writeln!(
                 text,
                 "  {} of {} keys must sign:",
@@ -105,20 +110,19 @@ impl Inspect {
                 );
             }
             all.push(json!({
-                "role": role, "threshold": keys.threshold(), "keys": keys.keyids(), "metadata": mark,
+                "role": role, "by": by, "threshold": keys.threshold(), "keys": keys.keyids(), "metadata": mark,
                 "patterns": patterns, "parts": parts.len(),
             }));
         }
-        let revoked: Vec<Value> = collection
-            .revoked()
-            .map(|entry| json!({ "role": entry.role, "key": entry.keyid, "since": entry.since }))
-            .collect();
-        for entry in collection.revoked() {
+        let mut revoked = Vec::new();
+        for (by, entry) in collection.revoked() {
+            let (role, who) = (shown(&entry.role), shown(by));
             let _ = writeln!(
                 text,
-                "\nrevoked for {} since {}: {}",
-                entry.role, entry.since, entry.keyid
+                "\nrevoked for {role} by {who} since {}: {}",
+                entry.since, entry.keyid
             );
+            revoked.push(json!({ "role": entry.role, "by": by, "key": entry.keyid, "since": entry.since }));
         }
         tell_distrusted(&mut text, &distrusted);
         let json = json!({

@@ -27,6 +27,7 @@ mod trusting;
 mod unsign;
 mod verify;
 mod witness;
+mod word;
 
 use clap::{Args, Subcommand};
 

@@ -13,6 +13,7 @@ use super::collections::distrusted_json;
 use super::difference::Difference;
 use super::signer::{Removed, find_key};
 use super::states::State;
+use super::word::{line, word};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::TufKey;
@@ -43,11 +44,11 @@ impl Revoke {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
         // A key has to be taken away also where other roles are broken.
-        let (mut collection, distrusted) = place.load_trusted()?;
+        let (mut collection, distrusted) = options.load_trusted(context, &place)?;
         let mut trusts = collection.trusts();
         trusts.retain(|role| role.signs_as == role.name);
-        let key = find_key(trusts.iter().flat_map(|role| role.keys.keyids()), &self.key)?;
-        let removed = Removed::find(&key, &trusts);
+        let key = find_key(&trusts, &self.key)?;
+        let removed = Removed::find(&key, &trusts)?;
         trusts.retain(|role| removed.is_of(&role.keys));
         let trusting = options.trusting(context, &place, &mut collection, trusts)?;
         // Opened before anything is said: whether they can sign here is a part of it.
@@ -77,8 +78,13 @@ impl Revoke {
                 .by
                 .as_deref()
                 .filter(|_| losses.iter().any(|other| is_other(other, loss)));
-            let by = by.map_or(String::new(), |by| format!(" as {by} trusts it"));
-            let _ = writeln!(text, "  {}{by} ({} names, {fate})", loss.role.name, names.len());
+            let by = by.map_or(String::new(), |by| format!(" as {} trusts it", by.escape_debug()));
+            let _ = writeln!(
+                text,
+                "  {}{by} ({} names, {fate})",
+                loss.role.name.escape_debug(),
+                names.len()
+            );
             match loss.again {
                 true => again.extend(names),
                 false => stops.extend(names),
@@ -88,25 +94,41 @@ impl Revoke {
         for name in &stops {
             let _ = writeln!(text, "stops being trusted: {}", name.escape_debug());
         }
-        for name in &again {
-            let _ = writeln!(text, "signed again: {}", name.escape_debug());
-        }
-        for loss in losses.iter().filter(|loss| loss.again) {
-            let trusted = State::of_delegations(&collection, &loss.role.name);
-            let trusted = Difference::between(&State::default(), &trusted);
-            if !trusted.is_empty() {
-                let _ = writeln!(text, "signed again, what {} says of other roles:", loss.role.name);
-                text += &trusted.text(false);
+        // With all that is said: whoever stole the key may be who said it last.
+        let mut said = BTreeSet::new();
+        let signing: BTreeSet<_> = losses
+            .iter()
+            .filter(|loss| loss.again)
+            .map(|loss| &loss.role.name)
+            .collect();
+        for role in signing {
+            let state = State::of_whole(&collection, role);
+            said.extend(state.names.keys().map(|(_, name)| name.clone()));
+            let difference = Difference::between(&State::default(), &state);
+            if !difference.is_empty() {
+                let _ = writeln!(text, "signed again, what {} says:", role.escape_debug());
+                text += &difference.text(true);
             }
         }
-        trusting.tell(&mut text, |_| true);
-        for Distrusted { role, by, error } in &distrusted {
+        for name in again.difference(&said) {
             let _ = writeln!(
                 text,
-                "NOT LOOKED INTO {}, which {} does not trust now: {error}; once he does, run this again: it may trust others with the \
+                "goes on being trusted, as roles below say: {}",
+                name.escape_debug()
+            );
+        }
+        trusting.tell(&mut text, |_| true);
+        // What counts for somebody was.
+        let unknown = |one: &&Distrusted| collection.targets_of(&one.role).is_none();
+        let looked_into = distrusted.iter().all(|one| !unknown(&one));
+        for Distrusted { role, by, error } in distrusted.iter().filter(unknown) {
+            let _ = writeln!(
+                text,
+                "NOT LOOKED INTO {}, which {} does not trust now: {}; once he does, run this again: it may trust others with the \
                  key",
                 role.escape_debug(),
-                by.escape_debug()
+                by.escape_debug(),
+                line(&error.to_string())
             );
         }
         confirm(context, self.yes, &text)?;
@@ -158,7 +180,7 @@ impl Revoke {
             "stillTrusted": trusting.json(|_| true),
         });
         Ok(Report {
-            yes: trusting.elsewhere.is_empty() && distrusted.is_empty(),
+            yes: trusting.elsewhere.is_empty() && looked_into,
             ..Report::new(text, changed.json(json))
         })
     }
@@ -172,7 +194,7 @@ fn loss(
     removed: &Removed,
     replacement: &OpenKeys,
 ) -> Result<Loss, Failure> {
-    let subject = format!("role {}", role.name);
+    let subject = format!("role {}", role.name.escape_debug());
     let key = &removed.id;
     if replacement.named().any(|new| removed.is(new)) {
         let problem = format!(
@@ -193,7 +215,10 @@ fn loss(
              --key KEY{}",
             key.short(),
             match role.by {
-                Some(_) => format!(", or take the role away: imgkit trust delegate rm {}", role.name),
+                Some(_) => format!(
+                    ", or take the role away: imgkit trust delegate rm {}",
+                    word(&role.name, "ROLE")
+                ),
                 None => String::new(),
             }
         );

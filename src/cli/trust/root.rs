@@ -7,13 +7,13 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::TrustOptions;
-use super::chosen::{ChosenKeys, confirm};
+use super::chosen::{ChosenKeys, NewKeys, confirm};
 use super::difference::Difference;
 use super::stage::{read, read_if_there, replace, tell_lacking};
 use super::states::State;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::trust::edit::{Draft, EditError};
+use crate::trust::edit::{Draft, EditError, RoleSpec};
 
 /// Makes a new root with keys that are offline: propose it, sign the file where the keys are, finish.
 #[derive(Debug, Args)]
@@ -85,12 +85,19 @@ impl Propose {
             Some(role) => {
                 let present = collection.role_keys(role).map_err(about)?;
                 let count = present.keyids().len().max(1);
-                let keys = match self.keys.any() || self.threshold.is_none() {
-                    true => self.keys.get(context, options, &place.keys, role, count)?,
-                    false => present.keys().values().cloned().collect(),
+                let new = match self.keys.any() || self.threshold.is_none() {
+                    true => Some(self.keys.make(context, options, count)?),
+                    false => None,
                 };
-                let spec = ChosenKeys::spec(keys, self.threshold, present.threshold());
+                let old = || present.keys().values().cloned().collect();
+                let spec = RoleSpec {
+                    keys: new.as_ref().map_or_else(old, NewKeys::public),
+                    threshold: self.threshold.unwrap_or(present.threshold()),
+                };
                 collection.replace_keys(role, &spec, now).map_err(about)?;
+                if let Some(new) = new {
+                    new.keep(context, &options.keys(context)?, &place.keys, role)?;
+                }
             }
             None => collection.renew("root").map_err(about)?,
         }

@@ -6,10 +6,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::TrustOptions;
-use super::chosen::{ChosenKeys, KeysOfRole};
+use super::chosen::KeysOfRole;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
-use crate::trust::edit::RoleSpec;
+use crate::key::TufKey;
+use crate::time::Time;
+use crate::trust::edit::{Collection, EditError, RoleSpec};
 
 /// Gives a role new keys and signs with them what it signed.
 #[derive(Debug, Args)]
@@ -22,22 +24,27 @@ impl Rotate {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let KeysOfRole { role, keys, threshold } = &self.of;
         let place = options.place(context)?;
+        let about = |error: EditError| error.about(&place.subject());
         let (mut collection, trusting) = options.trusting_role(context, &place, role)?;
         let by = trusting.by();
-        let present = collection.role_keys(role);
-        let present = present.map_err(|error| error.about(&place.subject()))?;
-        let count = present.keyids().len().max(1);
-        let keys = keys.get(context, options, &place.keys, role, count)?;
-        let spec = ChosenKeys::spec(keys, *threshold, present.threshold());
-        let changed = options.change(context, |collection, now| {
-            // Each who trusts the role goes on asking for as many signatures as he did.
+        let present = collection.role_keys(role).map_err(about)?;
+        let counts = trusting.here.iter().map(|role| role.keys.keyids().len());
+        let made = keys.make(context, options, counts.max().unwrap_or(1).max(1))?;
+        let keys = made.public();
+        // Each who trusts the role goes on asking for as many signatures as he did.
+        let needed = |own: u32| threshold.unwrap_or(own);
+        let work = |collection: &mut Collection<'_>, again: bool, now: Time| {
             let work = |own: &mut RoleSpec| {
-                own.keys.clone_from(&spec.keys);
-                own.threshold = threshold.unwrap_or(own.threshold);
+                own.keys.clone_from(&keys);
+                own.threshold = needed(own.threshold);
             };
-            collection.rekey(role, &by, true, now, &|_| false, &work)
-        })?;
-        let new: Vec<_> = spec.keys.iter().map(|key| key.id()).collect();
+            collection.rekey(role, &by, again, now, &|_| false, &work)
+        };
+        // Without its bins, which may be many: they get what the role gets.
+        work(&mut collection, false, options.now(context)?).map_err(about)?;
+        made.keep(context, &options.keys(context)?, &place.keys, role)?;
+        let changed = options.change(context, |collection, now| work(collection, true, now))?;
+        let new: Vec<_> = keys.iter().map(TufKey::id).collect();
         let mut text = String::new();
         for id in present.keyids() {
             let _ = writeln!(text, "{role} no longer has the key {id}");
@@ -52,9 +59,11 @@ impl Rotate {
                  remove them here."
             );
         }
-        let json = json!({
-            "role": role, "before": present.keyids(), "keys": new, "threshold": spec.threshold,
-        });
+        let trusts = trusting.here.iter();
+        let thresholds: Vec<_> = trusts
+            .map(|role| json!({ "by": role.by, "threshold": needed(role.keys.threshold()) }))
+            .collect();
+        let json = json!({ "role": role, "before": present.keyids(), "keys": new, "thresholds": thresholds });
         Ok(trusting.report(&changed, text, json, |_| true))
     }
 }

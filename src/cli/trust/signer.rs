@@ -1,18 +1,22 @@
 //! `imgkit trust signer`: who may sign for a role, key by key.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::TrustOptions;
-use super::chosen::KeysOfRole;
-use super::collections::{distrusted_json, tell_distrusted};
+use super::change::Changed;
+use super::chosen::{KeysOfRole, NewKeys};
+use super::collections::{Place, distrusted_json, tell_distrusted};
+use super::trusting::{Trusting, as_trusted_by};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::key::{KeyId, TufKey};
+use crate::time::Time;
 use crate::trust::RoleKeys;
-use crate::trust::edit::{RoleInfo, RoleSpec};
+use crate::trust::edit::{Collection, RoleInfo, RoleSpec};
 
 /// Looks after the keys of roles.
 #[derive(Debug, Args)]
@@ -55,79 +59,143 @@ impl Signer {
 fn add(context: &Context, options: &TrustOptions, more: &KeysOfRole) -> Result<Report, Failure> {
     let KeysOfRole { role, keys, threshold } = more;
     let place = options.place(context)?;
-    // Found before a key is made for it.
-    let found = place.load()?.find(role);
-    found.map_err(|error| error.about(&place.subject()))?;
-    let new = keys.get(context, options, &place.keys, role, 1)?;
+    let (collection, trusting) = options.trusting_role(context, &place, role)?;
+    let made = keys.make(context, options, 1)?;
+    let new = made.public();
     let ids: Vec<_> = new.iter().map(TufKey::id).collect();
     let text = ids
         .iter()
         .fold(String::new(), |text, id| text + &format!("{role} has the key {id}\n"));
-    let json = json!({ "role": role, "added": ids });
-    change(
-        context,
-        options,
+    let change = Change {
         role,
-        (text, json),
-        |_| true,
-        |_| true,
-        |spec| {
+        new: Some(&made),
+        keeps: &|_| true,
+        work: &|spec| {
             let there = |key: &TufKey| spec.keys.iter().any(|other| other.public() == key.public());
             let new: Vec<_> = new.iter().filter(|key| !there(key)).cloned().collect();
             spec.keys.extend(new);
             spec.threshold = threshold.unwrap_or(spec.threshold);
         },
-    )
+    };
+    let changed = change.make(context, options, &place, (collection, &trusting))?;
+    Ok(trusting.report(&changed, text, json!({ "role": role, "added": ids }), |_| true))
 }
 
 impl Remove {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let trusts = options.load(context, &place)?.trusted_by(&self.role);
-        let trusts = trusts.map_err(|error| error.about(&place.subject()))?;
-        let key = find_key(trusts.iter().flat_map(|role| role.keys.keyids()), &self.key)?;
-        let removed = Removed::find(&key, &trusts);
+        let (collection, trusting) = options.trusting_role(context, &place, &self.role)?;
+        let trusts = trusting.all();
+        let key = find_key(&trusts, &self.key)?;
+        let removed = Removed::find(&key, &trusts)?;
+        let change = Change {
+            role: &self.role,
+            new: None,
+            keeps: &|id| *id != removed.id,
+            work: &|spec| {
+                let before = spec.keys.len();
+                removed.take_from(spec);
+                // Who did not trust the key, trusts the role as before.
+                if spec.keys.len() < before || removed.key.is_none() {
+                    spec.threshold = self.threshold.unwrap_or(spec.threshold);
+                }
+            },
+        };
+        let changed = change.make(context, options, &place, (collection, &trusting))?;
         let text = format!("{} no longer has the key {key}\n", self.role);
         let json = json!({ "role": self.role, "removed": key });
-        let what = |role: &RoleInfo| removed.is_of(&role.keys);
-        let keeps = |id: &KeyId| *id != removed.id;
-        change(context, options, &self.role, (text, json), what, keeps, |spec| {
-            let before = spec.keys.len();
-            removed.take_from(spec);
-            // Who did not trust the key, trusts the role as before.
-            if spec.keys.len() < before || removed.keys.is_empty() {
-                spec.threshold = self.threshold.unwrap_or(spec.threshold);
-            }
-        })
+        Ok(trusting.report(&changed, text, json, |role| removed.is_of(&role.keys)))
+    }
+}
+
+/// A change of the keys of a role, for each of those who trust it and whose keys are here.
+struct Change<'a> {
+    role: &'a str,
+    /// Those that it gets, which are kept once it is known that it can have them.
+    new: Option<&'a NewKeys<'a>>,
+    /// Whether a key stays that is of a kind that imgkit does not know.
+    keeps: &'a dyn Fn(&KeyId) -> bool,
+    work: &'a dyn Fn(&mut RoleSpec),
+}
+
+impl Change<'_> {
+    fn make(
+        &self,
+        context: &Context,
+        options: &TrustOptions,
+        place: &Place,
+        (mut collection, trusting): (Collection<'_>, &Trusting),
+    ) -> Result<Changed, Failure> {
+        let by = trusting.by();
+        let work = |collection: &mut Collection<'_>, again: bool, now: Time| {
+            collection.rekey(self.role, &by, again, now, self.keeps, self.work)
+        };
+        if let Some(new) = self.new {
+            let now = options.now(context)?;
+            // Without its bins, which may be many: they get what the role gets.
+            let refused = collection
+                .find(self.role)
+                .and_then(|()| work(&mut collection, false, now));
+            refused.map_err(|error| error.about(&place.subject()))?;
+            new.keep(context, &options.keys(context)?, &place.keys, self.role)?;
+        }
+        options.change(context, |collection, now| work(collection, true, now))
     }
 }
 
 /// A key that is taken away: under whatever ids roles list it.
 pub(super) struct Removed {
     pub(super) id: KeyId,
-    /// What roles list under that; nothing where it is of a kind that imgkit does not know.
-    keys: Vec<TufKey>,
+    /// The key itself; nothing where it is of a kind that imgkit does not know.
+    key: Option<TufKey>,
 }
 
 impl Removed {
-    /// Finds the key that has this id somewhere.
-    pub(super) fn find(id: &KeyId, roles: &[RoleInfo]) -> Self {
-        let keys = roles.iter().filter_map(|role| role.keys.keys().get(id));
-        Self {
-            id: id.clone(),
-            keys: keys.cloned().collect(),
+    /// Finds the key that is meant by an id: the one whose own id that is, else the only one that roles list under it.
+    ///
+    /// Whoever delegates writes what he likes under any id, also somebody else's key under that of his own: then it is not his to say
+    /// whose key goes.
+    pub(super) fn find(id: &KeyId, roles: &[RoleInfo]) -> Result<Self, Failure> {
+        let all = || {
+            roles
+                .iter()
+                .flat_map(|role| role.keys.keys().iter().map(move |(listed, key)| (role, listed, key)))
+        };
+        let own = all().map(|(_, _, key)| key).find(|key| key.id() == *id);
+        let listed: Vec<_> = all().filter(|(_, listed, _)| *listed == id).collect();
+        let first = listed.first().map(|(_, _, key)| *key);
+        let several = listed
+            .iter()
+            .any(|(_, _, key)| first.is_some_and(|first| first.public() != key.public()));
+        if own.is_none() && several {
+            let listed = listed.iter().map(|(role, _, key)| {
+                let by = role.by.as_deref().unwrap_or("root");
+                format!("{} for {} by {}", key.id(), role.name.escape_debug(), by.escape_debug())
+            });
+            let problem = format!(
+                "expected one key under this id, and roles list several: {}; nothing was changed: name the one that is meant by its own id",
+                listed.collect::<Vec<_>>().join(", ")
+            );
+            return Err(Failure::malformed(format!("key {id}"), problem));
         }
+        Ok(Self {
+            id: id.clone(),
+            key: own.or(first).cloned(),
+        })
     }
 
     /// Tells whether a role lists it.
     pub(super) fn is_of(&self, keys: &RoleKeys) -> bool {
-        keys.keyids().contains(&self.id) || keys.keys().values().any(|key| self.is(key))
+        // Under its id another one may stand, which is none of its owner's business.
+        let another = keys.keys().get(&self.id).is_some_and(|key| !self.is(key));
+        (keys.keyids().contains(&self.id) && !another) || keys.keys().values().any(|key| self.is(key))
     }
 
     /// Tells whether a key is this one.
     pub(super) fn is(&self, key: &TufKey) -> bool {
-        let same = self.keys.iter().any(|removed| removed.public() == key.public());
-        same || key.id() == self.id
+        self.key
+            .as_ref()
+            .is_some_and(|removed| removed.public() == key.public())
     }
 
     /// Takes it from those that a role is to have.
@@ -136,55 +204,50 @@ impl Removed {
     }
 }
 
-/// Finds the key that `text` names among `ids`: by its id, or by as many of its first digits as tell it apart.
-pub(super) fn find_key<'a>(ids: impl IntoIterator<Item = &'a KeyId>, text: &str) -> Result<KeyId, Failure> {
-    let mut found: Vec<_> = ids.into_iter().filter(|id| id.as_str().starts_with(text)).collect();
-    found.sort();
-    found.dedup();
-    match (found.as_slice(), text.len()) {
-        ([only], 6..) => Ok((*only).clone()),
-        ([_], _) => Err(Failure::malformed(text, "expected at least six digits of the key's id")),
-        ([], _) => Err(Failure::malformed(
-            text,
+/// Finds the key that `text` names among those of `roles`: by its own id or one under which it is listed, or by as many of the
+/// first digits as tell that apart.
+pub(super) fn find_key(roles: &[RoleInfo], text: &str) -> Result<KeyId, Failure> {
+    let ids = roles
+        .iter()
+        .flat_map(|role| role.keys.keyids().iter().cloned().chain(role.keys.own_ids()));
+    let found: BTreeSet<_> = ids.filter(|id| id.as_str().starts_with(text)).collect();
+    // Somebody else can list ids that go on where this one ends.
+    if let Some(exact) = found.iter().find(|id| id.as_str() == text) {
+        return Ok(exact.clone());
+    }
+    let mut found = found.into_iter();
+    match (found.next(), found.next(), text.len()) {
+        (Some(only), None, 6..) => Ok(only),
+        (Some(_), None, _) => Err(Failure::malformed(
+            text.escape_debug(),
+            "expected at least six digits of the key's id",
+        )),
+        (None, ..) => Err(Failure::malformed(
+            text.escape_debug(),
             "no such key; `imgkit trust inspect` lists those that there are",
         )),
-        _ => Err(Failure::malformed(text, "several keys begin so; give more of the id")),
+        _ => Err(Failure::malformed(
+            text.escape_debug(),
+            "several keys begin so; give more of the id, or all of it",
+        )),
     }
-}
-
-fn change(
-    context: &Context,
-    options: &TrustOptions,
-    role: &str,
-    (text, json): (String, Value),
-    counts_still: impl Fn(&RoleInfo) -> bool,
-    keeps: impl Fn(&KeyId) -> bool,
-    work: impl Fn(&mut RoleSpec),
-) -> Result<Report, Failure> {
-    let place = options.place(context)?;
-    let (_, trusting) = options.trusting_role(context, &place, role)?;
-    let by = trusting.by();
-    let changed = options.change(context, |collection, now| {
-        collection.rekey(role, &by, true, now, &keeps, &work)
-    })?;
-    Ok(trusting.report(&changed, text, json, counts_still))
 }
 
 fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
     let place = options.place(context)?;
-    let (collection, distrusted) = place.load_trusted()?;
+    let (collection, distrusted) = options.load_trusted(context, &place)?;
     let store = options.keys(context)?;
     let mut text = String::new();
     let mut all = Vec::new();
-    for role in collection.roles() {
-        if role.signs_as != role.name {
-            continue;
-        }
-        let _ = writeln!(text, "{}: {} must sign of", role.name, role.keys.threshold());
+    let trusts = collection.trusts();
+    for role in trusts.iter().filter(|role| role.signs_as == role.name) {
+        let as_trusted = as_trusted_by(&trusts, role);
+        let (name, threshold) = (role.name.escape_debug(), role.keys.threshold());
+        let _ = writeln!(text, "{name}{as_trusted}: {threshold} must sign of");
         for id in role.keys.keyids() {
             let here = store.find(&place.keys, &role.name, &role.keys.own_id(id))?;
             let _ = writeln!(text, "  {id}{}", if here.is_some() { "  (here)" } else { "" });
-            all.push(json!({ "role": role.name, "key": id, "file": here }));
+            all.push(json!({ "role": role.name, "by": role.by, "key": id, "file": here }));
         }
     }
     tell_distrusted(&mut text, &distrusted);

@@ -13,6 +13,7 @@ use super::collections::Place;
 use super::difference::Difference;
 use super::drafting::Drafting;
 use super::states::State;
+use super::word::line;
 use super::{Action, TrustOptions};
 use crate::cli::{Context, Report};
 use crate::failure::{Code, Failure, Refusal};
@@ -130,7 +131,7 @@ pub(super) fn tell_lacking(text: &mut String, lacking: &[Lacking]) {
         let _ = writeln!(
             text,
             "{}: {} of {} signatures; one of these keys can sign: {}",
-            entry.role,
+            line(&entry.role),
             entry.have,
             entry.needed,
             keys.join(", ")

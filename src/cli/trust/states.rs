@@ -91,6 +91,17 @@ impl State {
         state
     }
 
+    /// Takes what one role of a collection says with all its parts.
+    pub(super) fn of_whole(collection: &Collection<'_>, role: &str) -> Self {
+        let mut state = Self::default();
+        for (part, body) in collection.targets() {
+            if collection.signs_as(part) == role {
+                state.add(part, body, &|role| collection.signs_as(role));
+            }
+        }
+        state
+    }
+
     /// Takes what one role of a Notary collection says.
     ///
     /// # Errors
@@ -139,13 +150,6 @@ impl State {
             state.roles.insert((name.clone(), "root".to_owned()), trusted);
         }
         state.others.insert("root".to_owned(), root.extra.clone());
-        state
-    }
-
-    /// Takes whom one role of a collection trusts.
-    pub(super) fn of_delegations(collection: &Collection<'_>, role: &str) -> Self {
-        let mut state = Self::of_role(collection, role);
-        state.names.clear();
         state
     }
 

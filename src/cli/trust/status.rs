@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::TrustOptions;
 use super::collections::{Place, distrusted_json, tell_distrusted};
+use super::word::line;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::time::{DAY, Time};
@@ -28,14 +29,15 @@ impl Status {
         let mut text = String::new();
         let mut all = Vec::new();
         let mut yes = true;
-        let (collection, distrusted) = place.load_trusted()?;
+        let (collection, distrusted) = options.load_trusted(context, &place)?;
         for (role, mark) in marks(&collection) {
             let state = state(&role, mark, now, self.margin);
             yes &= state == State::Good;
             let _ = writeln!(
                 text,
-                "{:<8} {role:<12} version {:<5} expires {}",
+                "{:<8} {:<12} version {:<5} expires {}",
                 state.name(),
+                line(&role),
                 mark.version,
                 mark.expires
             );
@@ -64,6 +66,10 @@ pub(super) struct Renew {
     /// How many days before its expiry a role is due [default: a quarter of its lifetime]
     #[arg(long, value_name = "DAYS", conflicts_with = "roles")]
     margin: Option<u16>,
+    /// Begin the roles without any names, in the place of what was signed under their names before they were taken away and added again:
+    /// only where nobody signed that but keys that were revoked for the name
+    #[arg(long, requires = "roles")]
+    anew: bool,
 }
 
 impl Renew {
@@ -86,6 +92,9 @@ impl Renew {
             false => {
                 let changed = options.change(context, |collection, now| {
                     renewed.iter().try_for_each(|role| {
+                        if self.anew {
+                            return collection.begin_anew(role, now);
+                        }
                         collection.find(role)?;
                         // A role whose keys are held elsewhere than those of its delegator begins here.
                         match collection.has_metadata(role) {
@@ -100,10 +109,14 @@ impl Renew {
         };
         let mut text = String::new();
         for role in &signed {
-            let _ = writeln!(text, "renewed {role}");
+            let _ = writeln!(text, "renewed {}", line(role));
         }
         for role in &left {
-            let _ = writeln!(text, "NOT renewed {role}: too few of its keys are in the key directory");
+            let _ = writeln!(
+                text,
+                "NOT renewed {}: too few of its keys are in the key directory",
+                line(role)
+            );
         }
         if signed.is_empty() && left.is_empty() {
             text.push_str("nothing is due\n");
@@ -124,7 +137,7 @@ impl Renew {
 
     /// Finds the roles that are due.
     fn due(&self, context: &Context, options: &TrustOptions, place: &Place) -> Result<Due, Failure> {
-        let (mut collection, distrusted) = place.load_trusted()?;
+        let (mut collection, distrusted) = options.load_trusted(context, place)?;
         let now = options.now(context)?;
         let (mut here, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
         let mut known = BTreeMap::new();

@@ -29,10 +29,18 @@ impl Trusting {
         self.here.iter().map(|role| role.by.clone()).collect()
     }
 
+    /// Returns all of them, whoever's keys are here.
+    pub(super) fn all(&self) -> Vec<RoleInfo> {
+        [&self.here[..], &self.elsewhere].concat()
+    }
+
     /// Says who goes on trusting as before, as far as `what` is true of it.
     pub(super) fn tell(&self, text: &mut String, what: impl Fn(&RoleInfo) -> bool) {
         for role in self.elsewhere.iter().filter(|role| what(role)) {
-            let (name, by) = (&role.name, role.by.as_deref().unwrap_or_default());
+            let (name, by) = (
+                role.name.escape_debug(),
+                role.by.as_deref().unwrap_or_default().escape_debug(),
+            );
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
@@ -115,4 +123,11 @@ impl TrustOptions {
         }
         Ok(trusting)
     }
+}
+
+/// Says on whose behalf a role is told of, where several trust its name, each to keys of his own choice.
+pub(super) fn as_trusted_by(all: &[RoleInfo], role: &RoleInfo) -> String {
+    let several = all.iter().any(|other| other.name == role.name && other.by != role.by);
+    let by = role.by.as_ref().filter(|_| several);
+    by.map_or_else(String::new, |by| format!(" as {} trusts it", by.escape_debug()))
 }

@@ -26,7 +26,7 @@ pub(super) struct Witness {
 impl Witness {
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let mut collection = place.load()?;
+        let mut collection = options.load(context, &place)?;
         let vouched = collection.witness(&self.role);
         let vouched = vouched.map_err(|error| error.about(&place.subject()))?;
         let shown = collection.targets_of(&self.role).cloned();

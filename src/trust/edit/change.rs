@@ -1,8 +1,8 @@
 //! Changes of what roles sign; nothing is signed by them yet.
 
-use super::{Collection, EditError, Held};
+use super::{Collection, EditError, Held, new_targets};
 use crate::time::Time;
-use crate::trust::metadata::TargetFile;
+use crate::trust::metadata::{TargetFile, Targets};
 use crate::trust::names;
 use crate::trust::search::delegations;
 
@@ -102,10 +102,7 @@ impl Collection<'_> {
             Ok(true) => true,
             Ok(false) => return Err(EditError::NoRole { role: role.to_owned() }),
             Err(EditError::Trust(error)) if error.is_lack_of_signatures() => {
-                let mut path = self.path_of(&by);
-                path.push(role.to_owned());
-                let no_role = || EditError::NoRole { role: role.to_owned() };
-                let body = self.published.as_mut().ok_or_else(no_role)?.unvouched(&path)?;
+                let (body, _) = self.unvouched(&by, role)?;
                 let by = Some(by);
                 self.held.insert(role.to_owned(), Held { by, body });
                 false
@@ -115,6 +112,40 @@ impl Collection<'_> {
         self.touch(role);
         self.seen.insert(role.to_owned());
         Ok(vouched)
+    }
+
+    /// Gives a delegated role metadata that sign nothing in the place of those that are published, where nobody signed these but keys
+    /// that were taken from it: a role of that name was removed, and this one does not say what its signers said.
+    ///
+    /// # Errors
+    /// [`EditError::Counts`] where what is published is trusted; [`EditError::NoRole`]; [`EditError::Trust`] where somebody else signed
+    /// it as well, it is damaged, or that could not be found out.
+    pub fn begin_anew(&mut self, role: &str, now: Time) -> Result<(), EditError> {
+        let by = self.delegator(role)?;
+        match self.hold(&by, role) {
+            Ok(true) => return Err(EditError::Counts { role: role.to_owned() }),
+            Ok(false) => {}
+            Err(EditError::Trust(error)) if error.is_lack_of_signatures() => match self.unvouched(&by, role)? {
+                (_, true) => {}
+                (_, false) => return Err(error.into()),
+            },
+            Err(error) => return Err(error),
+        }
+        let (by, body) = (Some(by), new_targets(now));
+        self.held.insert(role.to_owned(), Held { by, body });
+        self.touch(role);
+        // Nothing of what is published is signed.
+        self.seen.insert(role.to_owned());
+        Ok(())
+    }
+
+    /// Reads what is published of a role, whoever signed it; also tells whether nobody did but keys that were taken from it.
+    fn unvouched(&mut self, by: &str, role: &str) -> Result<(Targets, bool), EditError> {
+        let mut path = self.path_of(by);
+        path.push(role.to_owned());
+        let published = self.published.as_mut();
+        let published = published.ok_or_else(|| EditError::NoRole { role: role.to_owned() })?;
+        Ok(published.unvouched(&path)?)
     }
 
     /// Returns the patterns, or hash prefixes, of the names that a delegated role is trusted with.

@@ -23,7 +23,8 @@ impl Collection<'_> {
     /// asked.
     ///
     /// # Errors
-    /// As [`Collection::delegate`], and [`EditError::NoRole`] when there is no role `by` that signs targets.
+    /// As [`Collection::delegate`]; [`EditError::NoRole`] when there is no role `by` that signs targets; [`EditError::Revoked`] when it
+    /// took one of the keys from a role of that name.
     pub fn delegate_by(
         &mut self,
         by: &str,
@@ -34,6 +35,8 @@ impl Collection<'_> {
     ) -> Result<(), EditError> {
         self.check_new(role)?;
         spec.check(role)?;
+        self.find(by)?;
+        self.check_not_revoked(by, role, &spec.keys)?;
         let delegations = self.delegations_mut(by)?;
         // The other form of delegation leaves no room for listed roles.
         if delegations.succinct_roles.is_some() {
@@ -64,14 +67,22 @@ impl Collection<'_> {
     /// # Errors
     /// [`EditError::NoRole`], also for a role whose names are given by hash.
     pub fn set_patterns(&mut self, role: &str, patterns: &[String]) -> Result<(), EditError> {
-        let no_role = || EditError::NoRole { role: role.to_owned() };
         let by = self.delegator(role)?;
-        let roles = &mut self.delegations_mut(&by)?.roles;
+        self.set_patterns_by(&by, role, patterns)
+    }
+
+    /// Does the same on behalf of one of the roles that trust the role; the others go on as they did.
+    ///
+    /// # Errors
+    /// As [`Collection::set_patterns`].
+    pub fn set_patterns_by(&mut self, by: &str, role: &str, patterns: &[String]) -> Result<(), EditError> {
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        let roles = &mut self.delegations_mut(by)?.roles;
         let found = roles
             .iter_mut()
             .find(|other| other.name == role && other.paths.is_some());
         found.ok_or_else(no_role)?.paths = Some(patterns.to_vec());
-        self.touch(&by);
+        self.touch(by);
         Ok(())
     }
 

@@ -47,22 +47,32 @@ impl Envelope {
     }
 
     /// Signs with those of `keys` that are a role's, each under the id that the role knows it by; signatures that are good stay.
+    ///
+    /// A document has one signature under an id. Where `roles` know different keys by the same one, the first of them comes first: who
+    /// else trusts a role cannot keep its own keys from signing.
     pub(super) fn sign(&mut self, roles: &[RoleKeys], keys: &[&dyn Signer]) -> Result<(), EditError> {
-        let known: BTreeMap<&KeyId, &TufKey> = roles.iter().flat_map(RoleKeys::keys).collect();
-        let message = &self.message;
-        self.signatures
-            .retain(|id, sig| known.get(id).is_some_and(|key| key.verify(message, sig).is_ok()));
-        for (id, key) in known {
-            if self.signatures.contains_key(id) {
-                continue;
-            }
-            if let Some(own) = keys.iter().find(|own| own.public() == key.public()) {
-                let sig = own
-                    .sign(message)
-                    .map_err(|error| EditError::Signer { key: id.clone(), error })?;
-                self.signatures.insert(id.clone(), sig);
+        let mut known: BTreeMap<&KeyId, Vec<&TufKey>> = BTreeMap::new();
+        for (id, key) in roles.iter().flat_map(RoleKeys::keys) {
+            known.entry(id).or_default().push(key);
+        }
+        let mut signatures = BTreeMap::new();
+        for (id, known) in known {
+            let there = self.signatures.remove(id);
+            for key in known {
+                if let Some(sig) = there.as_ref().filter(|sig| key.verify(&self.message, sig).is_ok()) {
+                    signatures.insert(id.clone(), sig.clone());
+                    break;
+                }
+                if let Some(own) = keys.iter().find(|own| own.public() == key.public()) {
+                    let sig = own
+                        .sign(&self.message)
+                        .map_err(|error| EditError::Signer { key: id.clone(), error })?;
+                    signatures.insert(id.clone(), sig);
+                    break;
+                }
             }
         }
+        self.signatures = signatures;
         Ok(())
     }
 
@@ -118,5 +128,45 @@ impl Envelope {
             sig: sig.clone(),
         };
         self.signatures.iter().map(signature).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::key::SigningKey;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32]).unwrap()
+    }
+
+    /// A role that knows a key by an id.
+    fn knows(id: &KeyId, key: &SigningKey) -> RoleKeys {
+        let objects = BTreeMap::from([(id.clone(), key.tuf_key().to_json().clone())]);
+        RoleKeys::new("r", std::slice::from_ref(id), 1, &objects)
+    }
+
+    #[test]
+    fn of_two_keys_under_one_id_the_roles_own_signs_and_stays() {
+        let (own, stranger) = (key(1), key(2));
+        let roles = [knows(&own.id(), &own), knows(&own.id(), &stranger)];
+        let signed = |keys: &[&dyn Signer], envelope: &mut Envelope| {
+            envelope.sign(&roles, keys).unwrap();
+            let good = |role: &RoleKeys| envelope.good_signatures(role).next().is_some();
+            roles.each_ref().map(good)
+        };
+        let mut envelope = Envelope::of("r", json!({ "a": 1 }), BTreeMap::new()).unwrap();
+        assert_eq!(signed(&[], &mut envelope), [false, false]);
+        // Where the own key is elsewhere, the other's signature stands there until that comes.
+        assert_eq!(signed(&[&stranger], &mut envelope), [false, true]);
+        assert_eq!(signed(&[], &mut envelope), [false, true]);
+        assert_eq!(signed(&[&stranger, &own], &mut envelope), [true, false]);
+        assert_eq!(signed(&[&stranger], &mut envelope), [true, false]);
+        assert_eq!(envelope.lacking(&roles[..1]), None);
+        // What neither made goes.
+        envelope.signatures.insert(own.id(), vec![1]);
+        assert_eq!(signed(&[], &mut envelope), [false, false]);
+        assert!(envelope.signatures.is_empty());
     }
 }

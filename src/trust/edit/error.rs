@@ -67,6 +67,14 @@ pub enum EditError {
         /// The role that was to be added.
         role: String,
     },
+    /// What a role says was to be dropped, and it is trusted.
+    #[error(
+        "what the role `{role}` says is trusted, and is not dropped: renew it without --anew, or take its names out with `imgkit trust unsign`"
+    )]
+    Counts {
+        /// The role.
+        role: String,
+    },
     /// A role exists already.
     #[error("the role `{role}` exists already")]
     Exists {
@@ -103,7 +111,10 @@ pub enum EditError {
         target: String,
     },
     /// The role is not trusted with the name.
-    #[error("the role `{role}` is not trusted with the name `{target}`; its names are {patterns}")]
+    #[error(
+        "the role `{}` is not trusted with the name `{}`; its names are {}",
+        .role.escape_debug(), .target.escape_debug(), .patterns.escape_debug()
+    )]
     NotCovered {
         /// The role.
         role: String,
@@ -121,7 +132,9 @@ pub enum EditError {
         key: KeyId,
     },
     /// Another role that is asked first names the target.
-    #[error("the role `{by}` signs `{target}` already and is asked before `{role}`; remove it there first")]
+    #[error(
+        "the role `{}` signs `{target}` already and is asked before `{role}`; remove it there first", .by.escape_debug()
+    )]
     Shadowed {
         /// The role that should sign.
         role: String,
@@ -158,7 +171,10 @@ pub enum EditError {
         role: String,
     },
     /// A threshold that cannot be met.
-    #[error("the role `{role}` would need {threshold} signatures and has {keys} distinct keys; expected 1 to {keys}")]
+    #[error(
+        "the role `{role}` would need {threshold} signatures and has {keys} distinct keys; expected 1 to {keys}: give it more keys, or \
+         say with --threshold how many must sign"
+    )]
     Threshold {
         /// The role.
         role: String,
@@ -173,7 +189,7 @@ pub enum EditError {
     /// What is published for a role does not count for one who trusts it, and signing it would make it count.
     #[error(
         "what is published for the role `{role}` was not signed by the keys to which `{by}` trusts it: somebody else put it there, and \
-         nothing was signed; look at it, and sign it if it is right: imgkit trust witness {role}"
+         nothing was signed; look at it, and sign it if it is right, with `imgkit trust witness ROLE`"
     )]
     Doubtful {
         /// The role.
@@ -184,7 +200,7 @@ pub enum EditError {
     /// A change that would make a role count no more.
     #[error(
         "nothing that `{role}` says would be trusted any more: `{by}` trusts it otherwise, and its metadata are not signed so; have enough \
-         of its keys sign it in the same change; where it should go all the same, `imgkit trust publish FILE --untrusted {role}` publishes \
+         of its keys sign it in the same change; where it should go all the same, `imgkit trust publish FILE --untrusted ROLE` publishes \
          it, and `imgkit trust revoke` takes a key away"
     )]
     Untrusted {

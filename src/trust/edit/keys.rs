@@ -115,20 +115,7 @@ impl Collection<'_> {
         let no_role = || EditError::NoRole { role: role.to_owned() };
         self.find(by)?;
         let old = self.keys_by(by, role).ok_or_else(no_role)?;
-        let taken = self.targets_of(by).into_iter().flat_map(|body| &body.revoked);
-        for entry in taken.filter(|entry| entry.role == role) {
-            let gone = TufKey::from_json(&entry.key).ok();
-            // Whoever took it away may have known it by another id.
-            let is_gone = |key: &TufKey| {
-                key.id() == entry.keyid || gone.as_ref().is_some_and(|gone| gone.public() == key.public())
-            };
-            if spec.keys.iter().any(is_gone) {
-                return Err(EditError::Revoked {
-                    role: role.to_owned(),
-                    key: entry.keyid.clone(),
-                });
-            }
-        }
+        self.check_not_revoked(by, role, &spec.keys)?;
         let delegations = self.delegations_mut(by)?;
         let bins = delegations.succinct_roles.as_mut().filter(|bins| bins.is_bin(role));
         let listed = delegations.roles.iter_mut().find(|other| other.name == role);
@@ -147,6 +134,25 @@ impl Collection<'_> {
             self.revoke(by, &old, &spec.keys, now)?;
         }
         self.touch(by);
+        Ok(())
+    }
+
+    /// Refuses keys that `by` took from a role of this name: they never count again, also where the role itself was taken away since.
+    pub(super) fn check_not_revoked(&self, by: &str, role: &str, keys: &[TufKey]) -> Result<(), EditError> {
+        let taken = self.targets_of(by).into_iter().flat_map(|body| &body.revoked);
+        for entry in taken.filter(|entry| entry.role == role) {
+            let gone = TufKey::from_json(&entry.key).ok();
+            // Whoever took it away may have known it by another id.
+            let is_gone = |key: &TufKey| {
+                key.id() == entry.keyid || gone.as_ref().is_some_and(|gone| gone.public() == key.public())
+            };
+            if keys.iter().any(is_gone) {
+                return Err(EditError::Revoked {
+                    role: role.to_owned(),
+                    key: entry.keyid.clone(),
+                });
+            }
+        }
         Ok(())
     }
 

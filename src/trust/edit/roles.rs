@@ -51,6 +51,7 @@ impl Collection<'_> {
         let mut distrusted = Vec::new();
         let mut seen = BTreeSet::new();
         let mut queue = VecDeque::from(["targets".to_owned()]);
+        // Those too that were loaded before, or came from a draft, may trust others.
         while let Some(by) = queue.pop_front() {
             let Some(body) = self.targets_of(&by) else { continue };
             for child in self.children(body) {
@@ -59,8 +60,8 @@ impl Collection<'_> {
                 if above || !see(&mut seen, (&by, &child))? {
                     continue;
                 }
-                // A name that several trust is looked at for each.
-                let first = !self.held.contains_key(&child);
+                // A name that several trust is looked at for each; a change that is staged may have loaded it before.
+                let first = !self.held.contains_key(&child) || self.by(&child) == Some(&by);
                 let loaded = match first {
                     true => self.hold(&by, &child),
                     false => self.published_for(&by, &child).map(|_| false),
@@ -108,9 +109,10 @@ impl Collection<'_> {
         self.roles().into_iter().filter_map(mark).collect()
     }
 
-    /// Returns the keys that were taken from delegated roles, of the roles that were loaded.
-    pub fn revoked(&self) -> impl Iterator<Item = &Revoked> {
-        self.held.values().flat_map(|held| &held.body.revoked)
+    /// Returns the keys that were taken from delegated roles, of the roles that were loaded, each with the role that took it.
+    pub fn revoked(&self) -> impl Iterator<Item = (&str, &Revoked)> {
+        let held = self.held.iter();
+        held.flat_map(|(by, held)| held.body.revoked.iter().map(move |entry| (by.as_str(), entry)))
     }
 
     /// Returns the keys of a role.
@@ -150,6 +152,11 @@ impl Collection<'_> {
     /// Tells whether a role that was found has metadata.
     pub fn has_metadata(&self, role: &str) -> bool {
         names::TOP_LEVEL.contains(&role) || self.held.contains_key(role)
+    }
+
+    /// Tells whether something is published under a role's name, whoever signed it.
+    pub fn is_published(&self, role: &str) -> bool {
+        self.meta(role).is_some()
     }
 
     /// Returns the role as which a role signs: a bin as the role that it is a part of, every other as itself.

@@ -60,7 +60,7 @@ impl Collection<'_> {
     /// [`EditError::Keys`] when too few of a role's keys are there, [`EditError::Trust`] when the outcome would not be
     /// trusted by a client that trusted the collection before.
     pub fn sign(mut self, keys: &[&dyn Signer], now: Time) -> Result<Publication, EditError> {
-        let still = self.to_count_still()?;
+        let still = self.has_to_count()?;
         let made = self.make(keys, now, false)?;
         if let Some(lacking) = made.lacking {
             return Err(lacking);

@@ -199,7 +199,7 @@ impl Collection<'_> {
     ///
     /// # Errors
     /// [`EditError::Trust`] when it could not be found out whether one counts.
-    pub(super) fn to_count_still(&mut self) -> Result<Vec<Vec<String>>, EditError> {
+    pub(super) fn has_to_count(&mut self) -> Result<Vec<Vec<String>>, EditError> {
         let mut paths = Vec::new();
         for by in self
             .to_sign()

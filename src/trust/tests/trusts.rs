@@ -237,3 +237,14 @@ fn a_revoked_key_does_not_come_back_under_another_id() {
     let refused = loaded(&repository).rekey("inner", &by(&["qa"]), true, days(1), &|_| true, &work);
     assert!(matches!(refused, Err(EditError::Revoked { .. })), "{refused:?}");
 }
+
+#[test]
+fn who_is_loaded_already_is_asked_whom_he_trusts() {
+    // Only `qa` trusts `inner` to keys that signed it.
+    let repository = twice(&[STRANGER]);
+    let mut collection = loaded(&repository);
+    collection.find("qa").unwrap();
+    let distrusted = collection.load_trusted().unwrap();
+    assert!(distrusted.iter().all(|one| one.by == "dev"), "{distrusted:?}");
+    assert!(collection.targets_of("inner").is_some());
+}

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::gun::Gun;
 use super::report::Imported;
 use crate::cli::Context;
-use crate::cli::trust::chosen::{ChosenKeys, OpenKeys, RoleKeySpecs};
+use crate::cli::trust::chosen::{OpenKeys, RoleKeySpecs};
 use crate::failure::Failure;
 use crate::key::{Algorithm, KeyId, KeySpec, TufKey};
 use crate::store::KeyStore;
@@ -194,7 +194,10 @@ impl Remade {
             keys.extend(open.keep(context, store, collection, &self.role, secrets)?);
         }
         self.keys = keys.iter().map(TufKey::id).collect();
-        self.spec = Some(ChosenKeys::spec(keys, Some(self.threshold), 1));
+        self.spec = Some(RoleSpec {
+            keys,
+            threshold: self.threshold,
+        });
         Ok(())
     }
 
