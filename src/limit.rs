@@ -86,7 +86,7 @@ pub const METADATA_VERSION: u64 = (1 << 53) - 1;
 /// Most delegated roles that one look-up visits, as python-tuf has it.
 pub const DELEGATION_VISITS: usize = 32;
 
-/// Most delegated roles of one role in Notary's dialect, which fetches all of them: docker makes one per signer.
+/// Most delegated roles of one role, and of a whole collection, in Notary's dialect, which fetches all of them: docker makes one per signer.
 pub const DELEGATED_ROLES: usize = 1024;
 
 /// Most earlier versions of one role of a Notary collection that an import reads: three years of a publication every day.
@@ -349,6 +349,9 @@ pub const UPLOAD_SIGNATURES: usize = 4096;
 /// Most values in members of an upload that Notary's dialect does not have: each takes up to 1.3 KiB of memory, again with every later
 /// upload to the collection.
 pub const UPLOAD_UNKNOWN: usize = 4096;
+
+/// How long a signature that the Notary server makes is in metadata at most, with its key's id: RSA of 8192 bits in base64 takes 1,368.
+pub const NOTARY_SIGNATURE_BYTES: usize = 2048;
 
 /// Most values in an upload beside the names that it signs: a thousand roles with a hundred keys each have half as many.
 pub const UPLOAD_VALUES: usize = 1 << 18;

@@ -5,6 +5,7 @@
 //!   file goes back, or comes twice.
 //! - A snapshot names the files that will be there and no others. The server makes it when the upload has none and it holds the
 //!   role's key; the timestamp is always its own.
+//! - What comes of it clients can read: no file, and no number of roles, is beyond what they take.
 //! - What costs much to judge is refused before anything is built or checked of it.
 //! - What was published before and is not part of the upload has been judged: a delegation's old file stays as it is.
 
@@ -18,7 +19,7 @@ use super::chain::{check_certificates, check_dates};
 use super::document::{Draft, Signed, Unverified};
 use super::file::FileMeta;
 use super::key::NotaryKey;
-use super::metadata::{Body, DelegatedRole, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role};
+use super::metadata::{Body, DelegatedRole, Role, Root, Snapshot, Targets, Timestamp, is_child, is_delegated_role};
 use crate::key::KeyError;
 use crate::key::KeyId;
 use crate::limit;
@@ -194,6 +195,19 @@ impl Plan {
 }
 
 impl<T: Body> Own<T> {
+    /// Refuses what clients would not read once it is signed.
+    fn check(&self, role: &str, most: usize) -> Result<(), UploadError> {
+        let draft = Draft::new(self.body.clone()).and_then(|draft| draft.write());
+        let unsigned = draft.map_err(|error| UploadError::Whole(format!("the server cannot write {role}: {error}")))?;
+        let found = unsigned.len() + self.keys.len() * limit::NOTARY_SIGNATURE_BYTES;
+        match found > most {
+            true => Err(UploadError::Whole(format!(
+                "{role}, which the server makes, would have {found} bytes, expected at most {most}; publish fewer roles and keys"
+            ))),
+            false => Ok(()),
+        }
+    }
+
     fn sign(
         self,
         role: &str,
@@ -257,6 +271,7 @@ impl Upload<'_> {
         let snapshot = match self.uploaded.get("snapshot") {
             Some(bytes) => {
                 let snapshot = self.uploaded_snapshot(bytes, &root)?;
+                self.reached(&targets, |role| snapshot.meta.contains_key(role))?;
                 files.push(self.newer_file("snapshot", snapshot.header.version, bytes)?);
                 SnapshotPart::Given(FileMeta::describe(bytes))
             }
@@ -392,6 +407,7 @@ impl Upload<'_> {
             };
             let signed = document.verify(&keys).map_err(bad)?;
             signed.check_not_expired(self.now).map_err(bad)?;
+            signed.body().check_children(role).map_err(bad)?;
         }
         loaded.insert(role.to_owned(), body);
         Ok(())
@@ -442,33 +458,46 @@ impl Upload<'_> {
         let before: BTreeSet<&str> = published.map_or_else(BTreeSet::new, |snapshot| {
             snapshot.meta.keys().map(String::as_str).collect()
         });
-        let mut meta = BTreeMap::new();
-        let bytes_of = |role: &str| self.uploaded.get(role).or_else(|| self.published.get(role));
-        let mut roles = vec!["root".to_owned(), "targets".to_owned()];
-        while let Some(role) = roles.pop() {
-            let Some(bytes) = bytes_of(&role) else { continue };
-            if is_targets(&role) {
-                let unread;
-                let body = match targets.get(&role) {
-                    Some(body) => body,
-                    None => {
-                        unread = Unverified::<Targets>::parse(&role, bytes, limit::TARGETS_BYTES).map_err(whole)?;
-                        unread.unverified_body()
-                    }
-                };
-                let below = body.delegations.roles.iter().map(|delegated| &delegated.name);
-                // A file that a role left behind when it was removed does not come back with the role.
-                let there = |name: &&String| {
-                    let named = before.contains(name.as_str()) || self.uploaded.contains_key(name.as_str());
-                    named && is_child(&role, name)
-                };
-                roles.extend(below.filter(there).cloned());
-            }
-            meta.insert(role, FileMeta::describe(bytes));
-        }
-        let mut body = Snapshot::new(self.now.plus(SNAPSHOT_LIFETIME), meta);
+        // A file that a role left behind when it was removed does not come back with the role.
+        let is_listed = |role: &str| before.contains(role) || self.uploaded.contains_key(role);
+        let roles = self.reached(targets, is_listed)?;
+        let roles = roles.iter().map(String::as_str).chain(["root"]);
+        let named = roles.filter_map(|role| Some((role.to_owned(), FileMeta::describe(self.bytes_of(role)?))));
+        let mut body = Snapshot::new(self.now.plus(SNAPSHOT_LIFETIME), named.collect());
         body.header.version = next_version(published.map(|snapshot| snapshot.header.version));
-        Ok(Own { body, keys })
+        let own = Own { body, keys };
+        own.check("snapshot", limit::SNAPSHOT_BYTES)?;
+        Ok(own)
+    }
+
+    /// Returns the roles with files that clients come to from the targets; `loaded` are some that were read already.
+    fn reached(
+        &self,
+        loaded: &BTreeMap<String, Targets>,
+        is_listed: impl Fn(&str) -> bool,
+    ) -> Result<BTreeSet<String>, UploadError> {
+        let (roles, after) = reached(loaded, is_listed, |role| self.bytes_of(role))?;
+        if after <= limit::DELEGATED_ROLES {
+            return Ok(roles);
+        }
+        // One that has too many already can have fewer.
+        let (_, before) = reached(
+            &BTreeMap::new(),
+            |role| self.published.contains_key(role),
+            |role| self.published.get(role).copied(),
+        )?;
+        match after > before {
+            true => Err(UploadError::Targets(format!(
+                "the collection would have {after} delegated roles, expected at most {}; take some away",
+                limit::DELEGATED_ROLES
+            ))),
+            false => Ok(roles),
+        }
+    }
+
+    /// Returns a role's file as it will be.
+    fn bytes_of(&self, role: &str) -> Option<&[u8]> {
+        self.uploaded.get(role).or_else(|| self.published.get(role)).copied()
     }
 
     /// Plans the timestamp; what it says of the snapshot is filled in once that is signed.
@@ -482,7 +511,9 @@ impl Upload<'_> {
         let version = published.map(|timestamp| timestamp.unverified_body().header.version);
         let mut body = Timestamp::new(self.now.plus(TIMESTAMP_LIFETIME), FileMeta::describe(b""));
         body.header.version = next_version(version);
-        Ok(Own { body, keys })
+        let own = Own { body, keys };
+        own.check("timestamp", limit::TIMESTAMP_BYTES)?;
+        Ok(own)
     }
 
     /// Returns the server's keys for a role, if they are enough for its threshold.
@@ -522,6 +553,32 @@ impl Upload<'_> {
     }
 }
 
+/// Returns the roles with files that clients come to from the targets, and to how many roles these delegate, whoever signed them.
+fn reached<'a>(
+    loaded: &BTreeMap<String, Targets>,
+    is_listed: impl Fn(&str) -> bool,
+    bytes_of: impl Fn(&str) -> Option<&'a [u8]>,
+) -> Result<(BTreeSet<String>, usize), UploadError> {
+    let (mut roles, mut delegated) = (BTreeSet::new(), 0);
+    let mut next = vec!["targets".to_owned()];
+    while let Some(role) = next.pop() {
+        let Some(bytes) = bytes_of(&role) else { continue };
+        let unread;
+        let body = match loaded.get(&role) {
+            Some(body) => body,
+            None => {
+                unread = Unverified::<Targets>::parse(&role, bytes, limit::TARGETS_BYTES).map_err(whole)?;
+                unread.unverified_body()
+            }
+        };
+        delegated += body.delegations.roles.len();
+        let below = body.delegations.roles.iter().map(|delegated| &delegated.name);
+        next.extend(below.filter(|name| is_child(&role, name) && is_listed(name)).cloned());
+        roles.insert(role);
+    }
+    Ok((roles, delegated))
+}
+
 fn version_of(role: &str, bytes: &[u8]) -> Result<u64, UploadError> {
     Ok(match role {
         "root" => version::<Root>(role, bytes, limit::ROOT_BYTES)?,
@@ -557,10 +614,6 @@ fn next_version(published: Option<u64>) -> u64 {
 
 fn is_targets(role: &str) -> bool {
     role == "targets" || is_delegated_role(role)
-}
-
-fn is_child(parent: &str, role: &str) -> bool {
-    role.rsplit_once('/').is_some_and(|(above, _)| above == parent)
 }
 
 /// Collects the keys of a delegated role from the one that delegates to it.

@@ -604,3 +604,63 @@ fn what_ends_soon_is_renewed_and_nothing_else() {
     let files = fixture.sign(renew(now().plus(SNAPSHOT_LIFETIME - 29 * DAY)).unwrap());
     assert_eq!(roles(&files), [("snapshot".into(), 2), ("timestamp".into(), 2)]);
 }
+
+#[test]
+fn a_role_delegates_to_what_is_directly_below_it_alone() {
+    let fixture = Fixture::new();
+    for stray in ["targets/y", "targets/x/y/z"] {
+        let mut body = Targets::new(now().plus(DAY));
+        body.delegations = delegations(&fixture.delegate, &[stray]);
+        let upload = [("targets/x".into(), signed(&body, &[&fixture.delegate]))].into();
+        assert!(text(fixture.judge(&upload)).contains("not directly below it"));
+    }
+}
+
+#[test]
+fn a_collection_has_no_more_roles_than_clients_read() {
+    let mut fixture = Fixture::new();
+    let names = |count: usize| (0..count).map(|number| format!("targets/x/s{number}")).collect();
+    let of = |fixture: &Fixture, version: u64, names: Vec<String>| -> Owned {
+        let mut body = Targets::new(now().plus(DAY));
+        body.header.version = version;
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        body.delegations = delegations(&fixture.delegate, &names);
+        [("targets/x".into(), signed(&body, &[&fixture.delegate]))].into()
+    };
+    let most = limit::DELEGATED_ROLES - 1;
+    let much = of(&fixture, 1, names(most + 1));
+    let told = text(fixture.judge(&much));
+    assert!(
+        told.contains("would have 1025 delegated roles, expected at most 1024"),
+        "{told}"
+    );
+    // A snapshot of the uploader's own is held to the same.
+    let mut with_snapshot = much.clone();
+    let snapshot = signed(&fixture.uploaded_snapshot(&much), &[&fixture.snapshot_key]);
+    with_snapshot.insert("snapshot".into(), snapshot);
+    assert_eq!(text(fixture.judge(&with_snapshot)), told);
+    let fits = of(&fixture, 1, names(most));
+    fixture.publish(&fits).unwrap();
+    // One that has too many already, from before there was a bound, can have as many or fewer.
+    fixture.published.extend(much);
+    let less = of(&fixture, 2, names(most));
+    assert!(fixture.judge(&less).is_ok());
+    let targets = fixture.next_targets();
+    assert!(fixture.judge(&[targets].into()).is_ok());
+}
+
+#[test]
+fn what_the_server_makes_clients_read() {
+    let fixture = Fixture::new();
+    let named = |count: usize| (0..count).map(|number| (format!("targets/x/{number:0>240}"), FileMeta::describe(b"")));
+    let own = |count: usize| Own {
+        body: Snapshot::new(now(), named(count).chain(fixture.snapshot().meta).collect()),
+        keys: vec![fixture.snapshot_key.notary.clone()],
+    };
+    let length = |count: usize| Draft::new(own(count).body).unwrap().message().len();
+    let each = length(1001) - length(1000);
+    let fits = (limit::SNAPSHOT_BYTES - 8192) / each;
+    own(fits).check("snapshot", limit::SNAPSHOT_BYTES).unwrap();
+    let refused = own(fits + 100).check("snapshot", limit::SNAPSHOT_BYTES);
+    assert!(refused.is_err_and(|error| error.to_string().contains("snapshot")));
+}
