@@ -350,6 +350,10 @@ pub const UPLOAD_SIGNATURES: usize = 4096;
 /// upload to the collection.
 pub const UPLOAD_UNKNOWN: usize = 4096;
 
+/// How far a version of targets or a snapshot on the Notary server may be above the one before: a clock's seconds fit, and nobody
+/// who signs for a role once can use up its versions, of which there are two million times as many.
+pub const VERSION_STEP: u64 = 1 << 32;
+
 /// How long a signature that the Notary server makes is in metadata at most, with its key's id: RSA of 8192 bits in base64 takes 1,368.
 pub const NOTARY_SIGNATURE_BYTES: usize = 2048;
 

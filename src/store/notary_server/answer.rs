@@ -241,7 +241,8 @@ impl Ready {
 fn takes_gzip(value: &str) -> bool {
     value.split(',').any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+        let weight = weight.trim().to_ascii_lowercase();
+        let refused = weight.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
         name.trim().eq_ignore_ascii_case("gzip") && !refused
     })
 }
@@ -316,7 +317,7 @@ mod tests {
         for accepted in ["gzip", "deflate, GZIP;q=0.5", "br, gzip"] {
             assert_eq!(encoding(accepted).unwrap(), "gzip", "{accepted}");
         }
-        for accepted in ["", "identity", "gzip;q=0", "gzip; q=0.0", "xgzip"] {
+        for accepted in ["", "identity", "gzip;q=0", "gzip;Q=0", "gzip; q=0.0", "xgzip"] {
             assert_eq!(encoding(accepted), None, "{accepted}");
         }
     }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ready::Ready;
-use super::record::{Change, ChangeQuery, Collection, HeldKey, Publication, Published, damaged};
+use super::record::{Change, ChangeQuery, Collection, HeldKey, Publication, Published, ReadRoles, damaged};
 use super::route::{Gun, HeldRole};
 use crate::digest::Digest;
 use crate::failure::Failure;
@@ -129,7 +129,8 @@ impl Directory {
         write_private(&self.dir.join(VAULT), pem.as_bytes())
     }
 
-    /// Returns a collection as it is published; one without files when it is not.
+    /// Returns a collection as it is published; one without files when it is not. Of roles that were taken away it has no more than a
+    /// version.
     pub(super) fn collection(&self, gun: &Gun) -> Result<Collection, Failure> {
         let (entries, _) = self.log(gun)?;
         let mut newest: BTreeMap<&str, (&EntryFile, Time)> = BTreeMap::new();
@@ -138,12 +139,17 @@ impl Directory {
                 newest.insert(&file.role, (file, entry.at));
             }
         }
-        let read = |(role, (file, at)): (&str, (&EntryFile, Time))| {
-            let ready = self.read(gun, file, at)?;
-            Ok((role.to_owned(), Arc::new(ready)))
-        };
-        let files: Result<_, Failure> = newest.into_iter().map(read).collect();
-        Ok(Collection::new(entries.len() as u64, files?))
+        let snapshot = newest.get("snapshot").map(|(file, at)| self.read(gun, file, *at));
+        let snapshot = snapshot.transpose()?;
+        let roles = ReadRoles::by(snapshot.as_ref().map(|file| file.body().as_ref()));
+        let (mut files, mut behind) = (BTreeMap::new(), BTreeMap::new());
+        for (role, (file, at)) in newest {
+            match roles.has(role) {
+                true => drop(files.insert(role.to_owned(), Arc::new(self.read(gun, file, at)?))),
+                false => drop(behind.insert(role.to_owned(), (file.sha256, file.version))),
+            }
+        }
+        Ok(Collection::new(entries.len() as u64, files, behind))
     }
 
     /// Returns the file of a role, published at any time, that `wanted` picks.

@@ -40,6 +40,33 @@ const DEEPEST_ROLE: usize = limit::NOTARY_ROLE_BYTES;
 /// Files by role.
 pub type Files<'a> = BTreeMap<&'a str, &'a [u8]>;
 
+/// What is published of a collection.
+#[derive(Clone, Debug, Default)]
+pub struct Published<'a> {
+    /// The files of the top level, and those of delegated roles that the snapshot names.
+    pub files: Files<'a>,
+    /// The last versions of roles that the snapshot no longer names: their files are history, and no later one goes below it.
+    pub left_behind: BTreeMap<&'a str, u64>,
+}
+
+/// Returns the roles that a published snapshot names; none when it cannot be read.
+pub fn listed_roles(snapshot: &[u8]) -> Option<BTreeSet<String>> {
+    let snapshot = Unverified::<Snapshot>::parse("snapshot", snapshot, limit::SNAPSHOT_BYTES).ok()?;
+    Some(snapshot.unverified_body().meta.keys().cloned().collect())
+}
+
+/// Refuses an upload that costs too much to judge; nothing is built of it.
+///
+/// # Errors
+/// [`UploadError::Whole`].
+pub fn check_cost(uploaded: &Files<'_>) -> Result<(), UploadError> {
+    let mut census = Census::default();
+    for (role, bytes) in uploaded {
+        census.add(role, bytes)?;
+    }
+    census.check()
+}
+
 /// Why an upload is refused, as the original names it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UploadError {
@@ -126,7 +153,7 @@ impl Plan {
     pub fn of_upload(
         gun: &str,
         uploaded: &Files<'_>,
-        published: &Files<'_>,
+        published: &Published<'_>,
         held: &BTreeSet<KeyId>,
         now: Time,
     ) -> Result<Self, UploadError> {
@@ -147,7 +174,7 @@ impl Plan {
     /// [`UploadError`] when what is published is not good, or the server does not have the timestamp's key.
     pub fn of_renewal(
         gun: &str,
-        published: &Files<'_>,
+        published: &Published<'_>,
         held: &BTreeSet<KeyId>,
         now: Time,
         until: (Time, Time),
@@ -234,19 +261,14 @@ impl<T: Body> Own<T> {
 struct Upload<'a> {
     gun: &'a str,
     uploaded: &'a Files<'a>,
-    published: &'a Files<'a>,
+    published: &'a Published<'a>,
     held: &'a BTreeSet<KeyId>,
     now: Time,
 }
 
 impl Upload<'_> {
     fn plan(&self) -> Result<Plan, UploadError> {
-        let mut census = Census::default();
-        for (role, bytes) in self.uploaded {
-            census.add(role, bytes)?;
-        }
-        census.check()?;
-        self.check_size()?;
+        check_cost(self.uploaded)?;
         let root = self.root()?;
         let mut targets = BTreeMap::new();
         // Shallow roles first: each is judged by what its delegator says after the upload.
@@ -268,14 +290,20 @@ impl Upload<'_> {
             };
             files.push(self.newer_file(role, version, bytes)?);
         }
+        let before = self.published.files.values().map(|bytes| bytes.len()).sum();
         let snapshot = match self.uploaded.get("snapshot") {
             Some(bytes) => {
                 let snapshot = self.uploaded_snapshot(bytes, &root)?;
                 self.reached(&targets, |role| snapshot.meta.contains_key(role))?;
+                check_size(before, &snapshot.meta)?;
                 files.push(self.newer_file("snapshot", snapshot.header.version, bytes)?);
                 SnapshotPart::Given(FileMeta::describe(bytes))
             }
-            None => SnapshotPart::Own(self.own_snapshot(&root, &targets)?),
+            None => {
+                let own = self.own_snapshot(&root, &targets)?;
+                check_size(before, &own.body.meta)?;
+                SnapshotPart::Own(own)
+            }
         };
         Ok(Plan {
             files,
@@ -285,25 +313,9 @@ impl Upload<'_> {
         })
     }
 
-    /// Refuses an upload by which the collection grows beyond what later ones can be judged with.
-    fn check_size(&self) -> Result<(), UploadError> {
-        let stays = self
-            .published
-            .iter()
-            .filter(|(role, _)| !self.uploaded.contains_key(*role));
-        let size = |files: &mut dyn Iterator<Item = usize>| files.sum::<usize>();
-        let before = size(&mut self.published.values().map(|bytes| bytes.len()));
-        let uploaded = size(&mut self.uploaded.values().map(|bytes| bytes.len()));
-        let after = size(&mut stays.map(|(_, bytes)| bytes.len())).saturating_add(uploaded);
-        match after > limit::COLLECTION_BYTES && after > before {
-            true => Err(UploadError::TooLarge { found: after }),
-            false => Ok(()),
-        }
-    }
-
     fn renewal(&self, until: (Time, Time)) -> Result<Option<Plan>, UploadError> {
         let read = |role: &'static str, max| {
-            let bytes = self.published.get(role).copied();
+            let bytes = self.published.files.get(role).copied();
             bytes
                 .ok_or(UploadError::Hierarchy {
                     missing: role,
@@ -345,7 +357,7 @@ impl Upload<'_> {
     /// Judges the root that will be there: the uploaded one, or the published one.
     fn root(&self) -> Result<Root, UploadError> {
         let bad = |error: TrustError| UploadError::Root(error.to_string());
-        let published = self.published.get("root");
+        let published = self.published.files.get("root");
         let published = published.map(|bytes| Unverified::<Root>::parse("root", bytes, limit::ROOT_BYTES));
         let published = published.transpose().map_err(whole)?;
         let published = published.as_ref().map(Unverified::unverified_body);
@@ -388,7 +400,7 @@ impl Upload<'_> {
             self.load_targets(parent, root, loaded)?;
         }
         let uploaded = self.uploaded.get(role);
-        let Some(bytes) = uploaded.or_else(|| self.published.get(role)) else {
+        let Some(bytes) = uploaded.or_else(|| self.published.files.get(role)) else {
             return Err(match parent {
                 None => UploadError::Hierarchy {
                     missing: "targets",
@@ -421,8 +433,12 @@ impl Upload<'_> {
         signed.check_not_expired(self.now).map_err(bad)?;
         let snapshot = signed.body();
         for (role, meta) in &snapshot.meta {
+            if role != "root" && !is_targets(role) {
+                let problem = format!("it names {role}; expected root, targets and delegated roles");
+                return Err(UploadError::Snapshot(problem));
+            }
             let named = self.uploaded.get(role.as_str());
-            let Some(bytes) = named.or_else(|| self.published.get(role.as_str())) else {
+            let Some(bytes) = named.or_else(|| self.published.files.get(role.as_str())) else {
                 let problem = format!("it names {role}, which is neither uploaded nor published");
                 return Err(UploadError::Snapshot(problem));
             };
@@ -451,7 +467,7 @@ impl Upload<'_> {
                     "no snapshot was included in update and server does not hold current snapshot key for repository"
                         .to_owned(),
             })?;
-        let published = self.published.get("snapshot");
+        let published = self.published.files.get("snapshot");
         let published = published.map(|bytes| Unverified::<Snapshot>::parse("snapshot", bytes, limit::SNAPSHOT_BYTES));
         let published = published.transpose().map_err(whole)?;
         let published = published.as_ref().map(Unverified::unverified_body);
@@ -483,8 +499,8 @@ impl Upload<'_> {
         // One that has too many already can have fewer.
         let (_, before) = reached(
             &BTreeMap::new(),
-            |role| self.published.contains_key(role),
-            |role| self.published.get(role).copied(),
+            |role| self.published.files.contains_key(role),
+            |role| self.published.files.get(role).copied(),
         )?;
         match after > before {
             true => Err(UploadError::Targets(format!(
@@ -497,14 +513,17 @@ impl Upload<'_> {
 
     /// Returns a role's file as it will be.
     fn bytes_of(&self, role: &str) -> Option<&[u8]> {
-        self.uploaded.get(role).or_else(|| self.published.get(role)).copied()
+        self.uploaded
+            .get(role)
+            .or_else(|| self.published.files.get(role))
+            .copied()
     }
 
     /// Plans the timestamp; what it says of the snapshot is filled in once that is signed.
     fn own_timestamp(&self, root: &Root) -> Result<Own<Timestamp>, UploadError> {
         let keys = self.server_keys(root, "timestamp");
         let keys = keys.ok_or_else(|| UploadError::Root("no timestamp keys exist on the server".to_owned()))?;
-        let published = self.published.get("timestamp");
+        let published = self.published.files.get("timestamp");
         let published =
             published.map(|bytes| Unverified::<Timestamp>::parse("timestamp", bytes, limit::TIMESTAMP_BYTES));
         let published = published.transpose().map_err(whole)?;
@@ -534,10 +553,16 @@ impl Upload<'_> {
 
     /// Takes an uploaded file whose version is above the published one.
     fn newer_file(&self, role: &str, version: u64, bytes: &[u8]) -> Result<NewFile, UploadError> {
-        let published = match self.published.get(role) {
+        let published = match self.published.files.get(role) {
             Some(published) => version_of(role, published)?,
-            None => 0,
+            None => self.published.left_behind.get(role).copied().unwrap_or(0),
         };
+        if version > published.saturating_add(limit::VERSION_STEP) {
+            return Err(UploadError::Whole(format!(
+                "version {version} of {role} is too far above the published one, {published}; expected at most {} more",
+                limit::VERSION_STEP
+            )));
+        }
         if version <= published {
             return Err(UploadError::Version {
                 role: role.to_owned(),
@@ -577,6 +602,18 @@ fn reached<'a>(
         roles.insert(role);
     }
     Ok((roles, delegated))
+}
+
+/// Refuses what the collection grows to by an upload, by what its new snapshot names, beyond what later ones can be judged with.
+fn check_size(before: usize, named: &BTreeMap<String, FileMeta>) -> Result<(), UploadError> {
+    let sizes = named
+        .values()
+        .map(|meta| usize::try_from(meta.length).unwrap_or(usize::MAX));
+    let after = sizes.fold(0, usize::saturating_add);
+    match after > limit::COLLECTION_BYTES && after > before {
+        true => Err(UploadError::TooLarge { found: after }),
+        false => Ok(()),
+    }
 }
 
 fn version_of(role: &str, bytes: &[u8]) -> Result<u64, UploadError> {

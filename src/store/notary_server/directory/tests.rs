@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::trust::notary::NewFile;
+use crate::trust::notary::{Draft, FileMeta, NewFile, Snapshot};
 
 fn gun() -> Gun {
     Gun::new("example.com/a/b").unwrap()
@@ -256,4 +256,35 @@ fn the_changes_of_one_collection_are_its_own() {
     changes.drop_last().unwrap();
     drop(changes);
     look(&store);
+}
+
+#[test]
+fn of_roles_that_were_taken_away_only_the_version_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    store.publish(&publication(0, 7)).unwrap();
+    let named = ["root", "targets"].map(|role| (role.to_owned(), FileMeta::describe(b"")));
+    let snapshot = Draft::new(Snapshot::new(Time::EPOCH, named.into()))
+        .unwrap()
+        .write()
+        .unwrap();
+    let mut next = publication(1, 8);
+    next.files.retain(|file| file.role != "targets/x");
+    next.files.push(NewFile {
+        role: "snapshot".into(),
+        version: 8,
+        bytes: snapshot,
+    });
+    store.publish(&next).unwrap();
+    let collection = store.collection(&gun()).unwrap();
+    let published = collection.as_published();
+    assert_eq!(
+        published.files.keys().copied().collect::<Vec<_>>(),
+        ["snapshot", "targets", "timestamp"]
+    );
+    assert_eq!(published.left_behind, BTreeMap::from([("targets/x", 7)]));
+    // It is still to be had.
+    let hash = collection.left_out("targets/x").unwrap();
+    let found = store.find(&gun(), "targets/x", |_, found| found == hash).unwrap();
+    assert_eq!(found.unwrap().version(), 7);
 }
