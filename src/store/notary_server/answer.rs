@@ -228,13 +228,17 @@ pub(super) fn file(file: &Ready, lifetime: Lifetime, private: bool, asked: &Head
 
 impl Ready {
     fn gzip_for(&self, asked: &HeaderMap) -> Option<&(Bytes, HeaderValue)> {
-        let accepted = asked.get_all(ACCEPT_ENCODING).iter();
-        accepted
-            .filter_map(|value| value.to_str().ok())
-            .any(takes_gzip)
-            .then(|| self.gzip())
-            .flatten()
+        wants_gzip(asked).then(|| self.gzip()).flatten()
     }
+}
+
+/// Tells whether a client takes files compressed.
+pub(super) fn wants_gzip(asked: &HeaderMap) -> bool {
+    let mut accepted = asked
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted.any(takes_gzip)
 }
 
 /// Reads `Accept-Encoding` (RFC 9110, 12.5.3).

@@ -1,4 +1,4 @@
-//! A connection that does not wait for ever until its other side takes what it is sent.
+//! Connections that do not wait for ever: until the other side takes what it is sent, and until what it sends has come.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// A stream whose writes fail once the other side takes less than a minimum rate; how long reads may take is hyper's matter.
 #[derive(Debug)]
@@ -29,6 +29,55 @@ pub(super) struct Rate {
 struct Window {
     end: Pin<Box<Sleep>>,
     taken: usize,
+}
+
+/// How fast something has to come: so much in each span of time, and all of it by an end. What came before a span earns no time in it.
+#[derive(Debug)]
+pub(super) struct Pace {
+    rate: Rate,
+    window: Instant,
+    came: usize,
+    end: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(rate: Rate, whole: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            rate,
+            window: now + rate.within,
+            came: 0,
+            end: now + whole,
+        }
+    }
+
+    /// Waits for the next part; none when it is too late.
+    pub(super) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
+        let mut next = std::pin::pin!(next);
+        loop {
+            let now = Instant::now();
+            if now >= self.end || (now >= self.window && self.came < self.rate.bytes) {
+                return None;
+            }
+            if now >= self.window {
+                self.window = now + self.rate.within;
+                self.came = 0;
+            }
+            if let Ok(next) = tokio::time::timeout_at(self.window.min(self.end), &mut next).await {
+                return Some(next);
+            }
+        }
+    }
+
+    /// Counts what has come.
+    pub(super) fn came(&mut self, bytes: usize) {
+        self.came += bytes;
+    }
+
+    /// Leaves out a time for which the sender was not read from.
+    pub(super) fn leave_out(&mut self, time: Duration) {
+        self.window += time;
+    }
 }
 
 impl<S> Patient<S> {
@@ -125,6 +174,44 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(test);
+    }
+
+    #[test]
+    fn what_came_fast_earns_no_time_to_stall() {
+        on_a_runtime(async {
+            let whole = Duration::from_secs(60);
+            let mut pace = Pace::new(rate(8, 50), whole);
+            for _ in 0..3 {
+                assert!(pace.wait(async {}).await.is_some());
+                pace.came(1 << 20);
+            }
+            let began = Instant::now();
+            assert!(pace.wait(std::future::pending::<()>()).await.is_none());
+            assert!(began.elapsed() < Duration::from_secs(5));
+        });
+    }
+
+    #[test]
+    fn what_comes_fast_enough_comes_to_an_end_all_the_same() {
+        on_a_runtime(async {
+            let mut pace = Pace::new(rate(1, 20), Duration::from_millis(200));
+            let mut times = 0;
+            while pace.wait(tokio::time::sleep(Duration::from_millis(5))).await.is_some() {
+                pace.came(1);
+                times += 1;
+            }
+            assert!(times > 3, "{times}");
+        });
+    }
+
+    #[test]
+    fn a_time_in_which_nobody_read_does_not_count() {
+        on_a_runtime(async {
+            let mut pace = Pace::new(rate(8, 50), Duration::from_secs(60));
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            pace.leave_out(Duration::from_millis(60));
+            assert!(pace.wait(async {}).await.is_some());
+        });
     }
 
     #[test]
