@@ -297,24 +297,6 @@ fn a_role_whose_signer_went_is_signed_again_with_all_its_names() {
 }
 
 #[test]
-fn a_role_that_comes_back_goes_on_above_its_last_version() {
-    let server = NotaryServer::start(Keys::Local);
-    let owner = Owner::of(&server);
-    owner.good(&["init", GUN, "--new-root-key", "--server-managed"]);
-    let role = "targets/rel";
-    for (signer, versions) in [("alice", &["v1", "v2", "v3"][..]), ("bob", &["v4", "v5"])] {
-        let (public, private) = owner.delegate(signer);
-        owner.good(&["delegate", "add", GUN, role, "--key", &public, "--all-paths"]);
-        succeed(&mut owner.notary(&["key", "import", &private, "--role", role]));
-        for name in versions {
-            owner.good(&signing(role, name, DIGEST));
-        }
-        assert_eq!(names(&owner.listed()), versions);
-        owner.good(&["delegate", "rm", GUN, role]);
-    }
-}
-
-#[test]
 fn tokens_are_had_with_the_credentials_of_docker_login() {
     let server = NotaryServer::with_tokens();
     let owner = Owner::of(&server);
