@@ -414,6 +414,10 @@ pub const SERVER_READS_AT_ONCE: usize = 4;
 /// Most bytes of files that are not in memory which the Notary server is sending at once: clients may take them as slowly as others.
 pub const SERVER_SENDING_BYTES: usize = COLLECTION_BYTES;
 
+/// Largest file that is not in memory and takes no part of [`SERVER_SENDING_BYTES`], in bytes: one for each of [`SERVER_CONNECTIONS`] takes
+/// 64 MiB, and old roots, which clients walk through, are to be had however slow others are.
+pub const SERVER_SMALL_FILE_BYTES: usize = 64 << 10;
+
 /// From which size on a file in memory is compressed apart from other requests, in bytes: smaller ones take a millisecond.
 pub const GZIP_APART_BYTES: usize = 64 << 10;
 

@@ -40,7 +40,7 @@ impl Ready {
     }
 
     /// Makes it a file that is not kept: it is sent as it is, and holds `place` until that is done.
-    pub(super) fn sent_once(self, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn sent_once(self, place: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             body: Bytes::from_owner(Placed {
                 bytes: self.body,
@@ -104,7 +104,7 @@ impl Ready {
 /// Bytes, and the place that they take among others.
 struct Placed {
     bytes: Bytes,
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl AsRef<[u8]> for Placed {

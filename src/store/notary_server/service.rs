@@ -176,10 +176,14 @@ impl Server {
         let found = self.store.file(gun, role, which).await;
         let found = found.map_err(|failure| self.own_fault(&failure))?;
         let file = found.ok_or_else(Refused::no_such_metadata)?;
-        let bytes = u32::try_from(file.body().len()).unwrap_or(u32::MAX);
+        let bytes = file.body().len();
+        if bytes <= limit::SERVER_SMALL_FILE_BYTES {
+            return Ok(file.sent_once(None));
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         // Nobody waits here: what waits is in memory as well.
         let place = Arc::clone(&self.sending).try_acquire_many_owned(bytes);
-        Ok(file.sent_once(place.map_err(|_| Refused::busy())?))
+        Ok(file.sent_once(Some(place.map_err(|_| Refused::busy())?)))
     }
 
     /// Returns a collection as it is published, its timestamp renewed when it is due.
@@ -615,17 +619,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let server = server(dir.path()).await;
         let gun = Gun::new("example.com/app").unwrap();
-        let body = b"0123456789".repeat(1000);
-        let file = |version: u64| NewFile {
-            role: "timestamp".into(),
+        let small = b"0123456789".repeat(100);
+        let large = b"0123456789".repeat(limit::SERVER_SMALL_FILE_BYTES / 10 + 1);
+        let file = |role: &str, version: u64, body: &[u8]| NewFile {
+            role: role.into(),
             version,
-            bytes: [version.to_string().as_bytes(), &body].concat(),
+            bytes: [version.to_string().as_bytes(), body].concat(),
         };
         for base in 0..2 {
             let publication = Publication {
                 gun: gun.clone(),
                 base,
-                files: vec![file(base + 1)],
+                files: vec![file("timestamp", base + 1, &large), file("root", base + 1, &small)],
                 used: BTreeSet::new(),
                 at: Time::EPOCH,
             };
@@ -634,20 +639,19 @@ mod tests {
         let all = limit::SERVER_SENDING_BYTES;
         let which = Which::Version(1);
         let old = server.stored(&gun, "timestamp", &which).await.unwrap();
-        assert_eq!(old.body().len(), body.len() + 1);
+        let left = all - old.body().len();
+        assert_eq!(old.body().len(), large.len() + 1);
         assert!(old.gzip().is_none() && !old.is_slow_to_compress());
-        assert_eq!(server.sending.available_permits(), all - old.body().len());
+        assert_eq!(server.sending.available_permits(), left);
         let sent = old.body().slice(1..);
         drop(old);
-        assert_eq!(
-            server.sending.available_permits(),
-            all - body.len() - 1,
-            "it is being sent yet"
-        );
-        let rest = Arc::clone(&server.sending).acquire_many_owned((all - body.len() - 1) as u32);
+        assert_eq!(server.sending.available_permits(), left, "it is being sent yet");
+        let rest = Arc::clone(&server.sending).acquire_many_owned(left as u32);
         let rest = rest.await.unwrap();
         let refused = server.stored(&gun, "timestamp", &which).await.unwrap_err();
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        // Old roots, which clients walk through, are to be had all the same.
+        server.stored(&gun, "root", &which).await.unwrap();
         drop((sent, rest));
         assert_eq!(server.sending.available_permits(), all);
     }
