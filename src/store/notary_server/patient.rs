@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// A stream whose writes fail once the other side takes less than a minimum rate; how long reads may take is hyper's matter.
 #[derive(Debug)]
@@ -35,19 +35,16 @@ struct Window {
 #[derive(Debug)]
 pub(super) struct Pace {
     rate: Rate,
-    window: Instant,
-    came: usize,
-    end: Instant,
+    window: Window,
+    end: Pin<Box<Sleep>>,
 }
 
 impl Pace {
     pub(super) fn new(rate: Rate, whole: Duration) -> Self {
-        let now = Instant::now();
         Self {
+            window: Window::of(rate),
+            end: Box::pin(tokio::time::sleep(whole)),
             rate,
-            window: now + rate.within,
-            came: 0,
-            end: now + whole,
         }
     }
 
@@ -55,28 +52,36 @@ impl Pace {
     pub(super) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
         let mut next = std::pin::pin!(next);
         loop {
-            let now = Instant::now();
-            if now >= self.end || (now >= self.window && self.came < self.rate.bytes) {
-                return None;
-            }
-            if now >= self.window {
-                self.window = now + self.rate.within;
-                self.came = 0;
-            }
-            if let Ok(next) = tokio::time::timeout_at(self.window.min(self.end), &mut next).await {
-                return Some(next);
+            tokio::select! {
+                biased;
+                () = &mut self.end => return None,
+                () = &mut self.window.end => match self.window.taken >= self.rate.bytes {
+                    true => self.window = Window::of(self.rate),
+                    false => return None,
+                },
+                next = &mut next => return Some(next),
             }
         }
     }
 
     /// Counts what has come.
     pub(super) fn came(&mut self, bytes: usize) {
-        self.came += bytes;
+        self.window.taken += bytes;
     }
 
     /// Leaves out a time for which the sender was not read from.
     pub(super) fn leave_out(&mut self, time: Duration) {
-        self.window += time;
+        let later = self.window.end.deadline() + time;
+        self.window.end.as_mut().reset(later);
+    }
+}
+
+impl Window {
+    fn of(rate: Rate) -> Self {
+        Self {
+            end: Box::pin(tokio::time::sleep(rate.within)),
+            taken: 0,
+        }
     }
 }
 
@@ -111,12 +116,8 @@ impl<S> Patient<S> {
             return progress;
         }
         let rate = self.rate;
-        let begin = || Window {
-            end: Box::pin(tokio::time::sleep(rate.within)),
-            taken: 0,
-        };
         loop {
-            let window = self.waiting.get_or_insert_with(begin);
+            let window = self.waiting.get_or_insert_with(|| Window::of(rate));
             match window.end.as_mut().poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) if window.taken >= rate.bytes => self.waiting = None,
@@ -185,9 +186,9 @@ mod tests {
                 assert!(pace.wait(async {}).await.is_some());
                 pace.came(1 << 20);
             }
-            let began = Instant::now();
-            assert!(pace.wait(std::future::pending::<()>()).await.is_none());
-            assert!(began.elapsed() < Duration::from_secs(5));
+            let stalled = pace.wait(std::future::pending::<()>());
+            let ended = tokio::time::timeout(Duration::from_secs(5), stalled).await;
+            assert!(ended.unwrap().is_none());
         });
     }
 

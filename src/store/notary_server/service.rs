@@ -13,7 +13,6 @@ use hyper::{Method, Request, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use super::answer::{self, Answer, Lifetime, Refused};
 use super::auth::Access;
@@ -323,10 +322,10 @@ impl Server {
                     return Err(too_large());
                 }
                 pace.came(data.len());
-                let asked = Instant::now();
+                let asked = (self.clock.elapsed)();
                 place.grow(&self.room, bytes.len() + data.len()).await?;
                 // That others take the room is not this client's fault.
-                pace.leave_out(asked.elapsed());
+                pace.leave_out((self.clock.elapsed)().saturating_sub(asked));
                 bytes.extend_from_slice(data);
             }
         }
@@ -612,6 +611,20 @@ mod tests {
             small.grow(&room, limit::SMALL_UPLOAD_BYTES + 1),
         );
         assert!(moving.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_cannot_be_judged_takes_no_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = server(dir.path()).await;
+        let gun = Gun::new("example.com/app").unwrap();
+        let _turns = (server.turn(&gun).lock().await, server.judge.turn().await);
+        let signatures = vec!["{}"; limit::UPLOAD_SIGNATURES + 1].join(",");
+        for file in ["{".to_owned(), format!("{{\"signatures\":[{signatures}]}}")] {
+            let files = BTreeMap::from([("targets".to_owned(), Bytes::from(file))]);
+            let published = tokio::time::timeout(Duration::from_secs(10), server.publish(&gun, files)).await;
+            assert_eq!(published.unwrap().unwrap_err().status, StatusCode::BAD_REQUEST);
+        }
     }
 
     #[tokio::test]

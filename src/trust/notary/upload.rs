@@ -2,7 +2,7 @@
 //!
 //! - Nothing is published that does not verify as a whole: root, targets and snapshot, by the keys of the new root, none of them expired.
 //! - A root follows the published one by one version and is signed by the keys of both. Targets and snapshot may skip versions; no
-//!   file goes back, or comes twice.
+//!   file goes back, leaps so far that few versions are left, or comes twice.
 //! - A snapshot names the files that will be there and no others. The server makes it when the upload has none and it holds the
 //!   role's key; the timestamp is always its own.
 //! - What comes of it clients can read: no file, and no number of roles, is beyond what they take.
