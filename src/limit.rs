@@ -86,7 +86,7 @@ pub const METADATA_VERSION: u64 = (1 << 53) - 1;
 /// Most delegated roles that one look-up visits, as python-tuf has it.
 pub const DELEGATION_VISITS: usize = 32;
 
-/// Most delegated roles of one role in Notary's dialect, which fetches all of them: docker makes one per signer.
+/// Most delegated roles of one role, and of a whole collection, in Notary's dialect, which fetches all of them: docker makes one per signer.
 pub const DELEGATED_ROLES: usize = 1024;
 
 /// Most earlier versions of one role of a Notary collection that an import reads: three years of a publication every day.
@@ -350,6 +350,13 @@ pub const UPLOAD_SIGNATURES: usize = 4096;
 /// upload to the collection.
 pub const UPLOAD_UNKNOWN: usize = 4096;
 
+/// How far a version of targets or a snapshot on the Notary server may be above the one before: a clock's seconds fit, and nobody
+/// who signs for a role once can use up its versions, of which there are two million times as many.
+pub const VERSION_STEP: u64 = 1 << 32;
+
+/// How long a signature that the Notary server makes is in metadata at most, with its key's id: RSA of 8192 bits in base64 takes 1,368.
+pub const NOTARY_SIGNATURE_BYTES: usize = 2048;
+
 /// Most values in an upload beside the names that it signs: a thousand roles with a hundred keys each have half as many.
 pub const UPLOAD_VALUES: usize = 1 << 18;
 
@@ -370,11 +377,20 @@ pub const UPLOAD_WAIT: Duration = Duration::from_secs(10);
 /// also where the client has left.
 pub const CHANGES_BEGUN: usize = 64;
 
-/// How slowly an upload may come, in bytes for each second, after [`UPLOAD_GRACE`]: slower ones keep others' room.
-pub const UPLOAD_RATE: u64 = 64 << 10;
+/// How long the spans are in which [`UPLOAD_WINDOW_BYTES`] of an upload, or its end, have to come.
+pub const UPLOAD_WINDOW: Duration = Duration::from_secs(10);
 
-/// How long an upload may be as slow as it likes.
-pub const UPLOAD_GRACE: Duration = Duration::from_secs(10);
+/// How many bytes of an upload have to come in each [`UPLOAD_WINDOW`]: 64 KiB a second; slower ones keep others' room.
+pub const UPLOAD_WINDOW_BYTES: usize = 640 << 10;
+
+/// How long an upload may take at most: the largest needs 512 seconds at the slowest.
+pub const UPLOAD_TIME: Duration = Duration::from_secs(600);
+
+/// How long an upload is that goes into the room which is kept for small ones: a thousand names, and everything above them.
+pub const SMALL_UPLOAD_BYTES: usize = 1 << 20;
+
+/// How many of [`UPLOADS_BYTES`] are kept for small uploads: 64 of the longest.
+pub const SMALL_UPLOADS_BYTES: usize = UPLOADS_BYTES / 8;
 
 /// How many connections the Notary server has open at once; further ones wait to be accepted.
 pub const SERVER_CONNECTIONS: usize = 1024;
@@ -394,6 +410,19 @@ pub const SERVER_CACHED_PART_BYTES: usize = SERVER_CACHE_BYTES / 4;
 
 /// How many collections the Notary server reads from its store at once to answer with their current files.
 pub const SERVER_READS_AT_ONCE: usize = 4;
+
+/// Most bytes of files that are not in memory which the Notary server is sending at once: clients may take them as slowly as others.
+pub const SERVER_SENDING_BYTES: usize = COLLECTION_BYTES;
+
+/// Largest file that is not in memory and takes no part of [`SERVER_SENDING_BYTES`], in bytes: one for each of [`SERVER_CONNECTIONS`] takes
+/// 64 MiB, and old roots, which clients walk through, are to be had however slow others are.
+pub const SERVER_SMALL_FILE_BYTES: usize = 64 << 10;
+
+/// From which size on a file in memory is compressed apart from other requests, in bytes: smaller ones take a millisecond.
+pub const GZIP_APART_BYTES: usize = 64 << 10;
+
+/// Most files in the logs of collections that the Notary server's directory keeps in memory, each with 200 bytes.
+pub const SERVER_LOGGED_FILES: usize = 1 << 18;
 
 /// How long a PKCS#11 library may take to say which tokens there are, to open one and to close it: USB readers take a second or two.
 pub const TOKEN_LOOK_TIMEOUT: Duration = Duration::from_secs(15);

@@ -10,9 +10,9 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::notary::PASSPHRASE;
-use common::notary_user::{GUN, HASH, User, names, targets, whole_life};
+use common::notary_user::{GUN, HASH, User, delegate, names, targets, whole_life};
 use common::serve::{Database, Setup, TrustServer};
-use common::{in_home, run, succeed};
+use common::{imgkit, in_home, run, succeed};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -49,6 +49,44 @@ fn debians_client_rotates_a_root_key() {
     assert!(rotate.wait().unwrap().success());
     user.publish(&server, "after");
     assert_eq!(targets(&server), names(&["after"]));
+}
+
+#[test]
+fn a_role_that_was_taken_away_is_signed_again_by_imgkit_above_its_last_version() {
+    let database = Database::start();
+    for setup in [Setup::in_directory(), Setup::in_database(&database.url())] {
+        let server = setup.start(&[]);
+        let user = User::new();
+        let imgkit = |arguments: &[&str]| {
+            let mut command = imgkit(user.dir.path());
+            command.env("IMGKIT_PASSPHRASE", PASSPHRASE).stdin(Stdio::null());
+            command.arg("trust").args(arguments).args(["--server", server.url()]);
+            command
+                .arg("--ca-cert")
+                .arg(server.ca())
+                .arg("--trust-dir")
+                .arg(user.path("trust"));
+            succeed(&mut command)
+        };
+        user.notary(&server, &["init", "-p", GUN]);
+        user.notary(&server, &["key", "rotate", GUN, "snapshot", "-r"]);
+        let (role, digest) = ("targets/rel", format!("sha256:{HASH}"));
+        for (signer, signed) in [("alice", &["v1", "v2", "v3"][..]), ("bob", &["v4", "v5"])] {
+            let cert = delegate(&user, signer);
+            let cert = cert.to_str().unwrap();
+            imgkit(&["delegate", "add", GUN, role, "--key", cert, "--all-paths"]);
+            for name in signed {
+                imgkit(&["sign", GUN, name, "--role", role, "--digest", &digest, "--length", "11"]);
+            }
+            assert_eq!(
+                targets(&server),
+                names(signed),
+                "nothing that the role signed before comes back"
+            );
+            imgkit(&["delegate", "rm", GUN, role]);
+            assert_eq!(targets(&server), names(&[]));
+        }
+    }
 }
 
 #[test]

@@ -177,6 +177,11 @@ impl Maker<'_> {
             .iter()
             .map(|(role, bytes)| (role.as_str(), bytes.as_slice()))
             .collect();
+        // Nothing was ever taken away here.
+        let old = notary::Published {
+            files: old,
+            ..Default::default()
+        };
         let plan = Plan::of_upload(self.gun, &new, &old, &held, now);
         let plan = plan.map_err(|error| maker_failure(self.root, &error))?;
         let files = plan.sign(|_, message| self.server.sign(message));

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use super::bundle::Bundle;
-use super::document::{Signed, Unverified};
+use super::document::{Content, Signed, Unverified};
 use super::metadata::{MetaFile, Root, Snapshot, Targets, Timestamp};
 use super::role_keys::{Retired, RoleKeys};
 use super::{TrustError, names};
+use crate::key::TufKey;
 use crate::limit;
 use crate::time::Time;
 
@@ -202,6 +203,25 @@ impl Chain<AtRoot> {
             Some(parsed.verify(&keys).ok()?.version())
         };
         version(known).is_some_and(|known| version(new) == Some(known))
+    }
+
+    /// Returns which timestamp and snapshot of those that were trusted before count still: both, or neither once the keys of either
+    /// were rotated (step 5.3.11, fast-forward recovery).
+    pub fn still_known<'a>(
+        &self,
+        timestamp: Option<&'a [u8]>,
+        snapshot: Option<&'a [u8]>,
+    ) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+        match self.is_lost::<Timestamp>("timestamp", timestamp) || self.is_lost::<Snapshot>("snapshot", snapshot) {
+            true => (None, None),
+            false => (timestamp, snapshot),
+        }
+    }
+
+    /// Tells whether keys signed what was trusted before that are no longer enough for the role. What is no metadata says nothing.
+    fn is_lost<T: Content<Key = TufKey>>(&self, role: &str, known: Option<&[u8]>) -> bool {
+        let known = known.and_then(|known| Unverified::<T>::parse(role, known, limit::SNAPSHOT_BYTES).ok());
+        known.is_some_and(|known| known.verify(&self.top_level_keys(role)).is_err())
     }
 
     /// Returns the timestamp's file.

@@ -302,10 +302,11 @@ fn read(pin: &[u8], known: &Known, source: &mut impl Source, now: Time) -> Resul
             None => break,
         }
     }
+    let (known_timestamp, known_snapshot) = chain.still_known(known.timestamp.as_deref(), known.snapshot.as_deref());
     let timestamp = need(source, &chain.timestamp_wanted())?;
-    let chain = chain.timestamp(&timestamp, known.timestamp.as_deref())?;
+    let chain = chain.timestamp(&timestamp, known_timestamp)?;
     let snapshot = need(source, &chain.wanted()?)?;
-    let chain = chain.snapshot(&snapshot, known.snapshot.as_deref())?;
+    let chain = chain.snapshot(&snapshot, known_snapshot)?;
     let targets = need(source, &chain.wanted()?)?;
     chain.targets(&targets)
 }

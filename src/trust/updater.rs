@@ -96,18 +96,21 @@ impl<S: Source, C: Cache> Updater<S, C> {
             // 5.3.8
             keep(&mut cache, "root", &bytes)?;
         }
-        let chain = timestamp(chain, &mut source, &mut cache)?;
+        let before = kept(&mut cache, "timestamp", limit::TIMESTAMP_BYTES)?;
+        let snapshot = kept(&mut cache, "snapshot", limit::SNAPSHOT_BYTES)?;
+        // 5.3.11
+        let (before, known) = chain.still_known(before.as_deref(), snapshot.as_deref());
+        let chain = timestamp(chain, before, &mut source, &mut cache)?;
 
         let wanted = chain.wanted()?;
-        let known = kept(&mut cache, "snapshot", limit::SNAPSHOT_BYTES)?;
-        let current = known
+        let current = snapshot
             .as_ref()
             .and_then(|known| chain.clone().snapshot(known, None).ok());
         let chain = match current {
             Some(chain) => chain,
             None => {
                 let bytes = need(&mut source, &wanted)?;
-                let chain = chain.snapshot(&bytes, known.as_deref())?;
+                let chain = chain.snapshot(&bytes, known)?;
                 // 5.5.7
                 keep(&mut cache, "snapshot", &bytes)?;
                 chain
@@ -172,22 +175,22 @@ impl<S: Source, C: Cache> Updater<S, C> {
     }
 }
 
-/// Takes the newest timestamp, or the one that is kept when there is no newer one.
+/// Takes the newest timestamp, or the known one when there is no newer one.
 fn timestamp(
     at: Chain<AtRoot>,
+    known: Option<&[u8]>,
     source: &mut impl Source,
     cache: &mut impl Cache,
 ) -> Result<Chain<chain::AtTimestamp>, TrustError> {
     let wanted = at.timestamp_wanted();
-    let known = kept(cache, "timestamp", wanted.max)?;
     // 5.3.10 stands before any other request.
     at.check_not_expired()?;
     let bytes = need(source, &wanted)?;
-    if let Some(known) = known.as_ref().filter(|known| at.same_timestamp(known, &bytes)) {
+    if let Some(known) = known.filter(|known| at.same_timestamp(known, &bytes)) {
         // 5.4.3.1: of the same version: the new one is discarded. That of the kept one is checked for its expiry.
         return at.timestamp(known, None);
     }
-    let at = at.timestamp(&bytes, known.as_deref())?;
+    let at = at.timestamp(&bytes, known)?;
     // 5.4.5
     keep(cache, "timestamp", &bytes)?;
     Ok(at)

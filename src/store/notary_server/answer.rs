@@ -228,20 +228,25 @@ pub(super) fn file(file: &Ready, lifetime: Lifetime, private: bool, asked: &Head
 
 impl Ready {
     fn gzip_for(&self, asked: &HeaderMap) -> Option<&(Bytes, HeaderValue)> {
-        let accepted = asked.get_all(ACCEPT_ENCODING).iter();
-        accepted
-            .filter_map(|value| value.to_str().ok())
-            .any(takes_gzip)
-            .then(|| self.gzip())
-            .flatten()
+        wants_gzip(asked).then(|| self.gzip()).flatten()
     }
+}
+
+/// Tells whether a client takes files compressed.
+pub(super) fn wants_gzip(asked: &HeaderMap) -> bool {
+    let mut accepted = asked
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted.any(takes_gzip)
 }
 
 /// Reads `Accept-Encoding` (RFC 9110, 12.5.3).
 fn takes_gzip(value: &str) -> bool {
     value.split(',').any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+        let weight = weight.trim().to_ascii_lowercase();
+        let refused = weight.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
         name.trim().eq_ignore_ascii_case("gzip") && !refused
     })
 }
@@ -316,7 +321,7 @@ mod tests {
         for accepted in ["gzip", "deflate, GZIP;q=0.5", "br, gzip"] {
             assert_eq!(encoding(accepted).unwrap(), "gzip", "{accepted}");
         }
-        for accepted in ["", "identity", "gzip;q=0", "gzip; q=0.0", "xgzip"] {
+        for accepted in ["", "identity", "gzip;q=0", "gzip;Q=0", "gzip; q=0.0", "xgzip"] {
             assert_eq!(encoding(accepted), None, "{accepted}");
         }
     }

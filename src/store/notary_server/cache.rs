@@ -131,7 +131,7 @@ mod tests {
     fn of_size(len: usize) -> Arc<Collection> {
         let file = Ready::new(vec![0; len].into(), Digest::sha256(b""), 1, Time::EPOCH);
         let files = BTreeMap::from([("targets".to_owned(), Arc::new(file))]);
-        Arc::new(Collection::new(1, files))
+        Arc::new(Collection::new(1, files, BTreeMap::new()))
     }
 
     #[test]

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ready::Ready;
-use super::record::{Change, ChangeQuery, Collection, HeldKey, Publication, Published, damaged};
+use super::record::{Change, ChangeQuery, Collection, HeldKey, Publication, Published, ReadRoles, damaged};
 use super::route::{Gun, HeldRole};
 use crate::digest::Digest;
 use crate::failure::Failure;
@@ -50,7 +50,20 @@ pub(super) struct Directory {
     dir: PathBuf,
     /// Whoever writes holds it: publications go one after the other.
     changes: Mutex<Changes>,
+    logs: Mutex<Logs>,
     _lock: Lock,
+}
+
+/// A collection's log, and where what is whole of it ends.
+type Log = (Arc<Vec<Entry>>, u64);
+
+/// Logs that were read: whoever asks for what is not current needs all of one.
+#[derive(Debug, Default)]
+struct Logs {
+    of: HashMap<Gun, Log>,
+    files: usize,
+    /// Counts changes: what was read before one does not come in after it.
+    changed: u64,
 }
 
 /// The changefeed's file, where its lines begin, and which are whose.
@@ -107,6 +120,7 @@ impl Directory {
         let store = Self {
             dir: dir.to_owned(),
             changes: Mutex::new(Changes::open(&dir.join(CHANGES))?),
+            logs: Mutex::default(),
             _lock: lock,
         };
         store.drop_untrue_change()?;
@@ -129,21 +143,27 @@ impl Directory {
         write_private(&self.dir.join(VAULT), pem.as_bytes())
     }
 
-    /// Returns a collection as it is published; one without files when it is not.
+    /// Returns a collection as it is published; one without files when it is not. Of roles that were taken away it has no more than a
+    /// version.
     pub(super) fn collection(&self, gun: &Gun) -> Result<Collection, Failure> {
         let (entries, _) = self.log(gun)?;
         let mut newest: BTreeMap<&str, (&EntryFile, Time)> = BTreeMap::new();
-        for entry in &entries {
+        for entry in entries.iter() {
             for file in &entry.files {
                 newest.insert(&file.role, (file, entry.at));
             }
         }
-        let read = |(role, (file, at)): (&str, (&EntryFile, Time))| {
-            let ready = self.read(gun, file, at)?;
-            Ok((role.to_owned(), Arc::new(ready)))
-        };
-        let files: Result<_, Failure> = newest.into_iter().map(read).collect();
-        Ok(Collection::new(entries.len() as u64, files?))
+        let snapshot = newest.get("snapshot").map(|(file, at)| self.read(gun, file, *at));
+        let snapshot = snapshot.transpose()?;
+        let roles = ReadRoles::by(snapshot.as_ref().map(|file| file.body().as_ref()));
+        let (mut files, mut behind) = (BTreeMap::new(), BTreeMap::new());
+        for (role, (file, at)) in newest {
+            match roles.has(role) {
+                true => drop(files.insert(role.to_owned(), Arc::new(self.read(gun, file, at)?))),
+                false => drop(behind.insert(role.to_owned(), (file.sha256, file.version))),
+            }
+        }
+        Ok(Collection::new(entries.len() as u64, files, behind))
     }
 
     /// Returns the file of a role, published at any time, that `wanted` picks.
@@ -198,6 +218,7 @@ impl Directory {
         };
         changes.append(&change)?;
         let appended = self.append(gun, whole, &entry);
+        self.forget_log(gun);
         if let Err(error) = appended {
             changes.drop_last()?;
             return Err(error);
@@ -224,6 +245,7 @@ impl Directory {
         let gone = dir.with_extension("deleted");
         remove(&gone)?;
         let renamed = fs::rename(&dir, &gone).map_err(|error| cannot("rename", &dir, &error));
+        self.forget_log(gun);
         if let Err(error) = renamed {
             if !entries.is_empty() {
                 changes.drop_last()?;
@@ -337,12 +359,29 @@ impl Directory {
         }
     }
 
-    fn log(&self, gun: &Gun) -> Result<(Vec<Entry>, u64), Failure> {
+    /// Returns a collection's log and where what is whole of it ends, from memory where possible.
+    fn log(&self, gun: &Gun) -> Result<Log, Failure> {
+        let changed = {
+            let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(log) = logs.of.get(gun) {
+                return Ok(log.clone());
+            }
+            logs.changed
+        };
         let (entries, whole) = read_log(&self.dir_of(gun).join(LOG)).map_err(|problem| damaged(gun, problem))?;
-        match entries.iter().find(|entry| entry.gun != gun.as_str()) {
-            Some(entry) => Err(damaged(gun, format!("its log is that of {}", entry.gun))),
-            None => Ok((entries, whole)),
+        if let Some(entry) = entries.iter().find(|entry| entry.gun != gun.as_str()) {
+            return Err(damaged(gun, format!("its log is that of {}", entry.gun)));
         }
+        let log = (Arc::new(entries), whole);
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.put(gun, &log, changed);
+        Ok(log)
+    }
+
+    /// Forgets a collection's log, which changes.
+    fn forget_log(&self, gun: &Gun) {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.forget(gun);
     }
 
     /// Appends a line to a collection's log after what is whole of it: from then on it is published.
@@ -395,6 +434,34 @@ impl Directory {
         };
         self.dir_of(gun).join(name)
     }
+}
+
+impl Logs {
+    /// Takes a log whose reading began when `changed` changes had been.
+    fn put(&mut self, gun: &Gun, log: &Log, changed: u64) {
+        let files = files_in(log);
+        let is_new = !log.0.is_empty() && !self.of.contains_key(gun);
+        if !is_new || self.changed != changed || files > limit::SERVER_LOGGED_FILES {
+            return;
+        }
+        if self.files + files > limit::SERVER_LOGGED_FILES {
+            (self.files, self.of) = (0, HashMap::new());
+        }
+        self.files += files;
+        self.of.insert(gun.clone(), (Arc::clone(&log.0), log.1));
+    }
+
+    fn forget(&mut self, gun: &Gun) {
+        self.changed += 1;
+        if let Some(log) = self.of.remove(gun) {
+            self.files = self.files.saturating_sub(files_in(&log));
+        }
+    }
+}
+
+/// Counts a log's files, and itself.
+fn files_in((entries, _): &Log) -> usize {
+    1 + entries.iter().map(|entry| entry.files.len()).sum::<usize>()
 }
 
 impl Changes {

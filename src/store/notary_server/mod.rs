@@ -52,6 +52,7 @@ use keyring::Keyring;
 use metrics::Metrics;
 use postgres::Postgres;
 use route::Gun;
+use service::Room;
 use store::Store;
 
 pub use auth::TokenOptions;
@@ -138,15 +139,17 @@ struct Server {
     metrics: Metrics,
     clock: Clock,
     log: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Bytes of uploads that can be taken yet.
-    room: Arc<Semaphore>,
+    /// Where uploads are taken.
+    room: Room,
     judge: Judge,
     /// Bytes of uploads that can be judged yet.
     judging: Arc<Semaphore>,
     /// Keys, deletions and renewals that can be begun yet.
     changes: Arc<Semaphore>,
-    /// Collections that can be read yet, where memory does not hold them.
+    /// Collections and files that can be read yet, where memory does not hold them.
     reads: Semaphore,
+    /// Bytes of files that memory does not hold which can be sent yet.
+    sending: Arc<Semaphore>,
     turns: [Mutex<()>; TURNS],
     /// Chooses among the turns, so that nobody knows a name that shares another's.
     hasher: RandomState,
@@ -212,10 +215,11 @@ impl Bound {
             clock: options.clock,
             log: options.log,
             judge: Judge::new()?,
-            room: Arc::new(Semaphore::new(limit::UPLOADS_BYTES)),
+            room: Room::new(),
             judging: Arc::new(Semaphore::new(limit::UPLOADS_JUDGED_BYTES)),
             changes: Arc::new(Semaphore::new(limit::CHANGES_BEGUN)),
             reads: Semaphore::new(limit::SERVER_READS_AT_ONCE),
+            sending: Arc::new(Semaphore::new(limit::SERVER_SENDING_BYTES)),
             turns: std::array::from_fn(|_| Mutex::new(())),
             hasher: RandomState::new(),
         };

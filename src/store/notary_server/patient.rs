@@ -1,4 +1,4 @@
-//! A connection that does not wait for ever until its other side takes what it is sent.
+//! Connections that do not wait for ever: until the other side takes what it is sent, and until what it sends has come.
 
 use std::io;
 use std::pin::Pin;
@@ -29,6 +29,60 @@ pub(super) struct Rate {
 struct Window {
     end: Pin<Box<Sleep>>,
     taken: usize,
+}
+
+/// How fast something has to come: so much in each span of time, and all of it by an end. What came before a span earns no time in it.
+#[derive(Debug)]
+pub(super) struct Pace {
+    rate: Rate,
+    window: Window,
+    end: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    pub(super) fn new(rate: Rate, whole: Duration) -> Self {
+        Self {
+            window: Window::of(rate),
+            end: Box::pin(tokio::time::sleep(whole)),
+            rate,
+        }
+    }
+
+    /// Waits for the next part; none when it is too late.
+    pub(super) async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
+        let mut next = std::pin::pin!(next);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut self.end => return None,
+                () = &mut self.window.end => match self.window.taken >= self.rate.bytes {
+                    true => self.window = Window::of(self.rate),
+                    false => return None,
+                },
+                next = &mut next => return Some(next),
+            }
+        }
+    }
+
+    /// Counts what has come.
+    pub(super) fn came(&mut self, bytes: usize) {
+        self.window.taken += bytes;
+    }
+
+    /// Leaves out a time for which the sender was not read from.
+    pub(super) fn leave_out(&mut self, time: Duration) {
+        let later = self.window.end.deadline() + time;
+        self.window.end.as_mut().reset(later);
+    }
+}
+
+impl Window {
+    fn of(rate: Rate) -> Self {
+        Self {
+            end: Box::pin(tokio::time::sleep(rate.within)),
+            taken: 0,
+        }
+    }
 }
 
 impl<S> Patient<S> {
@@ -62,12 +116,8 @@ impl<S> Patient<S> {
             return progress;
         }
         let rate = self.rate;
-        let begin = || Window {
-            end: Box::pin(tokio::time::sleep(rate.within)),
-            taken: 0,
-        };
         loop {
-            let window = self.waiting.get_or_insert_with(begin);
+            let window = self.waiting.get_or_insert_with(|| Window::of(rate));
             match window.end.as_mut().poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) if window.taken >= rate.bytes => self.waiting = None,
@@ -125,6 +175,44 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(test);
+    }
+
+    #[test]
+    fn what_came_fast_earns_no_time_to_stall() {
+        on_a_runtime(async {
+            let whole = Duration::from_secs(60);
+            let mut pace = Pace::new(rate(8, 50), whole);
+            for _ in 0..3 {
+                assert!(pace.wait(async {}).await.is_some());
+                pace.came(1 << 20);
+            }
+            let stalled = pace.wait(std::future::pending::<()>());
+            let ended = tokio::time::timeout(Duration::from_secs(5), stalled).await;
+            assert!(ended.unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn what_comes_fast_enough_comes_to_an_end_all_the_same() {
+        on_a_runtime(async {
+            let mut pace = Pace::new(rate(1, 20), Duration::from_millis(200));
+            let mut times = 0;
+            while pace.wait(tokio::time::sleep(Duration::from_millis(5))).await.is_some() {
+                pace.came(1);
+                times += 1;
+            }
+            assert!(times > 3, "{times}");
+        });
+    }
+
+    #[test]
+    fn a_time_in_which_nobody_read_does_not_count() {
+        on_a_runtime(async {
+            let mut pace = Pace::new(rate(8, 50), Duration::from_secs(60));
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            pace.leave_out(Duration::from_millis(60));
+            assert!(pace.wait(async {}).await.is_some());
+        });
     }
 
     #[test]

@@ -16,18 +16,18 @@ use crate::failure::Failure;
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
-use crate::trust::notary::{Files, NewFile, Plan, Root, TIMESTAMP_LIFETIME, Unverified, UploadError};
+use crate::trust::notary::{self, Files, NewFile, Plan, Root, TIMESTAMP_LIFETIME, Unverified, UploadError, check_cost};
 
 impl Server {
     /// Publishes an upload, all of it or nothing.
     pub(super) async fn publish(self: &Arc<Self>, gun: &Gun, files: BTreeMap<String, Bytes>) -> Result<(), Refused> {
         let files = Arc::new(files);
-        let plan = move |gun: &str, published: &Files<'_>, held: &BTreeSet<KeyId>, now: Time| {
-            let uploaded = files
-                .iter()
-                .map(|(role, bytes)| (role.as_str(), bytes.as_ref()))
-                .collect();
-            Plan::of_upload(gun, &uploaded, published, held, now).map(Some)
+        // What cannot be judged takes no turn, and reads no collection.
+        let counted = Arc::clone(&files);
+        let counted = off_the_loop(move || Ok(check_cost(&borrowed(&counted)))).await;
+        counted.map_err(|failure| self.own_fault(&failure))??;
+        let plan = move |gun: &str, published: &notary::Published<'_>, held: &BTreeSet<KeyId>, now: Time| {
+            Plan::of_upload(gun, &borrowed(&files), published, held, now).map(Some)
         };
         match self.plan_and_publish(gun, plan).await {
             Ok(Ok(_)) => Ok(()),
@@ -41,9 +41,9 @@ impl Server {
 
     /// Makes new metadata for those of the server that end soon; tells whether there were any.
     pub(super) async fn renew(self: &Arc<Self>, gun: &Gun) -> Result<bool, Failure> {
-        let plan = |gun: &str, published: &Files<'_>, held: &BTreeSet<KeyId>, now: Time| {
+        let plan = |gun: &str, published: &notary::Published<'_>, held: &BTreeSet<KeyId>, now: Time| {
             let until = (now.plus(RENEW_TIMESTAMP), now.plus(RENEW_SNAPSHOT));
-            match published.is_empty() {
+            match published.files.is_empty() {
                 true => Ok(None),
                 false => Plan::of_renewal(gun, published, held, now, until),
             }
@@ -158,7 +158,10 @@ impl Server {
     /// Plans on what is published now, signs and publishes; plans again when another server was faster.
     async fn plan_and_publish<P>(self: &Arc<Self>, gun: &Gun, plan: P) -> Result<Result<bool, UploadError>, Failure>
     where
-        P: Fn(&str, &Files<'_>, &BTreeSet<KeyId>, Time) -> Result<Option<Plan>, UploadError> + Clone + Send + 'static,
+        P: Fn(&str, &notary::Published<'_>, &BTreeSet<KeyId>, Time) -> Result<Option<Plan>, UploadError>
+            + Clone
+            + Send
+            + 'static,
     {
         let _turn = self.turn(gun).lock().await;
         for _ in 0..limit::SERVER_ATTEMPTS {
@@ -170,7 +173,7 @@ impl Server {
             let base = collection.revision;
             let held: BTreeSet<_> = keys.iter().map(|key| key.id.clone()).collect();
             let (owner, plan) = (gun.clone(), plan.clone());
-            let planned = move || plan(owner.as_str(), &collection.bytes(), &held, now);
+            let planned = move || plan(owner.as_str(), &collection.as_published(), &held, now);
             let planned = match judge.run(planned).await? {
                 Ok(Some(planned)) => planned,
                 Ok(None) => return Ok(Ok(false)),
@@ -205,4 +208,9 @@ impl Server {
         });
         files.map_err(|error| Failure::unavailable(gun, format!("cannot sign: {error}")))
     }
+}
+
+fn borrowed(files: &BTreeMap<String, Bytes>) -> Files<'_> {
+    let files = files.iter();
+    files.map(|(role, bytes)| (role.as_str(), bytes.as_ref())).collect()
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::header::HeaderValue;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::http_date;
 use crate::digest::Digest;
@@ -36,6 +37,23 @@ impl Ready {
             version,
             at,
         }
+    }
+
+    /// Makes it a file that is not kept: it is sent as it is, and holds `place` until that is done.
+    pub(super) fn sent_once(self, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            body: Bytes::from_owner(Placed {
+                bytes: self.body,
+                _place: place,
+            }),
+            gzip: OnceLock::from(None),
+            ..self
+        }
+    }
+
+    /// Tells whether compressing it, which is still to be done, takes long.
+    pub(super) fn is_slow_to_compress(&self) -> bool {
+        self.body.len() >= limit::GZIP_APART_BYTES && self.gzip.get().is_none()
     }
 
     pub(super) fn body(&self) -> &Bytes {
@@ -80,6 +98,18 @@ impl Ready {
     pub(super) fn cost(&self) -> usize {
         // The compressed form is at most as long again.
         2 * self.body.len() + 512
+    }
+}
+
+/// Bytes, and the place that they take among others.
+struct Placed {
+    bytes: Bytes,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::{DAY, Time};
-use crate::trust::notary::{Files, NewFile, Timestamp, Unverified};
+use crate::trust::notary::{self, NewFile, Timestamp, Unverified, is_delegated_role, listed_roles};
 
 /// How long before a timestamp ends it is made anew: clients find one that is good for two days at least.
 pub(super) const RENEW_TIMESTAMP: i64 = 2 * DAY;
@@ -30,14 +30,18 @@ pub(super) struct Collection {
     /// Counts publications and deletions; 0 before the first.
     pub(super) revision: u64,
     files: BTreeMap<String, Arc<Ready>>,
-    /// The hashes of published files that are not here: they are read when they are asked for.
-    left_out: BTreeMap<String, Digest>,
+    /// Published files that are not here: they are read when they are asked for.
+    left_out: BTreeMap<String, LeftOut>,
     /// From when on (seconds since 1970) the timestamp is due.
     due: AtomicI64,
 }
 
+/// The hash and version of a file.
+pub(super) type LeftOut = (Digest, u64);
+
 impl Collection {
-    pub(super) fn new(revision: u64, files: BTreeMap<String, Arc<Ready>>) -> Self {
+    /// Makes a collection of the files that its snapshot names; `behind` are those of roles that were taken away.
+    pub(super) fn new(revision: u64, files: BTreeMap<String, Arc<Ready>>, behind: BTreeMap<String, LeftOut>) -> Self {
         let due = files.get("timestamp").and_then(|file| {
             let timestamp = Unverified::<Timestamp>::parse("timestamp", file.body(), limit::TIMESTAMP_BYTES).ok()?;
             Some(timestamp.unverified_body().header.expires.plus(-RENEW_TIMESTAMP).unix())
@@ -45,7 +49,7 @@ impl Collection {
         Self {
             revision,
             files,
-            left_out: BTreeMap::new(),
+            left_out: behind,
             due: AtomicI64::new(due.unwrap_or(i64::MAX)),
         }
     }
@@ -59,7 +63,7 @@ impl Collection {
             cost += role.len() + file.cost();
             match cost <= max {
                 true => drop(files.insert(role, file)),
-                false => drop(left_out.insert(role, file.sha256())),
+                false => drop(left_out.insert(role, (file.sha256(), file.version()))),
             }
         }
         Self {
@@ -79,15 +83,19 @@ impl Collection {
 
     /// Returns the hash of a role's file that is published and not here.
     pub(super) fn left_out(&self, role: &str) -> Option<Digest> {
-        self.left_out.get(role).copied()
+        self.left_out.get(role).map(|(sha256, _)| *sha256)
     }
 
-    /// Returns the files' bytes.
-    pub(super) fn bytes(&self) -> Files<'_> {
-        self.files
-            .iter()
-            .map(|(role, file)| (role.as_str(), file.body().as_ref()))
-            .collect()
+    /// Returns what publications are planned on, of a collection as the store gives it.
+    pub(super) fn as_published(&self) -> notary::Published<'_> {
+        let files = self.files.iter();
+        let behind = self.left_out.iter();
+        notary::Published {
+            files: files
+                .map(|(role, file)| (role.as_str(), file.body().as_ref()))
+                .collect(),
+            left_behind: behind.map(|(role, (_, version))| (role.as_str(), *version)).collect(),
+        }
     }
 
     /// Tells whether the timestamp should be made anew at `now`; then it says so to nobody else for a while.
@@ -106,8 +114,22 @@ impl Collection {
     /// Returns about how much memory it takes.
     pub(super) fn cost(&self) -> usize {
         let files = self.files.iter().map(|(role, file)| role.len() + file.cost());
-        let left_out = self.left_out.keys().map(|role| role.len() + size_of::<Digest>());
+        let left_out = self.left_out.keys().map(|role| role.len() + size_of::<LeftOut>());
         files.chain(left_out).sum()
+    }
+}
+
+/// Tells which of a collection's roles a store reads: those of the top level, and those that the snapshot names. Others left a file
+/// behind when they were taken away. Of a snapshot that cannot be read, whoever judges it says so: it leaves out nobody.
+pub(super) struct ReadRoles(Option<BTreeSet<String>>);
+
+impl ReadRoles {
+    pub(super) fn by(snapshot: Option<&[u8]>) -> Self {
+        Self(snapshot.and_then(listed_roles))
+    }
+
+    pub(super) fn has(&self, role: &str) -> bool {
+        !is_delegated_role(role) || self.0.as_ref().is_none_or(|listed| listed.contains(role))
     }
 }
 
@@ -219,7 +241,7 @@ mod tests {
             ("timestamp", 400),
         ];
         let files = sizes.map(|(role, len)| (role.to_owned(), file(len)));
-        let whole = Collection::new(7, files.into());
+        let whole = Collection::new(7, files.into(), BTreeMap::new());
         let cost = whole.cost();
         let part = whole.part(25_000);
         assert!(part.cost() < 25_000 && cost > 190_000, "{} of {cost}", part.cost());

@@ -12,15 +12,17 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderVa
 use hyper::{Method, Request, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{self, Answer, Lifetime, Refused};
 use super::auth::Access;
 use super::metrics::Operation;
 use super::multipart;
+use super::patient::{Pace, Rate};
 use super::ready::Ready;
 use super::record::{ChangeQuery, Collection};
 use super::route::{Gun, HeldRole, Route, Which, is_role};
+use super::store::off_the_loop;
 use super::{Server, http_date};
 use crate::failure::Failure;
 use crate::limit;
@@ -141,28 +143,46 @@ impl Server {
         request: &Request<Incoming>,
     ) -> Result<Answer, Refused> {
         let collection = self.fresh(gun, role, which).await?;
-        let wanted = |file: &Arc<Ready>| match which {
+        let wanted = |file: &&Arc<Ready>| match which {
             Which::Current => true,
             Which::Hash(hash) => file.sha256() == *hash,
             Which::Version(version) => file.version() == *version,
         };
-        let current = match which {
-            Which::Current => self.file_of(gun, &collection, role).await,
-            Which::Hash(_) | Which::Version(_) => Ok(collection.file(role).filter(|file| wanted(file)).cloned()),
-        };
-        let current = current.map_err(|failure| self.own_fault(&failure))?;
         let lifetime = match which {
             Which::Current => Lifetime::Current,
             Which::Hash(_) | Which::Version(_) => Lifetime::Fixed,
         };
-        let private = self.auth.is_some();
-        if let Some(file) = current {
-            return Ok(answer::file(&file, lifetime, private, request.headers()));
+        let file = match (collection.file(role).filter(wanted), which) {
+            (Some(file), _) => Arc::clone(file),
+            (None, Which::Current) => {
+                let hash = collection.left_out(role).ok_or_else(Refused::no_such_metadata)?;
+                Arc::new(self.stored(gun, role, &Which::Hash(hash)).await?)
+            }
+            (None, which) => Arc::new(self.stored(gun, role, which).await?),
+        };
+        if file.is_slow_to_compress() && answer::wants_gzip(request.headers()) {
+            let file = Arc::clone(&file);
+            let compressed = off_the_loop(move || Ok(file.gzip().is_some())).await;
+            compressed.map_err(|failure| self.own_fault(&failure))?;
         }
+        Ok(answer::file(&file, lifetime, self.auth.is_some(), request.headers()))
+    }
+
+    /// Reads a file that memory does not hold, a few at once; it takes its place among those that are sent until it was.
+    async fn stored(&self, gun: &Gun, role: &str, which: &Which) -> Result<Ready, Refused> {
+        let read = self.reads.acquire().await;
+        let _read = read.map_err(|error| self.own_fault(&Failure::unavailable("the server's own work", error)))?;
         let found = self.store.file(gun, role, which).await;
         let found = found.map_err(|failure| self.own_fault(&failure))?;
         let file = found.ok_or_else(Refused::no_such_metadata)?;
-        Ok(answer::file(&file, lifetime, private, request.headers()))
+        let bytes = file.body().len();
+        if bytes <= limit::SERVER_SMALL_FILE_BYTES {
+            return Ok(file.sent_once(None));
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        // Nobody waits here: what waits is in memory as well.
+        let place = Arc::clone(&self.sending).try_acquire_many_owned(bytes);
+        Ok(file.sent_once(Some(place.map_err(|_| Refused::busy())?)))
     }
 
     /// Returns a collection as it is published, its timestamp renewed when it is due.
@@ -282,17 +302,18 @@ impl Server {
         if length.is_some_and(|length: usize| length > limit::UPLOAD_BYTES) {
             return Err(too_large());
         }
-        let mut began = (self.clock.elapsed)();
+        let rate = Rate {
+            bytes: limit::UPLOAD_WINDOW_BYTES,
+            within: limit::UPLOAD_WINDOW,
+        };
+        let mut pace = Pace::new(rate, limit::UPLOAD_TIME);
         let mut body = request.into_body();
         let mut bytes = BytesMut::new();
-        let mut room: Option<OwnedSemaphorePermit> = None;
+        let mut place = Place::new(length);
         loop {
-            let earned = Duration::from_secs(bytes.len() as u64 / limit::UPLOAD_RATE);
-            let spent = (self.clock.elapsed)().saturating_sub(began);
-            let left = (limit::UPLOAD_GRACE + earned).checked_sub(spent).ok_or_else(too_slow)?;
-            let frame = tokio::time::timeout(left, body.frame()).await.map_err(|_| too_slow())?;
+            let frame = pace.wait(body.frame()).await.ok_or_else(too_slow)?;
             let Some(frame) = frame else {
-                return Ok((bytes.freeze(), room));
+                return Ok((bytes.freeze(), place.held));
             };
             let frame =
                 frame.map_err(|_| Refused::malformed_upload(StatusCode::BAD_REQUEST, "the upload was cut off"))?;
@@ -300,15 +321,11 @@ impl Server {
                 if bytes.len() + data.len() > limit::UPLOAD_BYTES {
                     return Err(too_large());
                 }
-                let wanted = u32::try_from(data.len()).map_err(|_| too_large())?;
+                pace.came(data.len());
                 let asked = (self.clock.elapsed)();
-                let more = soon(Arc::clone(&self.room).acquire_many_owned(wanted), limit::UPLOAD_WAIT).await?;
+                place.grow(&self.room, bytes.len() + data.len()).await?;
                 // That others take the room is not this client's fault.
-                began += (self.clock.elapsed)().saturating_sub(asked);
-                match &mut room {
-                    Some(room) => room.merge(more),
-                    None => room = Some(more),
-                }
+                pace.leave_out((self.clock.elapsed)().saturating_sub(asked));
                 bytes.extend_from_slice(data);
             }
         }
@@ -384,6 +401,56 @@ impl Task {
     }
 }
 
+/// The room that uploads take: some of it is kept for small ones, so that large ones, however many, keep nobody from publishing.
+#[derive(Debug)]
+pub(super) struct Room {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self {
+            small: Arc::new(Semaphore::new(limit::SMALL_UPLOADS_BYTES)),
+            large: Arc::new(Semaphore::new(limit::UPLOADS_BYTES - limit::SMALL_UPLOADS_BYTES)),
+        }
+    }
+}
+
+/// The place of one upload in it.
+struct Place {
+    is_small: bool,
+    bytes: usize,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    /// Begins among the small ones, unless it is known to be large.
+    fn new(length: Option<usize>) -> Self {
+        Self {
+            is_small: length.is_none_or(|length| length <= limit::SMALL_UPLOAD_BYTES),
+            bytes: 0,
+            held: None,
+        }
+    }
+
+    /// Grows to `bytes`; what turns out to be large moves.
+    async fn grow(&mut self, room: &Room, bytes: usize) -> Result<(), Refused> {
+        let moves = self.is_small && bytes > limit::SMALL_UPLOAD_BYTES;
+        self.is_small &= !moves;
+        let more = if moves { bytes } else { bytes.saturating_sub(self.bytes) };
+        let more = u32::try_from(more).map_err(|_| Refused::busy())?;
+        let part = if self.is_small { &room.small } else { &room.large };
+        let more = soon(Arc::clone(part).acquire_many_owned(more), limit::UPLOAD_WAIT).await?;
+        match &mut self.held {
+            Some(held) if !moves => held.merge(more),
+            held => *held = Some(more),
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
 /// Returns how much of [`limit::UPLOADS_JUDGED_BYTES`] judging an upload takes: small ones their share of it, large ones all.
 fn weight(bytes: usize, containers: usize) -> u32 {
     let least = limit::UPLOADS_JUDGED_BYTES / limit::UPLOADS_AT_ONCE;
@@ -437,12 +504,15 @@ fn wrong_method(allowed: &'static str) -> Answer {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::record::Publication;
     use super::super::{Bound, Clock, Options, StoreOptions};
     use super::*;
+    use std::collections::BTreeSet;
+
     use crate::key::{Algorithm, Passphrase};
     use crate::time::Time;
+    use crate::trust::notary::NewFile;
     use hyper::header::RETRY_AFTER;
-    use tokio::sync::Semaphore;
 
     async fn server(dir: &std::path::Path) -> Arc<Server> {
         let options = Options {
@@ -514,6 +584,89 @@ mod tests {
         assert_eq!(refused.headers().get(RETRY_AFTER).unwrap(), "10");
         drop(taken);
         assert!(soon(room.acquire_many(2), wait).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn large_uploads_leave_room_for_small_ones() {
+        let room = Room::new();
+        let mut large = Vec::new();
+        for length in [Some(limit::UPLOAD_BYTES), None] {
+            for _ in 0..7 {
+                let mut place = Place::new(length);
+                place.grow(&room, 1000).await.unwrap();
+                place.grow(&room, limit::UPLOAD_BYTES).await.unwrap();
+                large.push(place);
+            }
+        }
+        assert_eq!(room.large.available_permits(), 0);
+        assert_eq!(
+            room.small.available_permits(),
+            limit::SMALL_UPLOADS_BYTES,
+            "those that grew have moved"
+        );
+        let mut small = Place::new(None);
+        small.grow(&room, limit::SMALL_UPLOAD_BYTES).await.unwrap();
+        let moving = tokio::time::timeout(
+            Duration::from_millis(20),
+            small.grow(&room, limit::SMALL_UPLOAD_BYTES + 1),
+        );
+        assert!(moving.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_cannot_be_judged_takes_no_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = server(dir.path()).await;
+        let gun = Gun::new("example.com/app").unwrap();
+        let _turns = (server.turn(&gun).lock().await, server.judge.turn().await);
+        let signatures = vec!["{}"; limit::UPLOAD_SIGNATURES + 1].join(",");
+        for file in ["{".to_owned(), format!("{{\"signatures\":[{signatures}]}}")] {
+            let files = BTreeMap::from([("targets".to_owned(), Bytes::from(file))]);
+            let published = tokio::time::timeout(Duration::from_secs(10), server.publish(&gun, files)).await;
+            assert_eq!(published.unwrap().unwrap_err().status, StatusCode::BAD_REQUEST);
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_memory_does_not_hold_are_sent_within_bounds() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = server(dir.path()).await;
+        let gun = Gun::new("example.com/app").unwrap();
+        let small = b"0123456789".repeat(100);
+        let large = b"0123456789".repeat(limit::SERVER_SMALL_FILE_BYTES / 10 + 1);
+        let file = |role: &str, version: u64, body: &[u8]| NewFile {
+            role: role.into(),
+            version,
+            bytes: [version.to_string().as_bytes(), body].concat(),
+        };
+        for base in 0..2 {
+            let publication = Publication {
+                gun: gun.clone(),
+                base,
+                files: vec![file("timestamp", base + 1, &large), file("root", base + 1, &small)],
+                used: BTreeSet::new(),
+                at: Time::EPOCH,
+            };
+            server.store.publish(publication).await.unwrap();
+        }
+        let all = limit::SERVER_SENDING_BYTES;
+        let which = Which::Version(1);
+        let old = server.stored(&gun, "timestamp", &which).await.unwrap();
+        let left = all - old.body().len();
+        assert_eq!(old.body().len(), large.len() + 1);
+        assert!(old.gzip().is_none() && !old.is_slow_to_compress());
+        assert_eq!(server.sending.available_permits(), left);
+        let sent = old.body().slice(1..);
+        drop(old);
+        assert_eq!(server.sending.available_permits(), left, "it is being sent yet");
+        let rest = Arc::clone(&server.sending).acquire_many_owned(left as u32);
+        let rest = rest.await.unwrap();
+        let refused = server.stored(&gun, "timestamp", &which).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        // Old roots, which clients walk through, are to be had all the same.
+        server.stored(&gun, "root", &which).await.unwrap();
+        drop((sent, rest));
+        assert_eq!(server.sending.available_permits(), all);
     }
 
     #[test]

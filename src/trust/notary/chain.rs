@@ -393,7 +393,9 @@ pub(super) fn read_described(
         let problem = "it was compared with what another snapshot says of it";
         return Err(TrustError::malformed(role, problem));
     }
-    Unverified::read(&role, bytes, limit::TARGETS_BYTES)
+    let targets = Unverified::<Targets>::read(&role, bytes, limit::TARGETS_BYTES)?;
+    targets.unverified_body().check_children(&role)?;
+    Ok(targets)
 }
 
 pub(super) fn is_described(meta: &FileMeta, bytes: &[u8]) -> bool {

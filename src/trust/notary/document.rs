@@ -10,6 +10,7 @@ use super::key::{NotaryKey, NotarySignature};
 use super::metadata::Body;
 use super::wire;
 use crate::key::KeyError;
+use crate::limit;
 use crate::trust::TrustError;
 pub use crate::trust::document::{Signed, Unverified};
 
@@ -68,7 +69,17 @@ impl<T: Body> Draft<T> {
     /// [`TrustError::Malformed`] when it is none that would be read again.
     pub fn write(&self) -> Result<Vec<u8>, TrustError> {
         let bytes = Bytes::from(wire::envelope(&self.message, &self.signatures));
-        Unverified::<T>::read(T::TYPE, bytes.clone(), usize::MAX)?;
+        Unverified::<T>::read(T::TYPE, bytes.clone(), longest(T::TYPE))?;
         Ok(bytes.into())
+    }
+}
+
+/// Returns how many bytes readers take of a kind of metadata.
+fn longest(kind: &str) -> usize {
+    match kind {
+        "Root" => limit::ROOT_BYTES,
+        "Snapshot" => limit::SNAPSHOT_BYTES,
+        "Timestamp" => limit::TIMESTAMP_BYTES,
+        _ => limit::TARGETS_BYTES,
     }
 }

@@ -226,6 +226,21 @@ impl Targets {
             extra: Map::new(),
         }
     }
+
+    /// Refuses delegations of `role` to what is not directly below it: nobody else's names are the role's to give.
+    ///
+    /// # Errors
+    /// [`TrustError::Malformed`].
+    pub(super) fn check_children(&self, role: &str) -> Result<(), TrustError> {
+        let mut delegated = self.delegations.roles.iter();
+        match delegated.find(|delegated| !is_child(role, &delegated.name)) {
+            Some(stray) => {
+                let problem = format!("it delegates to `{}`, which is not directly below it", stray.name);
+                Err(TrustError::malformed(role, problem))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl Content for Targets {
@@ -381,6 +396,11 @@ pub fn is_delegated_role(name: &str) -> bool {
     };
     let rest = name.strip_prefix("targets/");
     name.len() <= limit::NOTARY_ROLE_BYTES && rest.is_some_and(|rest| rest.split('/').all(is_word))
+}
+
+/// Tells whether a role's name stands directly below another's.
+pub(super) fn is_child(above: &str, role: &str) -> bool {
+    role.rsplit_once('/').is_some_and(|(parent, _)| parent == above)
 }
 
 fn meta_problem(meta: &BTreeMap<String, FileMeta>) -> Option<String> {

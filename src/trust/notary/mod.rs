@@ -32,7 +32,9 @@ pub use metadata::{
     Body, DelegatedRole, Delegations, Header, Role, Root, Snapshot, Targets, Timestamp, check_name, is_delegated_role,
 };
 pub use search::{AskedRole, ContentCheck, Listed, NotarySearch, NotaryTarget, NotaryWanted, RELEASES};
-pub use upload::{Files, NewFile, Plan, SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, UploadError};
+pub use upload::{
+    Files, NewFile, Plan, Published, SNAPSHOT_LIFETIME, TIMESTAMP_LIFETIME, UploadError, check_cost, listed_roles,
+};
 
 #[cfg(test)]
 mod tests;

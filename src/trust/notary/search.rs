@@ -19,7 +19,7 @@ use super::chain::{
 use super::document::{Signed, Unverified};
 use super::file::{FileBrief, FileMeta};
 use super::key::NotaryKey;
-use super::metadata::{DelegatedRole, Snapshot, Targets, Timestamp, check_name, is_delegated_role};
+use super::metadata::{DelegatedRole, Snapshot, Targets, Timestamp, check_name};
 use crate::digest::Digest;
 use crate::digest::Hasher;
 use crate::limit;
@@ -287,7 +287,6 @@ impl NotaryChain<AtTargets> {
             if !step.covers(name) || !visited.insert(step.role) {
                 continue;
             }
-            check_visits(visited.len())?;
             let Some(targets) = self.loaded(step.role) else {
                 return Ok(NotarySearch::Wanted(Box::new(self.want(&step)?)));
             };
@@ -298,8 +297,7 @@ impl NotaryChain<AtTargets> {
                 let target = NotaryTarget::new(name, file, self.evidence(&step));
                 return Ok(NotarySearch::Found(Box::new(target)));
             }
-            let mut next = self.steps_below(&step, targets)?;
-            steps.append(&mut next);
+            steps.append(&mut steps_below(&step, targets));
         }
         Err(TrustError::Absent {
             target: name.to_owned(),
@@ -404,14 +402,35 @@ impl NotaryChain<AtTargets> {
     /// Takes the metadata of a delegated role.
     ///
     /// # Errors
-    /// [`TrustError`] when they are not signed by the role's keys, past their time, or older than what was trusted before; or
-    /// when they are wanted by other metadata than these.
+    /// [`TrustError`] when they are not signed by the role's keys, past their time, or older than what was trusted before; when they
+    /// are wanted by other metadata than these; or when they delegate to more roles than the collection has room for.
     pub fn delegated(&mut self, wanted: &NotaryWanted, targets: Described) -> Result<(), TrustError> {
         let meta = self.asked_for(wanted)?;
         // The snapshot names what the delegating role says by its hash, so that the keys are those of this collection as well.
         let targets = verify_targets(targets, meta, &wanted.keys, &self.known, self.now)?;
+        self.check_room(wanted.role(), targets.body())?;
         self.state.delegated.insert(wanted.role().to_owned(), targets);
         Ok(())
+    }
+
+    /// Refuses a role that delegates to more others than there is room for beside those that stand in what is there already: it is
+    /// that role's fault, not the collection's.
+    fn check_room(&self, role: &str, targets: &Targets) -> Result<(), TrustError> {
+        let others = self.state.delegated.iter().filter(|(other, _)| other.as_str() != role);
+        let others = others
+            .map(|(_, signed)| signed.body())
+            .chain([self.state.targets.body()]);
+        let count = |targets: &Targets| targets.delegations.roles.len();
+        let all = others.map(count).sum::<usize>() + count(targets);
+        match count(targets) > 0 && all > limit::DELEGATED_ROLES {
+            true => {
+                let most = limit::DELEGATED_ROLES;
+                let problem =
+                    format!("with those that it delegates to, the collection has {all} roles, at most {most} are read");
+                Err(TrustError::malformed(role, problem))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew.
@@ -495,12 +514,10 @@ impl NotaryChain<AtTargets> {
             if !visited.insert(step.role) {
                 continue;
             }
-            check_visits(visited.len())?;
             let targets = self.loaded(step.role);
             visit(&step, targets)?;
             if let Some(targets) = targets {
-                let mut next = self.steps_below(&step, targets)?;
-                steps.append(&mut next);
+                steps.append(&mut steps_below(&step, targets));
             }
         }
         Ok(())
@@ -520,29 +537,6 @@ impl NotaryChain<AtTargets> {
             path: vec![role],
         });
         std::iter::once(top).chain(releases).collect()
-    }
-
-    /// Returns the roles that a role delegates to, the first one last.
-    fn steps_below<'a>(&'a self, step: &Step<'a>, targets: &'a Signed<Targets>) -> Result<Vec<Step<'a>>, TrustError> {
-        let mut steps = Vec::new();
-        for delegation in &targets.body().delegations.roles {
-            let word = delegation
-                .name
-                .strip_prefix(step.role)
-                .and_then(|rest| rest.strip_prefix('/'));
-            if !is_delegated_role(&delegation.name) || word.is_none_or(|word| word.contains('/')) {
-                let problem = format!("it delegates to `{}`, which is not directly below it", delegation.name);
-                return Err(TrustError::malformed(step.role, problem));
-            }
-            let mut path = step.path.clone();
-            path.push(delegation);
-            steps.push(Step {
-                role: &delegation.name,
-                path,
-            });
-        }
-        steps.reverse();
-        Ok(steps)
     }
 
     fn loaded(&self, role: &str) -> Option<&Signed<Targets>> {
@@ -619,12 +613,11 @@ impl NotaryChain<AtTargets> {
     }
 }
 
-fn check_visits(visited: usize) -> Result<(), TrustError> {
-    match visited > limit::DELEGATED_ROLES {
-        true => {
-            let problem = format!("the collection has more than {} roles", limit::DELEGATED_ROLES);
-            Err(TrustError::malformed("delegations", problem))
-        }
-        false => Ok(()),
-    }
+/// Returns the roles that a role delegates to, the first one last.
+fn steps_below<'a>(step: &Step<'a>, targets: &'a Signed<Targets>) -> Vec<Step<'a>> {
+    let below = targets.body().delegations.roles.iter().map(|delegation| Step {
+        role: &delegation.name,
+        path: step.path.iter().copied().chain([delegation]).collect(),
+    });
+    below.rev().collect()
 }

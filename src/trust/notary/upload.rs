@@ -2,9 +2,10 @@
 //!
 //! - Nothing is published that does not verify as a whole: root, targets and snapshot, by the keys of the new root, none of them expired.
 //! - A root follows the published one by one version and is signed by the keys of both. Targets and snapshot may skip versions; no
-//!   file goes back, or comes twice.
+//!   file goes back, leaps so far that few versions are left, or comes twice.
 //! - A snapshot names the files that will be there and no others. The server makes it when the upload has none and it holds the
 //!   role's key; the timestamp is always its own.
+//! - What comes of it clients can read: no file, and no number of roles, is beyond what they take.
 //! - What costs much to judge is refused before anything is built or checked of it.
 //! - What was published before and is not part of the upload has been judged: a delegation's old file stays as it is.
 
@@ -18,7 +19,7 @@ use super::chain::{check_certificates, check_dates};
 use super::document::{Draft, Signed, Unverified};
 use super::file::FileMeta;
 use super::key::NotaryKey;
-use super::metadata::{Body, DelegatedRole, Role, Root, Snapshot, Targets, Timestamp, is_delegated_role};
+use super::metadata::{Body, DelegatedRole, Role, Root, Snapshot, Targets, Timestamp, is_child, is_delegated_role};
 use crate::key::KeyError;
 use crate::key::KeyId;
 use crate::limit;
@@ -38,6 +39,33 @@ const DEEPEST_ROLE: usize = limit::NOTARY_ROLE_BYTES;
 
 /// Files by role.
 pub type Files<'a> = BTreeMap<&'a str, &'a [u8]>;
+
+/// What is published of a collection.
+#[derive(Clone, Debug, Default)]
+pub struct Published<'a> {
+    /// The files of the top level, and those of delegated roles that the snapshot names.
+    pub files: Files<'a>,
+    /// The last versions of roles that the snapshot no longer names: their files are history, and no later one goes below it.
+    pub left_behind: BTreeMap<&'a str, u64>,
+}
+
+/// Returns the roles that a published snapshot names; none when it cannot be read.
+pub fn listed_roles(snapshot: &[u8]) -> Option<BTreeSet<String>> {
+    let snapshot = Unverified::<Snapshot>::parse("snapshot", snapshot, limit::SNAPSHOT_BYTES).ok()?;
+    Some(snapshot.unverified_body().meta.keys().cloned().collect())
+}
+
+/// Refuses an upload that costs too much to judge; nothing is built of it.
+///
+/// # Errors
+/// [`UploadError::Whole`].
+pub fn check_cost(uploaded: &Files<'_>) -> Result<(), UploadError> {
+    let mut census = Census::default();
+    for (role, bytes) in uploaded {
+        census.add(role, bytes)?;
+    }
+    census.check()
+}
 
 /// Why an upload is refused, as the original names it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +153,7 @@ impl Plan {
     pub fn of_upload(
         gun: &str,
         uploaded: &Files<'_>,
-        published: &Files<'_>,
+        published: &Published<'_>,
         held: &BTreeSet<KeyId>,
         now: Time,
     ) -> Result<Self, UploadError> {
@@ -146,7 +174,7 @@ impl Plan {
     /// [`UploadError`] when what is published is not good, or the server does not have the timestamp's key.
     pub fn of_renewal(
         gun: &str,
-        published: &Files<'_>,
+        published: &Published<'_>,
         held: &BTreeSet<KeyId>,
         now: Time,
         until: (Time, Time),
@@ -194,6 +222,19 @@ impl Plan {
 }
 
 impl<T: Body> Own<T> {
+    /// Refuses what clients would not read once it is signed.
+    fn check(&self, role: &str, most: usize) -> Result<(), UploadError> {
+        let draft = Draft::new(self.body.clone()).and_then(|draft| draft.write());
+        let unsigned = draft.map_err(|error| UploadError::Whole(format!("the server cannot write {role}: {error}")))?;
+        let found = unsigned.len() + self.keys.len() * limit::NOTARY_SIGNATURE_BYTES;
+        match found > most {
+            true => Err(UploadError::Whole(format!(
+                "{role}, which the server makes, would have {found} bytes, expected at most {most}; publish fewer roles and keys"
+            ))),
+            false => Ok(()),
+        }
+    }
+
     fn sign(
         self,
         role: &str,
@@ -220,19 +261,14 @@ impl<T: Body> Own<T> {
 struct Upload<'a> {
     gun: &'a str,
     uploaded: &'a Files<'a>,
-    published: &'a Files<'a>,
+    published: &'a Published<'a>,
     held: &'a BTreeSet<KeyId>,
     now: Time,
 }
 
 impl Upload<'_> {
     fn plan(&self) -> Result<Plan, UploadError> {
-        let mut census = Census::default();
-        for (role, bytes) in self.uploaded {
-            census.add(role, bytes)?;
-        }
-        census.check()?;
-        self.check_size()?;
+        check_cost(self.uploaded)?;
         let root = self.root()?;
         let mut targets = BTreeMap::new();
         // Shallow roles first: each is judged by what its delegator says after the upload.
@@ -254,13 +290,20 @@ impl Upload<'_> {
             };
             files.push(self.newer_file(role, version, bytes)?);
         }
+        let before = self.published.files.values().map(|bytes| bytes.len()).sum();
         let snapshot = match self.uploaded.get("snapshot") {
             Some(bytes) => {
                 let snapshot = self.uploaded_snapshot(bytes, &root)?;
+                self.reached(&targets, |role| snapshot.meta.contains_key(role))?;
+                check_size(before, &snapshot.meta)?;
                 files.push(self.newer_file("snapshot", snapshot.header.version, bytes)?);
                 SnapshotPart::Given(FileMeta::describe(bytes))
             }
-            None => SnapshotPart::Own(self.own_snapshot(&root, &targets)?),
+            None => {
+                let own = self.own_snapshot(&root, &targets)?;
+                check_size(before, &own.body.meta)?;
+                SnapshotPart::Own(own)
+            }
         };
         Ok(Plan {
             files,
@@ -270,25 +313,9 @@ impl Upload<'_> {
         })
     }
 
-    /// Refuses an upload by which the collection grows beyond what later ones can be judged with.
-    fn check_size(&self) -> Result<(), UploadError> {
-        let stays = self
-            .published
-            .iter()
-            .filter(|(role, _)| !self.uploaded.contains_key(*role));
-        let size = |files: &mut dyn Iterator<Item = usize>| files.sum::<usize>();
-        let before = size(&mut self.published.values().map(|bytes| bytes.len()));
-        let uploaded = size(&mut self.uploaded.values().map(|bytes| bytes.len()));
-        let after = size(&mut stays.map(|(_, bytes)| bytes.len())).saturating_add(uploaded);
-        match after > limit::COLLECTION_BYTES && after > before {
-            true => Err(UploadError::TooLarge { found: after }),
-            false => Ok(()),
-        }
-    }
-
     fn renewal(&self, until: (Time, Time)) -> Result<Option<Plan>, UploadError> {
         let read = |role: &'static str, max| {
-            let bytes = self.published.get(role).copied();
+            let bytes = self.published.files.get(role).copied();
             bytes
                 .ok_or(UploadError::Hierarchy {
                     missing: role,
@@ -330,7 +357,7 @@ impl Upload<'_> {
     /// Judges the root that will be there: the uploaded one, or the published one.
     fn root(&self) -> Result<Root, UploadError> {
         let bad = |error: TrustError| UploadError::Root(error.to_string());
-        let published = self.published.get("root");
+        let published = self.published.files.get("root");
         let published = published.map(|bytes| Unverified::<Root>::parse("root", bytes, limit::ROOT_BYTES));
         let published = published.transpose().map_err(whole)?;
         let published = published.as_ref().map(Unverified::unverified_body);
@@ -373,7 +400,7 @@ impl Upload<'_> {
             self.load_targets(parent, root, loaded)?;
         }
         let uploaded = self.uploaded.get(role);
-        let Some(bytes) = uploaded.or_else(|| self.published.get(role)) else {
+        let Some(bytes) = uploaded.or_else(|| self.published.files.get(role)) else {
             return Err(match parent {
                 None => UploadError::Hierarchy {
                     missing: "targets",
@@ -392,6 +419,7 @@ impl Upload<'_> {
             };
             let signed = document.verify(&keys).map_err(bad)?;
             signed.check_not_expired(self.now).map_err(bad)?;
+            signed.body().check_children(role).map_err(bad)?;
         }
         loaded.insert(role.to_owned(), body);
         Ok(())
@@ -405,8 +433,12 @@ impl Upload<'_> {
         signed.check_not_expired(self.now).map_err(bad)?;
         let snapshot = signed.body();
         for (role, meta) in &snapshot.meta {
+            if role != "root" && !is_targets(role) {
+                let problem = format!("it names {role}; expected root, targets and delegated roles");
+                return Err(UploadError::Snapshot(problem));
+            }
             let named = self.uploaded.get(role.as_str());
-            let Some(bytes) = named.or_else(|| self.published.get(role.as_str())) else {
+            let Some(bytes) = named.or_else(|| self.published.files.get(role.as_str())) else {
                 let problem = format!("it names {role}, which is neither uploaded nor published");
                 return Err(UploadError::Snapshot(problem));
             };
@@ -435,54 +467,72 @@ impl Upload<'_> {
                     "no snapshot was included in update and server does not hold current snapshot key for repository"
                         .to_owned(),
             })?;
-        let published = self.published.get("snapshot");
+        let published = self.published.files.get("snapshot");
         let published = published.map(|bytes| Unverified::<Snapshot>::parse("snapshot", bytes, limit::SNAPSHOT_BYTES));
         let published = published.transpose().map_err(whole)?;
         let published = published.as_ref().map(Unverified::unverified_body);
         let before: BTreeSet<&str> = published.map_or_else(BTreeSet::new, |snapshot| {
             snapshot.meta.keys().map(String::as_str).collect()
         });
-        let mut meta = BTreeMap::new();
-        let bytes_of = |role: &str| self.uploaded.get(role).or_else(|| self.published.get(role));
-        let mut roles = vec!["root".to_owned(), "targets".to_owned()];
-        while let Some(role) = roles.pop() {
-            let Some(bytes) = bytes_of(&role) else { continue };
-            if is_targets(&role) {
-                let unread;
-                let body = match targets.get(&role) {
-                    Some(body) => body,
-                    None => {
-                        unread = Unverified::<Targets>::parse(&role, bytes, limit::TARGETS_BYTES).map_err(whole)?;
-                        unread.unverified_body()
-                    }
-                };
-                let below = body.delegations.roles.iter().map(|delegated| &delegated.name);
-                // A file that a role left behind when it was removed does not come back with the role.
-                let there = |name: &&String| {
-                    let named = before.contains(name.as_str()) || self.uploaded.contains_key(name.as_str());
-                    named && is_child(&role, name)
-                };
-                roles.extend(below.filter(there).cloned());
-            }
-            meta.insert(role, FileMeta::describe(bytes));
-        }
-        let mut body = Snapshot::new(self.now.plus(SNAPSHOT_LIFETIME), meta);
+        // A file that a role left behind when it was removed does not come back with the role.
+        let is_listed = |role: &str| before.contains(role) || self.uploaded.contains_key(role);
+        let roles = self.reached(targets, is_listed)?;
+        let roles = roles.iter().map(String::as_str).chain(["root"]);
+        let named = roles.filter_map(|role| Some((role.to_owned(), FileMeta::describe(self.bytes_of(role)?))));
+        let mut body = Snapshot::new(self.now.plus(SNAPSHOT_LIFETIME), named.collect());
         body.header.version = next_version(published.map(|snapshot| snapshot.header.version));
-        Ok(Own { body, keys })
+        let own = Own { body, keys };
+        own.check("snapshot", limit::SNAPSHOT_BYTES)?;
+        Ok(own)
+    }
+
+    /// Returns the roles with files that clients come to from the targets; `loaded` are some that were read already.
+    fn reached(
+        &self,
+        loaded: &BTreeMap<String, Targets>,
+        is_listed: impl Fn(&str) -> bool,
+    ) -> Result<BTreeSet<String>, UploadError> {
+        let (roles, after) = reached(loaded, is_listed, |role| self.bytes_of(role))?;
+        if after <= limit::DELEGATED_ROLES {
+            return Ok(roles);
+        }
+        // One that has too many already can have fewer.
+        let (_, before) = reached(
+            &BTreeMap::new(),
+            |role| self.published.files.contains_key(role),
+            |role| self.published.files.get(role).copied(),
+        )?;
+        match after > before {
+            true => Err(UploadError::Targets(format!(
+                "the collection would have {after} delegated roles, expected at most {}; take some away",
+                limit::DELEGATED_ROLES
+            ))),
+            false => Ok(roles),
+        }
+    }
+
+    /// Returns a role's file as it will be.
+    fn bytes_of(&self, role: &str) -> Option<&[u8]> {
+        self.uploaded
+            .get(role)
+            .or_else(|| self.published.files.get(role))
+            .copied()
     }
 
     /// Plans the timestamp; what it says of the snapshot is filled in once that is signed.
     fn own_timestamp(&self, root: &Root) -> Result<Own<Timestamp>, UploadError> {
         let keys = self.server_keys(root, "timestamp");
         let keys = keys.ok_or_else(|| UploadError::Root("no timestamp keys exist on the server".to_owned()))?;
-        let published = self.published.get("timestamp");
+        let published = self.published.files.get("timestamp");
         let published =
             published.map(|bytes| Unverified::<Timestamp>::parse("timestamp", bytes, limit::TIMESTAMP_BYTES));
         let published = published.transpose().map_err(whole)?;
         let version = published.map(|timestamp| timestamp.unverified_body().header.version);
         let mut body = Timestamp::new(self.now.plus(TIMESTAMP_LIFETIME), FileMeta::describe(b""));
         body.header.version = next_version(version);
-        Ok(Own { body, keys })
+        let own = Own { body, keys };
+        own.check("timestamp", limit::TIMESTAMP_BYTES)?;
+        Ok(own)
     }
 
     /// Returns the server's keys for a role, if they are enough for its threshold.
@@ -503,10 +553,16 @@ impl Upload<'_> {
 
     /// Takes an uploaded file whose version is above the published one.
     fn newer_file(&self, role: &str, version: u64, bytes: &[u8]) -> Result<NewFile, UploadError> {
-        let published = match self.published.get(role) {
+        let published = match self.published.files.get(role) {
             Some(published) => version_of(role, published)?,
-            None => 0,
+            None => self.published.left_behind.get(role).copied().unwrap_or(0),
         };
+        if version > published.saturating_add(limit::VERSION_STEP) {
+            return Err(UploadError::Whole(format!(
+                "version {version} of {role} is too far above the published one, {published}; expected at most {} more",
+                limit::VERSION_STEP
+            )));
+        }
         if version <= published {
             return Err(UploadError::Version {
                 role: role.to_owned(),
@@ -519,6 +575,44 @@ impl Upload<'_> {
             version,
             bytes: bytes.to_vec(),
         })
+    }
+}
+
+/// Returns the roles with files that clients come to from the targets, and to how many roles these delegate, whoever signed them.
+fn reached<'a>(
+    loaded: &BTreeMap<String, Targets>,
+    is_listed: impl Fn(&str) -> bool,
+    bytes_of: impl Fn(&str) -> Option<&'a [u8]>,
+) -> Result<(BTreeSet<String>, usize), UploadError> {
+    let (mut roles, mut delegated) = (BTreeSet::new(), 0);
+    let mut next = vec!["targets".to_owned()];
+    while let Some(role) = next.pop() {
+        let Some(bytes) = bytes_of(&role) else { continue };
+        let unread;
+        let body = match loaded.get(&role) {
+            Some(body) => body,
+            None => {
+                unread = Unverified::<Targets>::parse(&role, bytes, limit::TARGETS_BYTES).map_err(whole)?;
+                unread.unverified_body()
+            }
+        };
+        delegated += body.delegations.roles.len();
+        let below = body.delegations.roles.iter().map(|delegated| &delegated.name);
+        next.extend(below.filter(|name| is_child(&role, name) && is_listed(name)).cloned());
+        roles.insert(role);
+    }
+    Ok((roles, delegated))
+}
+
+/// Refuses what the collection grows to by an upload, by what its new snapshot names, beyond what later ones can be judged with.
+fn check_size(before: usize, named: &BTreeMap<String, FileMeta>) -> Result<(), UploadError> {
+    let sizes = named
+        .values()
+        .map(|meta| usize::try_from(meta.length).unwrap_or(usize::MAX));
+    let after = sizes.fold(0, usize::saturating_add);
+    match after > limit::COLLECTION_BYTES && after > before {
+        true => Err(UploadError::TooLarge { found: after }),
+        false => Ok(()),
     }
 }
 
@@ -557,10 +651,6 @@ fn next_version(published: Option<u64>) -> u64 {
 
 fn is_targets(role: &str) -> bool {
     role == "targets" || is_delegated_role(role)
-}
-
-fn is_child(parent: &str, role: &str) -> bool {
-    role.rsplit_once('/').is_some_and(|(above, _)| above == parent)
 }
 
 /// Collects the keys of a delegated role from the one that delegates to it.

@@ -189,6 +189,26 @@ fn what_was_trusted_under_a_lost_key_does_not_block_recovery() {
     assert!(recovered.find_knowing(&attacked, "a").is_ok());
 }
 
+// 5.3.11
+#[test]
+fn a_snapshot_that_ran_ahead_is_recovered_from_by_its_own_new_keys() {
+    let good = Repository::new();
+    let mut attacked = good.clone();
+    attacked.forge_linked("snapshot", |signed| signed["version"] = 99_999.into());
+    let after = |keys: &[u8]| {
+        let mut repository = good.clone();
+        next_root(&mut repository, &[ROOT], |signed| set_role(signed, "snapshot", keys, 1));
+        repository.keys.insert("snapshot", vec![*keys.last().unwrap()]);
+        repository.forge("timestamp", &[TIMESTAMP], |signed| signed["version"] = 9.into());
+        repository.relink();
+        repository.find_knowing(&attacked, "a")
+    };
+    after(&[14]).unwrap();
+    // A key that is only added takes nothing from those that signed before.
+    let refused = after(&[SNAPSHOT, 14]).unwrap_err();
+    assert!(matches!(refused, TrustError::Rollback { .. }), "{refused}");
+}
+
 // 5.4.1
 #[test]
 fn a_missing_timestamp_cannot_be_found_out() {

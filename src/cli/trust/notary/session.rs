@@ -20,7 +20,7 @@ use crate::store::registry::Credentials;
 use crate::time::Time;
 use crate::trust::edit::EditError;
 use crate::trust::notary::edit::{NotaryCollection, NotaryPublication};
-use crate::trust::notary::{AtTargets, NotaryChain, NotaryClient, NotaryKey, NotaryPin};
+use crate::trust::notary::{AtTargets, NotaryChain, NotaryClient, NotaryKey, NotaryPin, Targets, Unverified};
 use crate::trust::{RoleKeys, Source, TrustError};
 
 /// What all commands on a Notary server have.
@@ -187,9 +187,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn sign(&self, collection: NotaryCollection) -> Result<NotaryPublication, Failure> {
+    fn sign(&self, mut collection: NotaryCollection) -> Result<NotaryPublication, Failure> {
         let subject = self.subject(collection.gun());
         let about = |error: EditError| error.about(&subject);
+        self.go_on(&mut collection)?;
         let mut roles: Vec<RoleKeys<NotaryKey>> = vec![collection.role_keys("snapshot").map_err(about)?];
         for role in collection.to_sign() {
             roles.push(collection.role_keys(role).map_err(about)?);
@@ -211,6 +212,20 @@ impl<'a> Session<'a> {
         let keys = paths.iter().filter_map(|path| opened.get(path));
         let keys: Vec<_> = keys.map(|key| key as &dyn Signer).collect();
         collection.sign(&keys, self.now).map_err(about)
+    }
+
+    /// Has roles that begin go on above what the server has of them from before they were taken away.
+    fn go_on(&self, collection: &mut NotaryCollection) -> Result<(), Failure> {
+        let gun = collection.gun().to_owned();
+        let roles: Vec<_> = collection.beginning().map(str::to_owned).collect();
+        for role in roles {
+            let file = self.server.file(&gun, &format!("{role}.json"), limit::TARGETS_BYTES)?;
+            let Some(file) = file else { continue };
+            let left = Unverified::<Targets>::parse(&role, &file, limit::TARGETS_BYTES);
+            let left = left.map_err(|error| error.about(&self.subject(&gun)))?;
+            collection.set_left_behind(&role, left.unverified_body().header.version);
+        }
+        Ok(())
     }
 
     /// Remembers what was published, so that the next command need not fetch it.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::trust::notary::NewFile;
+use crate::trust::notary::{Draft, FileMeta, NewFile, Snapshot};
 
 fn gun() -> Gun {
     Gun::new("example.com/a/b").unwrap()
@@ -256,4 +256,85 @@ fn the_changes_of_one_collection_are_its_own() {
     changes.drop_last().unwrap();
     drop(changes);
     look(&store);
+}
+
+#[test]
+fn of_roles_that_were_taken_away_only_the_version_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    store.publish(&publication(0, 7)).unwrap();
+    let named = ["root", "targets"].map(|role| (role.to_owned(), FileMeta::describe(b"")));
+    let snapshot = Draft::new(Snapshot::new(Time::EPOCH, named.into()))
+        .unwrap()
+        .write()
+        .unwrap();
+    let mut next = publication(1, 8);
+    next.files.retain(|file| file.role != "targets/x");
+    next.files.push(NewFile {
+        role: "snapshot".into(),
+        version: 8,
+        bytes: snapshot,
+    });
+    store.publish(&next).unwrap();
+    let collection = store.collection(&gun()).unwrap();
+    let published = collection.as_published();
+    assert_eq!(
+        published.files.keys().copied().collect::<Vec<_>>(),
+        ["snapshot", "targets", "timestamp"]
+    );
+    assert_eq!(published.left_behind, BTreeMap::from([("targets/x", 7)]));
+    // It is still to be had.
+    let hash = collection.left_out("targets/x").unwrap();
+    let found = store.find(&gun(), "targets/x", |_, found| found == hash).unwrap();
+    assert_eq!(found.unwrap().version(), 7);
+}
+
+#[test]
+fn a_log_in_memory_is_the_one_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    let kept = || store.logs.lock().unwrap().of.len();
+    for base in 0..3 {
+        store.publish(&publication(base, base + 1)).unwrap();
+        assert_eq!(kept(), 0, "it has changed");
+        for _ in 0..2 {
+            assert_eq!(versions(&store).0, base + 1);
+            assert!(
+                store
+                    .find(&gun(), "targets", |version, _| version == base + 1)
+                    .unwrap()
+                    .is_some()
+            );
+        }
+        assert_eq!(kept(), 1);
+    }
+    // What was read before a change does not come in after it.
+    let (log, changed) = (store.log(&gun()).unwrap(), store.logs.lock().unwrap().changed);
+    store.forget_log(&gun());
+    store.logs.lock().unwrap().put(&gun(), &log, changed);
+    assert_eq!(kept(), 0);
+    store.log(&gun()).unwrap();
+    store.delete(&gun(), Time::EPOCH).unwrap();
+    assert_eq!(versions(&store).0, 0);
+    // As many as there is room for.
+    let mut logs = Logs::default();
+    let file = || EntryFile {
+        role: "targets".into(),
+        version: 1,
+        sha256: Digest::sha256(b""),
+    };
+    let entry = Entry {
+        gun: gun().to_string(),
+        at: Time::EPOCH,
+        files: (0..limit::SERVER_LOGGED_FILES / 2 - 1).map(|_| file()).collect(),
+        keys: Vec::new(),
+    };
+    let half = (Arc::new(vec![entry]), 0);
+    for (number, left) in [(1, 1), (2, 2), (3, 1)] {
+        logs.put(&Gun::new(&format!("example.com/{number}")).unwrap(), &half, 0);
+        assert_eq!(
+            (logs.of.len(), logs.files),
+            (left, left * limit::SERVER_LOGGED_FILES / 2)
+        );
+    }
 }

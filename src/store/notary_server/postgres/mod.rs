@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::cache::Cache;
 use super::ready::Ready;
-use super::record::{Change, ChangeQuery, Collection, HeldKey, Publication, Published, damaged};
+use super::record::{Change, ChangeQuery, Collection, HeldKey, LeftOut, Publication, Published, ReadRoles, damaged};
 use super::route::{Gun, HeldRole};
 use crate::digest::Digest;
 use crate::failure::Failure;
@@ -101,23 +101,45 @@ impl Postgres {
         row.map(|row| self.get(&row, 0)).transpose()
     }
 
-    /// Returns a collection as it is published; one without files when it is not.
+    /// Returns a collection as it is published; one without files when it is not. Of roles that were taken away it has no more than a
+    /// version.
     pub(super) async fn collection(&self, gun: &Gun) -> Result<Collection, Failure> {
         let client = self.reader().await?;
-        // One statement sees one state.
-        let select = "SELECT DISTINCT ON (f.role) c.revision, f.role, f.version, f.sha256, f.data, f.at
+        // One statement sees one state; what it names is never changed.
+        let select = "SELECT DISTINCT ON (f.role) c.revision, f.role, f.version, f.sha256,
+                             CASE f.role WHEN 'snapshot' THEN f.data END
                       FROM imgkit_notary_collections c LEFT JOIN imgkit_notary_files f USING (gun)
                       WHERE gun = $1 ORDER BY f.role, f.version DESC";
         let rows = self.place.answer(client.query(select, &[&gun.as_str()])).await?;
         let mut revision = 0;
-        let mut files = BTreeMap::new();
+        let mut newest: BTreeMap<String, LeftOut> = BTreeMap::new();
+        let mut snapshot: Option<Vec<u8>> = None;
         for row in &rows {
             revision = self.number(row, 0)?;
             if let Some(role) = self.get::<Option<String>>(row, 1)? {
-                files.insert(role, Arc::new(self.file(gun, row, 2)?));
+                newest.insert(role, (self.digest(gun, row, 3)?, self.number(row, 2)?));
+                snapshot = snapshot.or(self.get(row, 4)?);
             }
         }
-        Ok(Collection::new(revision, files))
+        let read = ReadRoles::by(snapshot.as_deref());
+        let (named, behind): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            newest.into_iter().partition(|(role, _)| read.has(role));
+        let roles: Vec<&str> = named.keys().map(String::as_str).collect();
+        let versions: Vec<i64> = named.values().map(|(_, version)| *version as i64).collect();
+        let select = "SELECT f.role, f.version, f.sha256, f.data, f.at
+                      FROM unnest($2::text[], $3::bigint[]) AS named (role, version)
+                      JOIN imgkit_notary_files f ON f.gun = $1 AND f.role = named.role AND f.version = named.version";
+        let rows = async { client.query(select, &[&gun.as_str(), &roles, &versions]).await };
+        let mut files = BTreeMap::new();
+        for row in &self.place.answer(rows).await? {
+            files.insert(self.get::<String>(row, 0)?, Arc::new(self.file(gun, row, 1)?));
+        }
+        let is_there =
+            |(role, (sha256, _)): (&String, &LeftOut)| files.get(role).is_some_and(|file| file.sha256() == *sha256);
+        match named.iter().all(is_there) {
+            true => Ok(Collection::new(revision, files, behind)),
+            false => Err(Failure::unavailable(gun, "it was deleted while it was read; try again")),
+        }
     }
 
     /// Returns a role's file by its hash.
@@ -280,6 +302,12 @@ impl Postgres {
             )),
             false => Err(damaged(gun, "a file is not what was published")),
         }
+    }
+
+    fn digest(&self, gun: &Gun, row: &Row, column: usize) -> Result<Digest, Failure> {
+        let sha256: Vec<u8> = self.get(row, column)?;
+        let digest = Digest::from_sha256_hex(&hex::encode(sha256));
+        digest.map_err(|_| damaged(gun, "a file has no hash"))
     }
 
     fn time(&self, row: &Row, column: usize) -> Result<Time, Failure> {

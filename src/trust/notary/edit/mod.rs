@@ -59,6 +59,8 @@ pub struct NotaryCollection {
     /// What is published for roles that cannot be trusted, where it is to be signed anew.
     unvouched: BTreeMap<String, Unverified<Targets>>,
     snapshot: Snapshot,
+    /// The last versions of roles that signed something before they were taken away.
+    left_behind: BTreeMap<String, u64>,
     /// Roles to be signed anew.
     changed: BTreeSet<String>,
 }
@@ -83,6 +85,7 @@ impl NotaryCollection {
             targets: BTreeMap::from([(TARGETS.to_owned(), Targets::new(now))]),
             unvouched: BTreeMap::new(),
             snapshot: Snapshot::new(now, BTreeMap::new()),
+            left_behind: BTreeMap::new(),
             changed: ["root", TARGETS].map(str::to_owned).into(),
         }
     }
@@ -102,6 +105,7 @@ impl NotaryCollection {
             targets,
             unvouched: BTreeMap::new(),
             snapshot: chain.snapshot().body().clone(),
+            left_behind: BTreeMap::new(),
             changed: BTreeSet::new(),
         }
     }
@@ -119,6 +123,18 @@ impl NotaryCollection {
     /// Returns the roles that are to be signed anew, the snapshot left out.
     pub fn to_sign(&self) -> &BTreeSet<String> {
         &self.changed
+    }
+
+    /// Returns the delegated roles that are signed for the first time, as far as the snapshot says: one that was taken away and added
+    /// again may have left a file behind, above whose version it goes on ([`NotaryCollection::set_left_behind`]).
+    pub fn beginning(&self) -> impl Iterator<Item = &str> {
+        let delegated = self.changed.iter().map(String::as_str);
+        delegated.filter(|role| is_delegated_role(role) && !self.is_listed(role))
+    }
+
+    /// Has a role that begins anew go on above `version`: who knew that would refuse an older one.
+    pub fn set_left_behind(&mut self, role: &str, version: u64) {
+        self.left_behind.insert(role.to_owned(), version);
     }
 
     /// Returns a role's keys, whether the role has metadata yet or not.

@@ -42,7 +42,12 @@ impl NotaryCollection {
         if self.changed.contains("root") {
             let own = self.root.role_keys("root");
             let old = self.published.as_ref().map(|root| root.role_keys("root"));
-            let mut draft = next(self.root.clone(), "root", self.published.is_some(), now)?;
+            let mut draft = next(
+                self.root.clone(),
+                "root",
+                last(&self.root, self.published.is_some()),
+                now,
+            )?;
             // The keys of the published root vouch for the new one, and the new one's own keys for themselves.
             for role in old.iter().chain([&own]) {
                 sign(&mut draft, role, keys)?;
@@ -52,7 +57,11 @@ impl NotaryCollection {
         for role in self.changed.iter().filter(|role| *role != "root") {
             let no_role = || EditError::NoRole { role: role.clone() };
             let body = self.targets.get(role).ok_or_else(no_role)?.clone();
-            let mut draft = next(body, role, self.snapshot.meta.contains_key(role), now)?;
+            let last = match self.snapshot.meta.contains_key(role) {
+                true => body.header.version,
+                false => self.left_behind.get(role).copied().unwrap_or(0),
+            };
+            let mut draft = next(body, role, last, now)?;
             sign(&mut draft, &self.role_keys(role)?, keys)?;
             files.push((role.clone(), draft.write()?));
         }
@@ -61,7 +70,8 @@ impl NotaryCollection {
         }
         let snapshot = self.root.role_keys("snapshot");
         if own_keys(&snapshot, keys).next().is_some() {
-            let mut draft = next(self.snapshot, "snapshot", self.published.is_some(), now)?;
+            let last = last(&self.snapshot, self.published.is_some());
+            let mut draft = next(self.snapshot, "snapshot", last, now)?;
             sign(&mut draft, &snapshot, keys)?;
             files.push(("snapshot".to_owned(), draft.write()?));
         }
@@ -69,13 +79,15 @@ impl NotaryCollection {
     }
 }
 
-/// Begins the next version of a document, or its first.
-fn next<T: Body>(mut body: T, role: &str, published: bool, now: Time) -> Result<Draft<T>, EditError> {
+/// Returns the last version of a document that has been published, or 0.
+fn last<T: Body>(body: &T, published: bool) -> u64 {
+    if published { body.header().version } else { 0 }
+}
+
+/// Begins the version of a document after `last`.
+fn next<T: Body>(mut body: T, role: &str, last: u64, now: Time) -> Result<Draft<T>, EditError> {
     let header = body.header_mut();
-    header.version = match published {
-        true => header.version + 1,
-        false => 1,
-    };
+    header.version = last.saturating_add(1);
     header.expires = now.plus(notary_lifetime(role));
     Ok(Draft::new(body)?)
 }

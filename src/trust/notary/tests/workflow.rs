@@ -435,3 +435,41 @@ fn the_top_level_is_compared_with_its_own_snapshot() {
     let described = after.described(new).unwrap();
     after.targets(described).unwrap();
 }
+
+#[test]
+fn a_role_that_delegates_to_others_names_or_to_too_many_is_bad_alone() {
+    let names = |count: usize| (0..count).map(|number| format!("targets/alice/s{number}")).collect();
+    let most = limit::DELEGATED_ROLES - 2;
+    let cases: [(Vec<String>, &str); 2] = [
+        (vec!["targets/elsewhere".into()], "not directly below it"),
+        (names(most + 1), "the collection has 1025 roles, at most 1024"),
+    ];
+    for (names, expected) in cases {
+        let mut repository = Repository::new();
+        let alice = &mut repository.targets.get_mut("targets/alice").unwrap().0;
+        alice.delegations.keys.insert(key(ALICE).0);
+        alice.delegations.roles = names.iter().map(|name| delegated(name, ALICE, &["bin/"])).collect();
+        repository.publish();
+        let mut client = repository.fresh().unwrap();
+        let bad = client.fetch_roles().unwrap();
+        assert_eq!(bad.len(), 1);
+        assert!(
+            bad[0].0 == "targets/alice" && bad[0].1.to_string().contains(expected),
+            "{bad:?}"
+        );
+        assert_eq!(client.chain().list().unwrap().len(), 3);
+        let error = refused(role_of(&repository, "bin/x"));
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(role_of(&repository, "a").unwrap(), "targets");
+        // Whoever delegated to it can take it away.
+        let mut collection = edit::NotaryCollection::of(client.chain());
+        collection.undelegate("targets/alice").unwrap();
+    }
+    let mut repository = Repository::new();
+    let alice = &mut repository.targets.get_mut("targets/alice").unwrap().0;
+    alice.delegations.keys.insert(key(ALICE).0);
+    let names: Vec<String> = names(most);
+    alice.delegations.roles = names.iter().map(|name| delegated(name, ALICE, &["bin/"])).collect();
+    repository.publish();
+    assert_eq!(repository.fresh().unwrap().fetch_roles().unwrap(), []);
+}

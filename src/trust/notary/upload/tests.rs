@@ -28,6 +28,18 @@ fn borrowed(files: &Owned) -> Files<'_> {
         .collect()
 }
 
+/// Everything that was published last of each role, as a store gives it.
+fn published_of(files: &Owned) -> Published<'_> {
+    let listed = files.get("snapshot").and_then(|snapshot| listed_roles(snapshot));
+    let is_listed = |role: &str| !is_delegated_role(role) || listed.as_ref().is_none_or(|roles| roles.contains(role));
+    let (files, behind): (Files<'_>, Files<'_>) = borrowed(files).into_iter().partition(|(role, _)| is_listed(role));
+    let version = |(role, bytes)| (role, version_of(role, bytes).unwrap());
+    Published {
+        files,
+        left_behind: behind.into_iter().map(version).collect(),
+    }
+}
+
 #[test]
 fn what_the_real_client_uploads_is_taken_step_by_step() {
     let mut published = Owned::new();
@@ -45,7 +57,7 @@ fn what_the_real_client_uploads_is_taken_step_by_step() {
         if !uploaded.contains_key("snapshot") {
             held.extend(roles["snapshot"].keyids.iter().cloned());
         }
-        let plan = Plan::of_upload(GUN, &borrowed(&uploaded), &borrowed(&published), &held, now());
+        let plan = Plan::of_upload(GUN, &borrowed(&uploaded), &published_of(&published), &held, now());
         let plan = plan.unwrap_or_else(|error| panic!("upload {step}: {error}"));
         assert_eq!(plan.files.len(), uploaded.len(), "upload {step}");
         for file in plan.files {
@@ -181,7 +193,13 @@ impl Fixture {
     }
 
     fn judge(&self, uploaded: &Owned) -> Result<Plan, UploadError> {
-        Plan::of_upload(GUN, &borrowed(uploaded), &borrowed(&self.published), &self.held, now())
+        Plan::of_upload(
+            GUN,
+            &borrowed(uploaded),
+            &published_of(&self.published),
+            &self.held,
+            now(),
+        )
     }
 
     fn sign(&self, plan: Plan) -> Vec<NewFile> {
@@ -260,7 +278,7 @@ fn what_is_planned_is_signed_and_verifies() {
 fn a_root_follows_the_published_one_signed_by_both() {
     let mut fixture = Fixture::new();
     assert!(matches!(
-        Plan::of_upload(GUN, &Files::new(), &Files::new(), &fixture.held, now()),
+        Plan::of_upload(GUN, &Files::new(), &Published::default(), &fixture.held, now()),
         Err(UploadError::Whole(_))
     ));
     let same = [fixture.root_file()].into();
@@ -300,7 +318,7 @@ fn a_roots_certificate_is_for_its_collection_and_in_its_time() {
         root.keys.insert(key.notary.clone());
         root.roles.insert("root".into(), Role::of([key.id()], 1));
         let files = [("root".into(), signed(&root, &[&key])), fixture.targets_file()].into();
-        let refused = Plan::of_upload(GUN, &borrowed(&files), &Files::new(), &fixture.held, now());
+        let refused = Plan::of_upload(GUN, &borrowed(&files), &Published::default(), &fixture.held, now());
         let Err(UploadError::Root(problem)) = refused else {
             panic!("{expected}")
         };
@@ -312,10 +330,10 @@ fn a_roots_certificate_is_for_its_collection_and_in_its_time() {
     root.keys.insert(key.notary.clone());
     root.roles.insert("root".into(), Role::of([key.id()], 1));
     let files = [("root".into(), signed(&root, &[&key])), fixture.targets_file()].into();
-    assert!(Plan::of_upload(GUN, &borrowed(&files), &Files::new(), &fixture.held, now()).is_ok());
+    assert!(Plan::of_upload(GUN, &borrowed(&files), &Published::default(), &fixture.held, now()).is_ok());
     root.header.expires = now();
     let files = [("root".into(), signed(&root, &[&key])), fixture.targets_file()].into();
-    let refused = Plan::of_upload(GUN, &borrowed(&files), &Files::new(), &fixture.held, now());
+    let refused = Plan::of_upload(GUN, &borrowed(&files), &Published::default(), &fixture.held, now());
     assert!(text(refused).contains("expired"));
 }
 
@@ -496,31 +514,46 @@ fn what_costs_too_much_is_refused_before_a_signature_is_checked() {
 
 #[test]
 fn a_collection_grows_up_to_its_bound() {
-    let mut fixture = Fixture::new();
-    fixture.targets.header.version = 2;
-    fixture.targets.extra.insert("comment".into(), "it grows".into());
-    let targets = fixture.targets_file();
-    let others = |published: &Owned| {
-        published
-            .iter()
-            .filter(|(role, _)| **role != targets.0)
-            .map(|(_, bytes)| bytes.len())
-            .sum::<usize>()
+    let named = |length: usize| {
+        let mut large = FileMeta::describe(b"");
+        large.length = length as u64;
+        BTreeMap::from([("targets".to_owned(), large.clone()), ("targets/x".to_owned(), large)])
     };
-    let room = limit::COLLECTION_BYTES - others(&fixture.published) - targets.1.len();
-    let upload: Owned = [targets.clone()].into();
-    // What a removed delegation left behind takes room too.
-    fixture.published.insert("targets/left".into(), vec![0; room]);
-    assert!(fixture.judge(&upload).is_ok());
-    fixture.published.insert("targets/left".into(), vec![0; room + 1]);
-    let found = limit::COLLECTION_BYTES + 1;
-    assert_eq!(fixture.judge(&upload).unwrap_err(), UploadError::TooLarge { found });
-    // One that is larger already can become smaller.
-    fixture.published.insert(
-        "targets".into(),
-        [fixture.published["targets"].clone(), vec![b' '; 1000]].concat(),
+    let half = limit::COLLECTION_BYTES / 2;
+    check_size(0, &named(half)).unwrap();
+    let found = limit::COLLECTION_BYTES + 2;
+    assert_eq!(
+        check_size(0, &named(half + 1)).unwrap_err(),
+        UploadError::TooLarge { found }
     );
-    assert!(fixture.judge(&upload).is_ok());
+    // One that is larger already can become smaller.
+    check_size(found, &named(half + 1)).unwrap();
+}
+
+#[test]
+fn versions_are_not_used_up_by_who_signs_once() {
+    let mut fixture = Fixture::new();
+    let most = limit::VERSION_STEP;
+    let far = fixture.delegated_file("targets/x", most + 1);
+    assert!(text(fixture.judge(&[far].into())).contains("too far above the published one, 0"));
+    let near = fixture.delegated_file("targets/x", most);
+    fixture.publish(&[near].into()).unwrap();
+    // Another signer goes on above it.
+    let new = Key::plain();
+    fixture.targets.delegations = Delegations::default();
+    let removed = [fixture.next_targets()].into();
+    fixture.publish(&removed).unwrap();
+    fixture.targets.delegations = delegations(&new, &["targets/x"]);
+    let again = [fixture.next_targets()].into();
+    fixture.publish(&again).unwrap();
+    let signed_at = |version: u64| -> Owned {
+        let mut body = Targets::new(now().plus(DAY));
+        body.header.version = version;
+        [("targets/x".into(), signed(&body, &[&new]))].into()
+    };
+    for (version, taken) in [(1, false), (most, false), (most + 1, true), (2 * most + 1, false)] {
+        assert_eq!(fixture.judge(&signed_at(version)).is_ok(), taken, "{version}");
+    }
 }
 
 #[test]
@@ -544,6 +577,11 @@ fn an_uploaded_snapshot_names_what_will_be_there() {
     let mut other = good.clone();
     other.meta.insert("targets/x".into(), FileMeta::describe(b""));
     assert!(refused(&other).contains("neither uploaded nor published"));
+    let mut other = good.clone();
+    other
+        .meta
+        .insert("timestamp".into(), FileMeta::describe(&fixture.published["timestamp"]));
+    assert!(refused(&other).contains("it names timestamp"));
     let mut other = good.clone();
     other.meta.get_mut("root").unwrap().length += 1;
     assert!(refused(&other).contains("bytes"));
@@ -578,7 +616,7 @@ fn what_the_server_has_no_key_for_must_be_uploaded() {
     fixture.held = [fixture.snapshot_key.id()].into();
     assert_eq!(text(fixture.judge(&targets)), "no timestamp keys exist on the server");
     let empty = Owned::from([fixture.root_file()]);
-    let refused = Plan::of_upload(GUN, &borrowed(&empty), &Files::new(), &fixture.held, now());
+    let refused = Plan::of_upload(GUN, &borrowed(&empty), &Published::default(), &fixture.held, now());
     assert!(matches!(
         refused,
         Err(UploadError::Hierarchy { missing: "targets", .. })
@@ -590,7 +628,7 @@ fn what_ends_soon_is_renewed_and_nothing_else() {
     let fixture = Fixture::new();
     let renew = |now: Time| {
         let until = (now.plus(2 * DAY), now.plus(30 * DAY));
-        Plan::of_renewal(GUN, &borrowed(&fixture.published), &fixture.held, now, until).unwrap()
+        Plan::of_renewal(GUN, &published_of(&fixture.published), &fixture.held, now, until).unwrap()
     };
     assert!(renew(now().plus(11 * DAY)).is_none());
     let files = fixture.sign(renew(now().plus(12 * DAY)).unwrap());
@@ -603,4 +641,64 @@ fn what_ends_soon_is_renewed_and_nothing_else() {
     assert_eq!(roles(&files), [("timestamp".into(), 2)]);
     let files = fixture.sign(renew(now().plus(SNAPSHOT_LIFETIME - 29 * DAY)).unwrap());
     assert_eq!(roles(&files), [("snapshot".into(), 2), ("timestamp".into(), 2)]);
+}
+
+#[test]
+fn a_role_delegates_to_what_is_directly_below_it_alone() {
+    let fixture = Fixture::new();
+    for stray in ["targets/y", "targets/x/y/z"] {
+        let mut body = Targets::new(now().plus(DAY));
+        body.delegations = delegations(&fixture.delegate, &[stray]);
+        let upload = [("targets/x".into(), signed(&body, &[&fixture.delegate]))].into();
+        assert!(text(fixture.judge(&upload)).contains("not directly below it"));
+    }
+}
+
+#[test]
+fn a_collection_has_no_more_roles_than_clients_read() {
+    let mut fixture = Fixture::new();
+    let names = |count: usize| (0..count).map(|number| format!("targets/x/s{number}")).collect();
+    let of = |fixture: &Fixture, version: u64, names: Vec<String>| -> Owned {
+        let mut body = Targets::new(now().plus(DAY));
+        body.header.version = version;
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        body.delegations = delegations(&fixture.delegate, &names);
+        [("targets/x".into(), signed(&body, &[&fixture.delegate]))].into()
+    };
+    let most = limit::DELEGATED_ROLES - 1;
+    let much = of(&fixture, 1, names(most + 1));
+    let told = text(fixture.judge(&much));
+    assert!(
+        told.contains("would have 1025 delegated roles, expected at most 1024"),
+        "{told}"
+    );
+    // A snapshot of the uploader's own is held to the same.
+    let mut with_snapshot = much.clone();
+    let snapshot = signed(&fixture.uploaded_snapshot(&much), &[&fixture.snapshot_key]);
+    with_snapshot.insert("snapshot".into(), snapshot);
+    assert_eq!(text(fixture.judge(&with_snapshot)), told);
+    let fits = of(&fixture, 1, names(most));
+    fixture.publish(&fits).unwrap();
+    // One that has too many already, from before there was a bound, can have as many or fewer.
+    fixture.published.extend(much);
+    let less = of(&fixture, 2, names(most));
+    assert!(fixture.judge(&less).is_ok());
+    let targets = fixture.next_targets();
+    assert!(fixture.judge(&[targets].into()).is_ok());
+}
+
+#[test]
+fn what_the_server_makes_clients_read() {
+    let fixture = Fixture::new();
+    let named = |count: usize| (0..count).map(|number| (format!("targets/x/{number:0>240}"), FileMeta::describe(b"")));
+    let own = |count: usize| Own {
+        body: Snapshot::new(now(), named(count).chain(fixture.snapshot().meta).collect()),
+        keys: vec![fixture.snapshot_key.notary.clone()],
+    };
+    let length = |count: usize| Draft::new(own(count).body).unwrap().message().len();
+    let each = length(1001) - length(1000);
+    let fits = (limit::SNAPSHOT_BYTES - 8192) / each;
+    own(fits).check("snapshot", limit::SNAPSHOT_BYTES).unwrap();
+    let refused = own(fits + 100).check("snapshot", limit::SNAPSHOT_BYTES);
+    assert!(refused.is_err_and(|error| error.to_string().contains("snapshot")));
 }
