@@ -227,17 +227,28 @@ impl<S: Source> Client<S> {
         }
     }
 
-    /// Reads the metadata of the role at the end of `path` as the snapshot names them, whoever signed them; also tells whether nobody
-    /// did but keys that were taken from the role.
+    /// Reads what is published under a role's name as one who trusts the role to `keys`; nothing where there is nothing.
     ///
     /// # Errors
-    /// [`TrustError`] when a role before it cannot be trusted, or the file is not the one that the snapshot names.
-    pub(super) fn unvouched(&mut self, path: &[String]) -> Result<(Targets, bool), TrustError> {
-        let role = path.last().cloned().unwrap_or_default();
-        self.role(path.get(..path.len().saturating_sub(1)).unwrap_or_default())?;
-        let wanted = self.chain.wanted_on(path)?.ok_or(TrustError::NoRole { role })?;
-        let bytes = need(&mut self.source, wanted.wanted())?;
-        self.chain.unvouched(&wanted, &bytes)
+    /// [`TrustError`] when it cannot be trusted.
+    pub(super) fn read_as(&mut self, keys: &RoleKeys) -> Result<Option<Targets>, TrustError> {
+        let Some(wanted) = self.chain.wanted_by_name(keys.role()) else {
+            return Ok(None);
+        };
+        let bytes = need(&mut self.source, &wanted)?;
+        self.chain.read_as(&wanted, keys, &bytes).map(Some)
+    }
+
+    /// Reads what is published under a role's name, whoever signed it; also tells whether nobody did but keys that were taken from the
+    /// role, as `keys` say.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the file is not the one that the snapshot names.
+    pub(super) fn unvouched(&mut self, keys: &RoleKeys) -> Result<(Targets, bool), TrustError> {
+        let role = keys.role().to_owned();
+        let wanted = self.chain.wanted_by_name(&role).ok_or(TrustError::NoRole { role })?;
+        let bytes = need(&mut self.source, &wanted)?;
+        self.chain.unvouched(&wanted, keys, &bytes)
     }
 
     /// Returns the keys of a role: whose signatures count, and how many of them are needed.

@@ -184,13 +184,29 @@ impl Chain<AtTargets> {
         Ok(())
     }
 
-    /// Reads the metadata of a delegated role as the snapshot names them, whoever signed them: for those who sign them anew. Also
-    /// tells whether nobody did but keys that were taken from the role.
-    pub(super) fn unvouched(&self, wanted: &WantedRole, bytes: &[u8]) -> Result<(Targets, bool), TrustError> {
-        self.check_asked(wanted)?;
-        let role = wanted.keys.role();
+    /// Returns the file under a role's name, whoever trusts the role: none where the snapshot names none.
+    pub(super) fn wanted_by_name(&self, role: &str) -> Option<Wanted> {
+        let meta = meta_of(&self.state.snapshot, role).ok()?;
+        Some(self.wanted_file(role, meta, limit::TARGETS_BYTES))
+    }
+
+    /// Reads the metadata of a role as one who trusts it to `keys`: for those who change whom they trust.
+    pub(super) fn read_as(&self, wanted: &Wanted, keys: &RoleKeys, bytes: &[u8]) -> Result<Targets, TrustError> {
+        let meta = meta_of(&self.state.snapshot, keys.role())?;
+        let signed = verify_targets(wanted, meta, keys, bytes, self.now)?;
+        Ok(signed.body().clone())
+    }
+
+    /// Reads the metadata of a role as the snapshot names them, whoever signed them: for those who sign them anew. Also tells whether
+    /// nobody did but keys that were taken from the role.
+    pub(super) fn unvouched(
+        &self,
+        wanted: &Wanted,
+        keys: &RoleKeys,
+        bytes: &[u8],
+    ) -> Result<(Targets, bool), TrustError> {
+        let role = keys.role();
         let meta = meta_of(&self.state.snapshot, role)?;
-        let WantedRole { wanted, keys, .. } = wanted;
         check_described(&wanted.file, meta, bytes)?;
         let targets = Unverified::<Targets>::parse(&wanted.file, bytes, wanted.max)?;
         let body = targets.unverified_body();

@@ -246,6 +246,11 @@ impl TrustOptions {
         }
     }
 
+    /// Tells whether changes go into a file, for others to sign them as well.
+    pub(super) fn stages(&self) -> bool {
+        matches!(self.drafting, Some(Drafting::Stage(_)))
+    }
+
     /// Returns the same options, with changes going into a file or coming from one.
     pub(super) fn with_file(&self, drafting: Drafting) -> Self {
         Self {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::TrustOptions;
 use super::chosen::ChosenKeys;
+use super::collections::{distrusted_json, tell_distrusted};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::trust::edit::{Collection, EditError, RoleInfo, RoleSpec};
@@ -202,8 +203,7 @@ impl Remove {
 
 fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
     let place = options.place(context)?;
-    let mut collection = options.load(context, &place)?;
-    collection.load_all().map_err(|error| error.about(&place.subject()))?;
+    let (collection, distrusted) = options.load_trusted(context, &place)?;
     let mut text = String::new();
     let mut all = Vec::new();
     for role in collection.trusts() {
@@ -226,5 +226,10 @@ fn list(context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
             "keys": role.keys.keyids(), "terminating": role.terminating, "metadata": role.mark,
         }));
     }
-    Ok(Report::new(text, json!({ "collection": place.name, "roles": all })))
+    tell_distrusted(&mut text, &distrusted);
+    let json = json!({ "collection": place.name, "roles": all, "distrusted": distrusted_json(&distrusted) });
+    Ok(Report {
+        yes: distrusted.is_empty(),
+        ..Report::new(text, json)
+    })
 }

@@ -56,7 +56,14 @@ impl Revoke {
         let replacement = self.replacement.open(&secrets, 0)?;
         let mut losses = Vec::new();
         for role in &trusting.here {
-            losses.push(loss(&store, &place.keys, role, &removed, &replacement)?);
+            losses.push(loss(
+                &store,
+                &place.keys,
+                role,
+                &removed,
+                &replacement,
+                options.stages(),
+            )?);
         }
         // What cannot be trusted now is not signed again by this: its keys say so anew, or `trust witness` does.
         for loss in &mut losses {
@@ -64,6 +71,8 @@ impl Revoke {
             loss.again &= distrusted
                 .iter()
                 .all(|one| one.role != loss.role.name || Some(one.by.as_str()) != by);
+            let doubtful = collection.is_doubtful(&loss.role.name);
+            loss.again &= !doubtful.map_err(|error| error.about(&place.subject()))?;
         }
         let mut text = format!("the key {key} is taken from:\n");
         let (mut stops, mut again) = (BTreeSet::new(), BTreeSet::new());
@@ -193,6 +202,7 @@ fn loss(
     role: &RoleInfo,
     removed: &Removed,
     replacement: &OpenKeys,
+    staged: bool,
 ) -> Result<Loss, Failure> {
     let subject = format!("role {}", role.name.escape_debug());
     let key = &removed.id;
@@ -231,7 +241,8 @@ fn loss(
     {
         here += usize::from(store.find(collection, &role.name, &key.id())?.is_some());
     }
-    let again = here >= threshold;
+    // What goes round in a file others sign as well.
+    let again = here >= threshold || staged && role.by.is_none();
     if !again && role.by.is_none() {
         let problem = format!(
             "{threshold} of its other keys must sign it again, and {here} are here; give it another with --new, or a private key \

@@ -214,13 +214,25 @@ fn documents(adopted: &Collection<'_>) -> Result<String, EditError> {
 /// Returns what a change does: to names, and to whom is trusted with them.
 fn difference(place: &Place, adopted: &mut Collection<'_>) -> Result<Difference, Failure> {
     let mut before = place.load()?;
-    for role in adopted.roles() {
-        // What is new has no state before, nor has what somebody else put in a role's place.
-        let _ = before.find_for(role.by.as_deref(), &role.name);
-    }
-    // And what is not in the draft says the same still.
-    for role in before.roles() {
-        let _ = adopted.find_for(role.by.as_deref(), &role.name);
+    let mut known = 0;
+    loop {
+        // What is new has no state before, nor has what somebody else put in a role's place; and what is not in the draft says the
+        // same still. Of bins only those are looked at of which one of the two says something.
+        for role in adopted.trusts() {
+            if role.signs_as == role.name || adopted.targets_of(&role.name).is_some() {
+                let _ = before.find_for(role.by.as_deref(), &role.name);
+            }
+        }
+        for role in before.trusts() {
+            if role.signs_as == role.name || before.targets_of(&role.name).is_some() {
+                let _ = adopted.find_for(role.by.as_deref(), &role.name);
+            }
+        }
+        let now = before.targets().count() + adopted.targets().count();
+        if now == known {
+            break;
+        }
+        known = now;
     }
     Ok(Difference::between(
         &State::of_loaded(&before),

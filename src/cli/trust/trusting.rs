@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::TrustOptions;
 use super::change::Changed;
 use super::collections::Place;
-use super::drafting::Drafting;
 use super::status::has_keys;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
@@ -106,7 +105,7 @@ impl TrustOptions {
         for role in trusts {
             let can = match &role.by {
                 // The others sign what goes round in a file.
-                _ if matches!(self.drafting, Some(Drafting::Stage(_))) => true,
+                _ if self.stages() => true,
                 None => true,
                 Some(by) => {
                     let by = collection.signs_as(by);

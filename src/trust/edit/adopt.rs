@@ -11,8 +11,11 @@ use super::{Collection, EditError, Held, RoleSpec, lifetime};
 use crate::key::{KeyId, Signer};
 use crate::limit;
 use crate::time::Time;
-use crate::trust::metadata::{Body, Header, ROLE, Root, SIGNED_AT, SPEC_VERSION, Snapshot, Targets, Timestamp};
+use crate::trust::metadata::{
+    Body, Delegations, Header, ROLE, Root, SIGNED_AT, SPEC_VERSION, Snapshot, Targets, Timestamp,
+};
 use crate::trust::role_keys::RoleKeys;
+use crate::trust::search::delegations;
 use crate::trust::{Mark, TrustError, names};
 
 /// A document that a collection took from a draft.
@@ -150,6 +153,8 @@ impl Collection<'_> {
             self.root = body;
         }
         self.adopt_targets(&envelopes, now)?;
+        let documents = envelopes.iter().map(|envelope| envelope.role.clone());
+        self.note_drafted(&documents.filter(|role| !is_fixed(role)).collect());
         for envelope in envelopes {
             let role = envelope.role.as_str();
             let stale = match role {
@@ -225,7 +230,8 @@ impl Collection<'_> {
                 let known = published.into_iter().flat_map(|all| &all.roles);
                 let known: BTreeSet<_> = known.map(|listed| listed.name.clone()).collect();
                 let names = new.roles.iter().map(|listed| &listed.name);
-                let names: Vec<_> = names.filter(|name| !known.contains(*name)).cloned().collect();
+                let mut names: Vec<_> = names.filter(|name| !known.contains(*name)).cloned().collect();
+                names.extend(self.new_bins(new, published, waiting.keys()));
                 // Who lists a name that is taken could put his own file in the place of the other's.
                 names.iter().try_for_each(|name| self.check_new(name))?;
                 let listed = new.roles.iter().filter(|listed| waiting.contains_key(&listed.name));
@@ -275,6 +281,27 @@ impl Collection<'_> {
                 Err(TrustError::malformed(file, problem))
             }
         }
+    }
+
+    /// Lists the names that are taken, of those that bins have and did not have before.
+    fn new_bins<'a>(
+        &self,
+        new: &Delegations,
+        before: Option<&Delegations>,
+        waiting: impl Iterator<Item = &'a String>,
+    ) -> Vec<String> {
+        let Some(bins) = &new.succinct_roles else {
+            return Vec::new();
+        };
+        let before = before.and_then(|all| all.succinct_roles.as_ref());
+        let published = self.snapshot.meta.keys().filter_map(|file| file.strip_suffix(".json"));
+        let listed = self.held.values().flat_map(|held| delegations(&held.body));
+        let names = published
+            .chain(listed.map(|role| role.name.as_str()))
+            .map(str::to_owned);
+        let is_new = |name: &String| bins.is_bin(name) && before.is_none_or(|before| !before.is_bin(name));
+        let names: BTreeSet<_> = names.chain(waiting.cloned()).filter(is_new).collect();
+        names.into_iter().collect()
     }
 
     /// Returns the roles whose keys must sign a document: root N + 1 is signed by the keys of root N and by its own.

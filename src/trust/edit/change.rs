@@ -92,14 +92,15 @@ impl Collection<'_> {
     }
 
     /// Takes what a role's published metadata say, to be signed anew: also when those who signed them may not, or no longer.
-    /// Returns whether enough of the role's present keys signed them.
+    /// Returns whether enough of the role's present keys signed them, for everybody whose word is not outweighed.
     ///
     /// # Errors
     /// [`EditError::NoRole`] when it has no metadata; [`EditError::Trust`] when they are not those that the snapshot names.
     pub fn witness(&mut self, role: &str) -> Result<bool, EditError> {
         let by = self.delegator(role)?;
+        self.load_trusting(role)?;
         let vouched = match self.hold(&by, role) {
-            Ok(true) => true,
+            Ok(true) => !self.is_doubted(role)?,
             Ok(false) => return Err(EditError::NoRole { role: role.to_owned() }),
             Err(EditError::Trust(error)) if error.is_lack_of_signatures() => {
                 let (body, _) = self.unvouched(&by, role)?;
@@ -141,11 +142,10 @@ impl Collection<'_> {
 
     /// Reads what is published of a role, whoever signed it; also tells whether nobody did but keys that were taken from it.
     fn unvouched(&mut self, by: &str, role: &str) -> Result<(Targets, bool), EditError> {
-        let mut path = self.path_of(by);
-        path.push(role.to_owned());
-        let published = self.published.as_mut();
-        let published = published.ok_or_else(|| EditError::NoRole { role: role.to_owned() })?;
-        Ok(published.unvouched(&path)?)
+        let no_role = || EditError::NoRole { role: role.to_owned() };
+        let keys = self.keys_by(by, role).ok_or_else(no_role)?;
+        let published = self.published.as_mut().ok_or_else(no_role)?;
+        Ok(published.unvouched(&keys)?)
     }
 
     /// Returns the patterns, or hash prefixes, of the names that a delegated role is trusted with.

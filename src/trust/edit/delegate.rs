@@ -58,6 +58,7 @@ impl Collection<'_> {
                 extra: Map::new(),
             },
         );
+        self.fresh.insert(role.to_owned());
         self.touch(by);
         Ok(())
     }

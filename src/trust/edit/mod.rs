@@ -81,6 +81,11 @@ pub struct Collection<'s> {
     sealed: BTreeSet<String>,
     /// The keys that may sign for each role here, by their fingerprints; none where every key may sign for every role that has it.
     hands: Option<BTreeMap<String, BTreeSet<Digest>>>,
+    /// How those whose documents a draft holds trust roles otherwise than before, each with the role: as they do is judged what is
+    /// published.
+    drafted: BTreeMap<(String, String), RoleKeys>,
+    /// Roles that are new: what is published under their names is not theirs.
+    fresh: BTreeSet<String>,
     /// Roles whose published metadata those who sign have seen, and vouch for anew.
     seen: BTreeSet<String>,
     /// Who trusts a role and for whom it need not count any more, each with the role.
@@ -159,6 +164,8 @@ impl<'s> Collection<'s> {
             prepared: BTreeMap::new(),
             sealed: BTreeSet::new(),
             hands: None,
+            drafted: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             seen: BTreeSet::new(),
             released: BTreeSet::new(),
             untrusted: BTreeSet::new(),
@@ -199,6 +206,8 @@ impl<'s> Collection<'s> {
             prepared: BTreeMap::new(),
             sealed: BTreeSet::new(),
             hands: None,
+            drafted: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             seen: BTreeSet::new(),
             released: BTreeSet::new(),
             untrusted: BTreeSet::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::vouch::Standing;
 use super::{Collection, EditError, Held, new_targets};
 use crate::limit;
 use crate::time::Time;
@@ -64,6 +65,8 @@ impl Collection<'_> {
                 let first = !self.held.contains_key(&child) || self.by(&child) == Some(&by);
                 let loaded = match first {
                     true => self.hold(&by, &child),
+                    // Bins are their role's.
+                    false if self.is_part(&by, &child) => self.hold(&by, &child).map(|_| false),
                     false => self.published_for(&by, &child).map(|_| false),
                 };
                 match loaded {
@@ -174,7 +177,7 @@ impl Collection<'_> {
     /// Tells whether `role` is a part of the role that delegates to it: named by hash alone, with the same keys.
     pub(super) fn is_part(&self, by: &str, role: &str) -> bool {
         let by_hash = self.targets_of(by).is_some_and(|body| delegates_by_hash(body, role));
-        let keys = self.known_keys(by).zip(self.known_keys(role));
+        let keys = self.known_keys(by).zip(self.keys_by(by, role));
         by_hash && keys.is_some_and(|(by, role)| role.same_as(&by))
     }
 
@@ -205,22 +208,21 @@ impl Collection<'_> {
 
     /// Loads a role's metadata, and tells whether there are any.
     pub(super) fn hold(&mut self, by: &str, role: &str) -> Result<bool, EditError> {
-        if self.held.contains_key(role) {
+        if let Some(held) = self.held.get(role) {
+            // A bin is its role's, whoever else lists its name and was asked first.
+            let other = held.by.as_deref().filter(|other| *other != by);
+            let is_mine = other.is_some_and(|other| self.is_part(by, role) && !self.is_part(other, role));
+            if is_mine && self.standing(by, role)? == Standing::Counts {
+                let held = self.held.get_mut(role);
+                held.into_iter().for_each(|held| held.by = Some(by.to_owned()));
+            }
             return Ok(true);
         }
-        let mut path = self.path_of(by);
-        path.push(role.to_owned());
-        let Some(published) = &mut self.published else {
+        let Some(body) = self.published_for(by, role)? else {
             return Ok(false);
         };
-        let Some(signed) = published.role(&path)? else {
-            return Ok(false);
-        };
-        let held = Held {
-            by: Some(by.to_owned()),
-            body: signed.body().clone(),
-        };
-        self.held.insert(role.to_owned(), held);
+        let by = Some(by.to_owned());
+        self.held.insert(role.to_owned(), Held { by, body });
         Ok(true)
     }
 
@@ -315,7 +317,7 @@ impl Collection<'_> {
             .filter(|(_, held)| held.body.delegation(role).is_some());
         // Nobody takes a name away from those above him by listing it.
         held.map(|(name, _)| name.as_str())
-            .min_by_key(|name| self.path_of(name).len())
+            .min_by_key(|name| (!self.is_part(name, role), self.path_of(name).len()))
     }
 
     /// Returns the names of the roles that a role delegates to: the listed ones, and its bins as far as they have metadata.

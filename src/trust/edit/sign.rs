@@ -307,6 +307,13 @@ impl Made {
             Some(_) => among.next().map(|(_, keys)| keys.clone()).into_iter().collect(),
         };
         let lacking = envelope.lacking(&needed);
+        // They are somebody else's, whose file it is.
+        if let Some((by, _)) = whom.doubtful.first().filter(|_| lacking.is_some() && !self.goes_round) {
+            return Err(EditError::Doubtful {
+                role: envelope.role.clone(),
+                by: by.clone(),
+            });
+        }
         let lost = whom.more.iter().filter(|(_, keys, before)| *before && !counts(keys));
         self.lost.extend(lost.map(|(by, _, _)| Lost {
             role: envelope.role.clone(),

@@ -178,7 +178,10 @@ impl Collection<'_> {
         let listed = delegations(body).find(|role| role.name == name);
         Some(RoleInfo {
             by: Some(by.to_owned()),
-            signs_as: self.signs_as(name),
+            signs_as: match self.is_part(by, name) {
+                true => self.signs_as(by),
+                false => name.to_owned(),
+            },
             mark: self.targets_of(name).map(|body| Mark::from(&body.header)),
             keys: delegated_keys(body, &delegation),
             patterns: listed.map(|role| role.patterns()).unwrap_or_default(),

@@ -3,6 +3,8 @@
 //! - What counts for one who trusts a role goes on counting for him, or it is said that it does not.
 //! - What does not count for him, since somebody else put it there, is not signed for him: its keys vouch for what they saw.
 
+use std::collections::BTreeSet;
+
 use super::envelope::Envelope;
 use super::{Collection, EditError};
 use crate::key::Signer;
@@ -55,22 +57,71 @@ impl Collection<'_> {
     /// [`EditError::Trust`] when that could not be found out.
     pub(super) fn standing(&mut self, by: &str, role: &str) -> Result<Standing, EditError> {
         match self.published_for(by, role) {
-            Ok(true) => Ok(Standing::Counts),
-            Ok(false) => Ok(Standing::New),
+            Ok(Some(_)) => Ok(Standing::Counts),
+            Ok(None) => Ok(Standing::New),
             Err(EditError::Trust(error)) if error.is_verdict() => Ok(Standing::Doubtful),
             Err(error) => Err(error),
         }
     }
 
-    /// Looks at what is published of a role as `by` does, who trusts it; tells whether there is anything.
+    /// Reads what is published of a role as `by` does, who trusts it: as he did before a change, or as a draft says that he does.
     ///
     /// # Errors
     /// [`EditError::Trust`] when it does not count for him, or that could not be found out.
-    pub(super) fn published_for(&mut self, by: &str, role: &str) -> Result<bool, EditError> {
+    pub(super) fn published_for(&mut self, by: &str, role: &str) -> Result<Option<Targets>, EditError> {
+        if self.fresh.contains(role) || self.keys_by(by, role).is_none() {
+            return Ok(None);
+        }
+        let path = self.path_to(by, role);
+        let Some(published) = &mut self.published else {
+            return Ok(None);
+        };
+        match self.drafted.get(&(by.to_owned(), role.to_owned())) {
+            Some(keys) => Ok(published.read_as(keys)?),
+            None => Ok(published.role(&path)?.map(|signed| signed.body().clone())),
+        }
+    }
+
+    /// Tells whether what is published of a role counts for `by` as he trusted it before any change.
+    fn counted(&mut self, by: &str, role: &str) -> Result<bool, EditError> {
+        let path = self.path_to(by, role);
+        let published = self.published.as_mut().map(|published| published.role(&path));
+        match published.transpose() {
+            Ok(found) => Ok(found.flatten().is_some()),
+            Err(error) if error.is_verdict() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn path_to(&self, by: &str, role: &str) -> Vec<String> {
         let mut path = self.path_of(by);
         path.push(role.to_owned());
-        let published = self.published.as_mut().map(|published| published.role(&path));
-        Ok(published.transpose()?.flatten().is_some())
+        path
+    }
+
+    /// Remembers how those whose documents came from a draft trust other roles now, and forgets what was loaded of these: it counted
+    /// as they were trusted before.
+    pub(super) fn note_drafted(&mut self, documents: &BTreeSet<String>) {
+        for by in documents {
+            for role in self.trusted_otherwise(by) {
+                let keys = self.keys_by(by, &role);
+                self.drafted.extend(keys.map(|keys| ((by.clone(), role), keys)));
+            }
+        }
+        let changed = |role: &String| {
+            let path = self.path_of(role);
+            let above = std::iter::once("targets").chain(path.iter().map(String::as_str));
+            let mut steps = above.zip(&path);
+            steps.any(|(by, role)| {
+                !documents.contains(role)
+                    && (self.drafted.contains_key(&(by.to_owned(), role.clone())) || self.keys_by(by, role).is_none())
+            })
+        };
+        let loaded = self.held.keys().filter(|role| *role != "targets");
+        let gone: Vec<_> = loaded.filter(|role| changed(role)).cloned().collect();
+        for role in gone {
+            self.held.remove(&role);
+        }
     }
 
     /// Loads those who may trust a role by its name, where it matters: what counts for the top level, nobody has to agree to.
@@ -101,6 +152,19 @@ impl Collection<'_> {
         let delegating = self.delegating();
         match self.signed_for(role, &delegating, false) {
             Ok(whom) => Ok(whom.could_count().is_some()),
+            Err(EditError::Doubtful { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells whether what is published for a role does not count for one who trusts it and is loaded, and whose word is not outweighed.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when that could not be found out.
+    pub(super) fn is_doubted(&mut self, role: &str) -> Result<bool, EditError> {
+        let delegating = self.delegating();
+        match self.signed_for(role, &delegating, false) {
+            Ok(whom) => Ok(!whom.doubtful.is_empty()),
             Err(EditError::Doubtful { .. }) => Ok(true),
             Err(error) => Err(error),
         }
@@ -208,12 +272,9 @@ impl Collection<'_> {
         {
             for role in self.trusted_otherwise(by) {
                 let released = self.released.contains(&(by.clone(), role.clone())) || self.untrusted.contains(&role);
-                if released || self.standing(by, &role)? != Standing::Counts {
-                    continue;
+                if !released && self.counted(by, &role)? {
+                    paths.push(self.path_to(by, &role));
                 }
-                let mut path = self.path_of(by);
-                path.push(role);
-                paths.push(path);
             }
         }
         Ok(paths)
