@@ -210,6 +210,10 @@ impl Collection<'_> {
                 Standing::Doubtful | Standing::New => signed.more.push((by, keys, false)),
             }
         }
+        // What does not count for one above him on whose behalf it is loaded is somebody else's.
+        if let Some((by, _)) = doubtful.iter().find(|(by, _)| self.is_below(&first, by)) {
+            return Err(refused(by));
+        }
         let counted = signed.more.iter().filter(|(_, _, counts)| *counts);
         let for_whom: Vec<_> = signed
             .needed

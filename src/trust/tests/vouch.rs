@@ -64,6 +64,10 @@ fn a_key_signs_nothing_that_somebody_else_put_in_its_roles_place() {
         collection.put_target("team", "team/c", file(b"c"), days(1)).unwrap();
         let done = sign_with(collection, &[TEAM, SNAPSHOT, TIMESTAMP], days(1));
         doubtful(done);
+        let mut collection = loaded(&repository);
+        collection.renew("team").unwrap();
+        let staged = collection.draft("c", &[], days(1));
+        assert!(matches!(&staged, Err(EditError::Doubtful { .. })), "{staged:?}");
     }
 }
 
