@@ -240,18 +240,17 @@ fn what_a_file_gives_a_key_is_taken_from_it_in_the_same_file() {
     }
 }
 
+/// A collection in which the role `team` signs prod/a.
+fn with_team() -> Home {
+    let home = Home::with_collection(&["--role", "team=prod/*"]);
+    let file = home.file("a", "a");
+    home.good(&["sign", "--file", &file, "--name", "prod/a", "--role", "team"]);
+    home
+}
+
 #[test]
 fn a_role_that_comes_back_has_other_keys_and_says_nothing_of_what_was() {
-    let home = Home::with_collection(&["--role", "team=prod/*"]);
-    home.good(&[
-        "sign",
-        "--file",
-        &home.file("a", "a"),
-        "--name",
-        "prod/a",
-        "--role",
-        "team",
-    ]);
+    let home = with_team();
     let owner = Owner::at(home.dir(), "c", &["team"]);
     let old = owner.key("team").id().to_string();
     home.good(&["key", "export-public", &old, "--out", &home.text("old.pub")]);
@@ -284,16 +283,7 @@ fn a_role_that_comes_back_has_other_keys_and_says_nothing_of_what_was() {
 
 #[test]
 fn what_somebody_else_signed_or_broke_is_not_begun_anew() {
-    let home = Home::with_collection(&["--role", "team=prod/*"]);
-    home.good(&[
-        "sign",
-        "--file",
-        &home.file("a", "a"),
-        "--name",
-        "prod/a",
-        "--role",
-        "team",
-    ]);
+    let home = with_team();
     let owner = Owner::at(home.dir(), "c", &["targets", "team"]);
     home.good(&["delegate", "rm", "team"]);
     home.good(&["key", "generate", &home.text("new.pem")]);

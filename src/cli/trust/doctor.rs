@@ -199,7 +199,7 @@ fn check_collection(
                 "it does not count for {}, who trusts it as well: {error}",
                 by.escape_debug()
             );
-            let (by, name) = (by.escape_debug(), word(&role, "ROLE"));
+            let (by, name) = (by.escape_debug(), of_role(&role));
             let mend = format!(
                 "imgkit trust witness {name}, where the keys are to which {by} trusts it; or, where those of {by} are, imgkit trust \
                  delegate rm {name}"

@@ -315,9 +315,8 @@ impl Collection<'_> {
             .held
             .iter()
             .filter(|(_, held)| held.body.delegation(role).is_some());
-        // Nobody takes a name away from those above him by listing it.
         held.map(|(name, _)| name.as_str())
-            .min_by_key(|name| (!self.is_part(name, role), self.path_of(name).len()))
+            .min_by_key(|name| self.rank(name, role))
     }
 
     /// Returns the names of the roles that a role delegates to: the listed ones, and its bins as far as they have metadata.

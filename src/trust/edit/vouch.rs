@@ -24,6 +24,18 @@ pub(super) enum Standing {
     Doubtful,
 }
 
+impl Standing {
+    /// Takes what was read of a role as one who trusts it.
+    fn of(read: Result<Option<Targets>, EditError>) -> Result<Self, EditError> {
+        match read {
+            Ok(Some(_)) => Ok(Self::Counts),
+            Ok(None) => Ok(Self::New),
+            Err(EditError::Trust(error)) if error.is_verdict() => Ok(Self::Doubtful),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// For whom a role's metadata are signed: those who trust it, and to which keys.
 #[derive(Debug)]
 pub(super) struct For {
@@ -56,12 +68,7 @@ impl Collection<'_> {
     /// # Errors
     /// [`EditError::Trust`] when that could not be found out.
     pub(super) fn standing(&mut self, by: &str, role: &str) -> Result<Standing, EditError> {
-        match self.published_for(by, role) {
-            Ok(Some(_)) => Ok(Standing::Counts),
-            Ok(None) => Ok(Standing::New),
-            Err(EditError::Trust(error)) if error.is_verdict() => Ok(Standing::Doubtful),
-            Err(error) => Err(error),
-        }
+        Standing::of(self.published_for(by, role))
     }
 
     /// Reads what is published of a role as `by` does, who trusts it: as he did before a change, or as a draft says that he does.
@@ -72,25 +79,20 @@ impl Collection<'_> {
         if self.fresh.contains(role) || self.keys_by(by, role).is_none() {
             return Ok(None);
         }
-        let path = self.path_to(by, role);
-        let Some(published) = &mut self.published else {
-            return Ok(None);
-        };
         match self.drafted.get(&(by.to_owned(), role.to_owned())) {
-            Some(keys) => Ok(published.read_as(keys)?),
-            None => Ok(published.role(&path)?.map(|signed| signed.body().clone())),
+            Some(keys) => {
+                let published = self.published.as_mut().map(|published| published.read_as(keys));
+                Ok(published.transpose()?.flatten())
+            }
+            None => self.published_before(by, role),
         }
     }
 
-    /// Tells whether what is published of a role counts for `by` as he trusted it before any change.
-    fn counted(&mut self, by: &str, role: &str) -> Result<bool, EditError> {
+    /// Reads what is published of a role as `by` trusted it before any change.
+    fn published_before(&mut self, by: &str, role: &str) -> Result<Option<Targets>, EditError> {
         let path = self.path_to(by, role);
         let published = self.published.as_mut().map(|published| published.role(&path));
-        match published.transpose() {
-            Ok(found) => Ok(found.flatten().is_some()),
-            Err(error) if error.is_verdict() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(published.transpose()?.flatten().map(|signed| signed.body().clone()))
     }
 
     fn path_to(&self, by: &str, role: &str) -> Vec<String> {
@@ -149,12 +151,8 @@ impl Collection<'_> {
     /// # Errors
     /// [`EditError::Trust`] when that could not be found out.
     pub fn is_doubtful(&mut self, role: &str) -> Result<bool, EditError> {
-        let delegating = self.delegating();
-        match self.signed_for(role, &delegating, false) {
-            Ok(whom) => Ok(whom.could_count().is_some()),
-            Err(EditError::Doubtful { .. }) => Ok(true),
-            Err(error) => Err(error),
-        }
+        let whom = self.unseen(role)?;
+        Ok(whom.is_none_or(|whom| whom.could_count().is_some()))
     }
 
     /// Tells whether what is published for a role does not count for one who trusts it and is loaded, and whose word is not outweighed.
@@ -162,10 +160,16 @@ impl Collection<'_> {
     /// # Errors
     /// [`EditError::Trust`] when that could not be found out.
     pub(super) fn is_doubted(&mut self, role: &str) -> Result<bool, EditError> {
+        let whom = self.unseen(role)?;
+        Ok(whom.is_none_or(|whom| !whom.doubtful.is_empty()))
+    }
+
+    /// Finds out for whom a role could be signed by those who have not looked at it; for nobody, where it is somebody else's.
+    fn unseen(&mut self, role: &str) -> Result<Option<For>, EditError> {
         let delegating = self.delegating();
         match self.signed_for(role, &delegating, false) {
-            Ok(whom) => Ok(!whom.doubtful.is_empty()),
-            Err(EditError::Doubtful { .. }) => Ok(true),
+            Ok(whom) => Ok(Some(whom)),
+            Err(EditError::Doubtful { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -251,10 +255,16 @@ impl Collection<'_> {
         }
         let those = self.held.keys().filter(|by| !self.is_below(by, role));
         let mut those: Vec<_> = those.filter_map(|by| Some((by, self.keys_by(by, role)?))).collect();
-        those.sort_by_key(|(by, _)| self.path_of(by).len());
+        those.sort_by_key(|(by, _)| self.rank(by, role));
         let counts = |keys: &RoleKeys| envelope.lacking(std::slice::from_ref(keys)).is_none();
         let signed = those.iter().find(|(_, keys)| counts(keys));
         signed.or(those.first()).map(|(by, _)| (*by).clone())
+    }
+
+    /// Ranks one who trusts a role among others, the first best: a bin is its role's, and nobody takes a name away from those above him
+    /// by listing it.
+    pub(super) fn rank(&self, by: &str, role: &str) -> (bool, usize) {
+        (!self.is_part(by, role), self.path_of(by).len())
     }
 
     /// Tells whether a role is another, or trusted by its word in the end.
@@ -276,7 +286,7 @@ impl Collection<'_> {
         {
             for role in self.trusted_otherwise(by) {
                 let released = self.released.contains(&(by.clone(), role.clone())) || self.untrusted.contains(&role);
-                if !released && self.counted(by, &role)? {
+                if !released && Standing::of(self.published_before(by, &role))? == Standing::Counts {
                     paths.push(self.path_to(by, &role));
                 }
             }

@@ -375,8 +375,8 @@ fn a_role_that_is_added_again_in_a_draft_says_nothing_of_what_was() {
     assert!(made.files().files().any(|(name, _)| name == "2.team.json"));
 }
 
-/// A collection with bins, and a role `evil` that has bins of its own under their names, with the key `number`.
-fn binned(number: u8) -> Repository {
+/// A collection with bins, and a role `name` that has bins of its own under their names, with the key `number`.
+fn binned(name: &'static str, number: u8) -> Repository {
     let mut collection = Repository::collection();
     collection.make_bins(1, start()).unwrap();
     let mut repository = Repository::of(collection);
@@ -385,12 +385,12 @@ fn binned(number: u8) -> Repository {
         let evil = key(EVIL).tuf_key();
         signed["delegations"]["keys"][evil.id().to_string()] = evil.to_json().clone();
         let listed =
-            json!({ "name": "evil", "keyids": [evil.id()], "threshold": 1, "terminating": false, "paths": ["ext/*"] });
+            json!({ "name": name, "keyids": [evil.id()], "threshold": 1, "terminating": false, "paths": ["ext/*"] });
         signed["delegations"]["roles"].as_array_mut().unwrap().insert(0, listed);
     });
-    repository.keys.insert("evil", vec![EVIL]);
-    repository.change(start(), |collection| collection.begin("evil", start()).unwrap());
-    repository.forge_linked("evil", |signed| {
+    repository.keys.insert(name, vec![EVIL]);
+    repository.change(start(), |collection| collection.begin(name, start()).unwrap());
+    repository.forge_linked(name, |signed| {
         let lists = key(number).tuf_key();
         let bins = json!({ "keyids": [lists.id()], "threshold": 1, "bit_length": 1, "name_prefix": "bin" });
         signed["delegations"] = json!({ "keys": { lists.id().to_string(): lists.to_json() }, "succinct_roles": bins });
@@ -400,8 +400,9 @@ fn binned(number: u8) -> Repository {
 
 #[test]
 fn bins_stay_their_roles_whoever_lists_their_names() {
-    for number in [TARGETS, EVIL] {
-        let repository = binned(number);
+    // Listed, and loaded, before the role of the bins or after it.
+    for (name, number) in [("evil", TARGETS), ("evil", EVIL), ("an-evil", TARGETS)] {
+        let repository = binned(name, number);
         let mut collection = loaded(&repository);
         collection.load_trusted().unwrap();
         for bin in ["bin-0", "bin-1"] {
@@ -429,6 +430,15 @@ fn bins_stay_their_roles_whoever_lists_their_names() {
                 signatures.any(|one| one["keyid"] == json!(key(NEW).id())),
                 "{name}: {signed}"
             );
+        }
+        let draft = draft_of(&repository, &[TARGETS], |collection| {
+            collection.put_target("targets", "x", file(b"x"), days(1)).unwrap();
+        });
+        let mut collection = loaded(&repository);
+        collection.adopt(&draft, days(1)).unwrap();
+        let bins = draft.roles().into_iter().filter(|(role, _)| role.starts_with("bin-"));
+        for (bin, _) in bins {
+            assert_eq!(collection.signs_as(&bin), "targets", "{name}");
         }
     }
 }
