@@ -388,3 +388,31 @@ fn nobody_writes_lines_of_others() {
         );
     }
 }
+
+#[test]
+fn what_a_change_takes_away_is_shown_as_going_and_nothing_else_is_shown() {
+    let home = with_team();
+    home.good(&["delegate", "add", "sub", "prod/s*", "--by", "team"]);
+    home.good(&["sign", "--file", &home.text("a"), "--name", "prod/s1", "--role", "sub"]);
+    let shown = |file: &str, change: &[&str]| {
+        let file = home.text(file);
+        home.good(&[&["stage", &file], change].concat());
+        let (_, asked) = home.run(&["cosign", &file]);
+        let said = asked["error"]["problem"].as_str().unwrap().to_owned();
+        let lines = said
+            .lines()
+            .filter(|line| line.starts_with("+ ") || line.starts_with("- "));
+        lines
+            .map(|line| line.split(':').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let unrelated = ["sign", "--file", &home.text("a"), "--name", "spec/c"];
+    assert_eq!(shown("1.json", &unrelated), ["+ spec/c (targets)"]);
+    let gone = [
+        "- prod/s1 (sub)",
+        "- prod/a (team)",
+        "- role sub, trusted by team",
+        "- role team, trusted by targets",
+    ];
+    assert_eq!(shown("2.json", &["delegate", "rm", "team"]), gone);
+}

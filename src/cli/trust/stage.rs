@@ -218,13 +218,10 @@ fn difference(place: &Place, adopted: &mut Collection<'_>) -> Result<Difference,
     loop {
         // What is new has no state before, nor has what somebody else put in a role's place; and what is not in the draft says the
         // same still. Of bins only those are looked at of which one of the two says something.
-        for role in adopted.trusts() {
-            if role.signs_as == role.name || adopted.targets_of(&role.name).is_some() {
+        for role in adopted.trusts().into_iter().chain(before.trusts()) {
+            let said = |side: &Collection<'_>| side.targets_of(&role.name).is_some();
+            if role.signs_as == role.name || said(adopted) || said(&before) {
                 let _ = before.find_for(role.by.as_deref(), &role.name);
-            }
-        }
-        for role in before.trusts() {
-            if role.signs_as == role.name || before.targets_of(&role.name).is_some() {
                 let _ = adopted.find_for(role.by.as_deref(), &role.name);
             }
         }
