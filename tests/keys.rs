@@ -537,6 +537,12 @@ fn a_backup_brings_every_key_back_and_writes_over_none() {
         "--key",
         "timestamp=generate:ed25519",
     ]);
+    let signed_root = |version: u64| {
+        let content = format!(r#"{{"version":{version},"signed":"sha256:{}"}}"#, "0".repeat(64));
+        fs::write(home.path("keys/c/root-signed.json"), &content).unwrap();
+        content
+    };
+    let third = signed_root(3);
     let backup = home.text("backup");
     home.good(&["backup", &backup]);
     assert_eq!(
@@ -550,9 +556,17 @@ fn a_backup_brings_every_key_back_and_writes_over_none() {
     assert!(!home.path("keys/c/root").exists());
     assert_eq!(
         home.good(&["restore", &backup])["restored"].as_array().unwrap().len(),
-        6
+        7
     );
     home.good(&["renew", "root", "targets", "timestamp"]);
+    // Of the newest root that was signed offline, the later one stays: nobody signs a second one of its version.
+    let kept = || fs::read_to_string(home.path("keys/c/root-signed.json")).unwrap();
+    assert_eq!(kept(), third);
+    for (here, then) in [(4, signed_root(4)), (2, third)] {
+        signed_root(here);
+        home.good(&["restore", &backup]);
+        assert_eq!(kept(), then);
+    }
     // Another key under the name of one in the backup stays, and nothing is restored.
     let key = fs::read_dir(home.path("keys/c/root"))
         .unwrap()

@@ -306,6 +306,92 @@ fn what_somebody_else_signed_or_broke_is_not_begun_anew() {
 }
 
 #[test]
+fn a_staged_change_says_how_a_role_that_it_leaves_untrusted_is_published() {
+    let home = with_team();
+    let key = Owner::at(home.dir(), "c", &["team"]).key("team").id().to_string();
+    let new = home.good(&["key", "generate", &home.text("new.pem")]);
+    let (file, public) = (home.text("change.json"), home.text("new.pub"));
+    let revoke = ["stage", &file, "revoke", &key, "--key", &public, "--yes"];
+    let staged = home.good(&revoke);
+    assert_eq!(
+        staged["noLongerTrustedBy"],
+        json!([{ "role": "team", "by": "targets" }])
+    );
+    fs::remove_file(&file).unwrap();
+    let said = text(&home, &revoke);
+    let without = format!("imgkit trust publish {file} --untrusted team");
+    let with = format!("imgkit trust stage {file} witness team");
+    assert!(said.contains(&without) && said.contains(&with), "{said}");
+    // Both do what they say.
+    assert_eq!(home.run(&["publish", &file]).0, 2);
+    home.good(&["key", "import", "--role", "team", &home.text("new.pem")]);
+    let said = text(&home, &["stage", &file, "witness", "team", "--yes"]);
+    assert!(!said.contains("--untrusted"), "{said}");
+    home.good(&["publish", &file]);
+    home.good(&["lookup", "prod/a"]);
+    home.good(&["key", "generate", &home.text("third.pem")]);
+    let (file, public) = (home.text("second.json"), home.text("third.pub"));
+    let key = new["keyid"].as_str().unwrap();
+    home.good(&["stage", &file, "revoke", key, "--key", &public, "--yes"]);
+    home.good(&["publish", &file, "--untrusted", "team"]);
+    assert_eq!(home.refused(&["lookup", "prod/a"]), "REVOKED");
+}
+
+#[test]
+fn a_role_whose_file_is_lost_is_begun_without_names_where_that_is_asked_for() {
+    let home = with_team();
+    // What counts is not dropped.
+    let (code, refused) = home.run(&["renew", "team", "--lost"]);
+    assert!(code == 2 && refused.to_string().contains("is trusted"), "{refused}");
+    // Nor is what a stranger signed: the role's keys look at it first.
+    let owner = Owner::at(home.dir(), "c", &["team"]);
+    owner.forge("team", &SigningKey::from_seed(&[77; 32]).unwrap(), |_| {});
+    assert_eq!(home.refused(&["renew", "team", "--lost"]), "WRONG_KEY");
+    owner.forge("team", owner.key("team"), |_| {});
+    let file = home.path("trust/c/4.team.json");
+    fs::write(&file, "{}").unwrap();
+    let advice = "imgkit trust renew team --lost";
+    let (code, doctor) = home.run(&["doctor"]);
+    assert!(code == 1 && doctor.to_string().contains(advice), "{doctor}");
+    fs::remove_file(&file).unwrap();
+    let (code, doctor) = home.run(&["doctor"]);
+    assert!(code == 1 && doctor.to_string().contains(advice), "{doctor}");
+    let (code, status) = home.run(&["status"]);
+    assert!(code == 1 && status.to_string().contains("is missing"), "{status}");
+    assert_eq!(home.run(&["lookup", "prod/a"]).0, 3);
+    home.good(&["renew", "team", "--lost"]);
+    assert_eq!(home.refused(&["lookup", "prod/a"]), "UNSIGNED");
+    home.good(&["sign", "--file", &home.text("a"), "--name", "prod/a", "--role", "team"]);
+    home.good(&["doctor"]);
+}
+
+#[test]
+fn a_broken_bin_keeps_its_role_from_new_keys_until_it_is_mended() {
+    let home = Home::with_collection(&["--bins", "2"]);
+    home.good(&["sign", "--file", &home.file("a", "a"), "--name", "a"]);
+    let bin = ["bin-0", "bin-1"]
+        .into_iter()
+        .find(|bin| home.path(&format!("trust/c/2.{bin}.json")).exists());
+    let bin = bin.unwrap();
+    fs::write(home.path(&format!("trust/c/2.{bin}.json")), "{}").unwrap();
+    let before = key_files(&home);
+    assert_eq!(home.refused(&["rotate", "targets"]), "MALFORMED");
+    assert_eq!(home.refused(&["signer", "add", "targets", "--new", "1"]), "MALFORMED");
+    assert_eq!(key_files(&home), before);
+    let (code, doctor) = home.run(&["doctor"]);
+    let doctor = doctor.to_string();
+    assert!(
+        code == 1 && doctor.contains(&format!("imgkit trust renew {bin} --lost")),
+        "{doctor}"
+    );
+    assert!(!doctor.contains("delegate rm"), "{doctor}");
+    home.good(&["renew", bin, "--lost"]);
+    home.good(&["rotate", "targets"]);
+    home.good(&["sign", "--file", &home.text("a"), "--name", "a"]);
+    home.good(&["lookup", "a"]);
+}
+
+#[test]
 fn a_threshold_is_lowered_where_that_is_said_and_nowhere_else() {
     let home = Home::with_collection(&[]);
     home.good(&["signer", "add", "targets", "--new", "2", "--threshold", "2"]);

@@ -196,9 +196,22 @@ impl TrustError {
         )
     }
 
+    /// Tells whether the file that signed metadata name is gone, or is another: whoever signs it cannot say again what it said.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Digest { .. } | Self::Malformed { .. } | Self::Missing { .. } | Self::Version { .. }
+        )
+    }
+
     /// Tells whether what was found was judged, and refused: not where it was missing, or could not be found out.
     pub fn is_verdict(&self) -> bool {
         !matches!(self, Self::Missing { .. } | Self::Pin { .. } | Self::Source(_))
+    }
+
+    /// Tells whether it is known that nothing trusted stands there: it was refused, or is gone.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_verdict() || self.is_damage()
     }
 
     /// Tells whether a publication that came in while the files were read would look the same: one file is of the old state, another

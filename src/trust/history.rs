@@ -4,7 +4,7 @@
 //!   delegator of that time gave it. What the snapshot says of it has to fit as well.
 //! - Old metadata prove who signed what, not that nobody threw a version away: versions that are not there are named.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::chain::{AtTargets, Chain, check_described, top_level_keys};
 use super::document::Unverified;
 use super::metadata::{MetaFile, Root, Snapshot, TargetFile, Targets};
 use super::role_keys::RoleKeys;
-use super::search::delegated_keys;
+use super::search::{delegated_keys, delegates_in_bins, delegations};
 use super::{Source, TrustError, names};
 use crate::key::KeyId;
 use crate::limit;
@@ -125,20 +125,34 @@ impl<S: Source> Past<'_, S> {
             .map(str::to_owned)
             .collect();
         self.meta.clone_from(&snapshot.meta);
-        // Whoever delegates comes first: with each round at least one more is known, or the rest never will be.
-        while !changed.is_empty() {
-            let ready = |role: &&String| *role == "targets" || self.delegator(role, &changed).is_some();
-            let next = changed.iter().find(ready).or(changed.first()).cloned();
-            let Some(role) = next else { break };
+        // Whoever delegates comes first; what does not count for him may for another who is yet to be read.
+        let mut refused = BTreeSet::new();
+        loop {
+            let may_count = |role: &&String| *role == "targets" || !self.delegators(role, &changed).is_empty();
+            let mut next = changed.difference(&refused);
+            let Some(role) = next.find(may_count).cloned() else {
+                break;
+            };
+            let change = self.change(&role, &changed)?;
+            if change.unknown.is_some() {
+                refused.insert(role);
+                continue;
+            }
             changed.remove(&role);
-            let change = self.change(&role)?;
+            epoch.roles.push(change);
+            if let Some(body) = self.bodies.get(&role) {
+                refused.retain(|refused| body.delegation(refused).is_none());
+            }
+        }
+        for role in changed {
+            let change = self.change(&role, &BTreeSet::new())?;
             epoch.roles.push(change);
         }
         Ok(epoch)
     }
 
-    /// Reads the version of a role that the snapshot names.
-    fn change(&mut self, role: &str) -> Result<RoleChange, TrustError> {
+    /// Reads the version of a role that the snapshot names, as those trust it who are not `unread`.
+    fn change(&mut self, role: &str, unread: &BTreeSet<String>) -> Result<RoleChange, TrustError> {
         let meta = self.meta.get(&format!("{role}.json")).cloned();
         let version = meta.as_ref().map_or(0, |meta| meta.version);
         let mut change = RoleChange {
@@ -153,7 +167,7 @@ impl<S: Source> Past<'_, S> {
         let file = names::file_name(role, Some(version));
         let bytes = self.fetch(&file, limit::TARGETS_BYTES)?;
         let read = match (bytes, meta) {
-            (Some(bytes), Some(meta)) => self.read(role, &file, &bytes, &meta),
+            (Some(bytes), Some(meta)) => self.read(&file, &bytes, (role, &meta), unread),
             _ => Err(TrustError::Missing { file }),
         };
         match read {
@@ -183,20 +197,36 @@ impl<S: Source> Past<'_, S> {
         Ok(change)
     }
 
-    fn read(&self, role: &str, file: &str, bytes: &[u8], meta: &MetaFile) -> Result<(Targets, Vec<KeyId>), TrustError> {
+    fn read(
+        &self,
+        file: &str,
+        bytes: &[u8],
+        (role, meta): (&str, &MetaFile),
+        unread: &BTreeSet<String>,
+    ) -> Result<(Targets, Vec<KeyId>), TrustError> {
         check_described(file, meta, bytes)?;
         if role == "targets" {
             let (body, signers) = self.top_level::<Targets>(role, file, bytes, meta.version)?;
             body.check_role(file, role)?;
             return Ok((body, signers));
         }
-        let by = self.delegator(role, &BTreeSet::new());
-        let delegation = by.and_then(|by| Some((by, by.delegation(role)?)));
-        let (by, delegation) = delegation.ok_or_else(|| TrustError::NoRole { role: role.to_owned() })?;
-        let keys = delegated_keys(by, &delegation);
-        let signed = Unverified::<Targets>::parse(file, bytes, limit::TARGETS_BYTES)?.verify(&keys)?;
-        signed.body().check_role(file, role)?;
-        Ok((signed.body().clone(), signed.signers().to_vec()))
+        let mut refused = TrustError::NoRole { role: role.to_owned() };
+        // Whoever else lists the name, to keys of his own choice, stands in nobody's way; the nearest to the top level says why not.
+        for (nth, by) in self.delegators(role, unread).into_iter().enumerate() {
+            let Some(delegation) = by.delegation(role) else {
+                continue;
+            };
+            let keys = delegated_keys(by, &delegation);
+            match Unverified::<Targets>::parse(file, bytes, limit::TARGETS_BYTES)?.verify(&keys) {
+                Ok(signed) => {
+                    signed.body().check_role(file, role)?;
+                    return Ok((signed.body().clone(), signed.signers().to_vec()));
+                }
+                Err(error) if nth == 0 => refused = error,
+                Err(_) => {}
+            }
+        }
+        Err(refused)
     }
 
     /// Checks a document of the top level against the keys that some root gave its role, the newest first.
@@ -227,11 +257,27 @@ impl<S: Source> Past<'_, S> {
         Err(refused)
     }
 
-    /// Returns what the delegator of a role says, unless that is among those which are yet to be read.
-    fn delegator(&self, role: &str, unread: &BTreeSet<String>) -> Option<&Targets> {
-        let mut bodies = self.bodies.iter();
-        let by = bodies.find(|(name, body)| !unread.contains(*name) && body.delegation(role).is_some());
-        by.map(|(_, body)| body)
+    /// Returns what those say who trust a role and are reached from the top level, the nearest to it first, and before them the one
+    /// whose bin it is; without those of them which are yet to be read.
+    fn delegators(&self, role: &str, unread: &BTreeSet<String>) -> Vec<&Targets> {
+        let mut found = Vec::new();
+        let (mut seen, mut queue) = (BTreeSet::from(["targets"]), VecDeque::from(["targets"]));
+        while let Some(name) = queue.pop_front() {
+            let Some(body) = self.bodies.get(name).filter(|_| !unread.contains(name)) else {
+                continue;
+            };
+            // Nobody vouches for himself.
+            if name != role && body.delegation(role).is_some() {
+                found.push(body);
+            }
+            queue.extend(
+                delegations(body)
+                    .map(|role| role.name.as_str())
+                    .filter(|name| seen.insert(name)),
+            );
+        }
+        found.sort_by_key(|body| !delegates_in_bins(body, role));
+        found
     }
 
     fn fetch(&mut self, file: &str, max: usize) -> Result<Option<Vec<u8>>, TrustError> {

@@ -12,6 +12,7 @@ use super::TrustOptions;
 use super::collections::Place;
 use super::drafting::{Adopted, Drafting};
 use super::stage;
+use super::word::word;
 use crate::cli::Context;
 use crate::failure::Failure;
 use crate::key::Signer;
@@ -68,9 +69,18 @@ impl Changed {
         if let Some((file, lacking)) = &self.staged {
             *text += &format!("staged in {}, NOT published\n", file.display());
             stage::tell_lacking(text, lacking);
-            if lacking.is_empty() {
+            // What counts for nobody any more is published where that is asked for.
+            let lost: BTreeSet<_> = self.lost.iter().map(|lost| word(&lost.role, "ROLE")).collect();
+            for role in &lost {
                 *text += &format!(
-                    "enough keys signed; publish it: imgkit trust publish {}\n",
+                    "where the keys of {role} are, have them sign it as well: imgkit trust stage {} witness {role}\n",
+                    file.display()
+                );
+            }
+            if lacking.is_empty() {
+                let untrusted: String = lost.iter().map(|role| format!(" --untrusted {role}")).collect();
+                *text += &format!(
+                    "enough keys signed; publish it: imgkit trust publish {}{untrusted}\n",
                     file.display()
                 );
             }
@@ -147,14 +157,11 @@ impl TrustOptions {
             let signers: Vec<_> = files.values().flat_map(open).map(AsRef::as_ref).collect();
             match destination {
                 Destination::File(file) => {
+                    let lost = collection.left_untrusted().map_err(about)?;
                     let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
                     stage::replace(file, before.as_ref(), &draft)?;
                     let staged = Some((file.to_owned(), lacking));
-                    return Ok(Changed {
-                        roles,
-                        staged,
-                        lost: Vec::new(),
-                    });
+                    return Ok(Changed { roles, staged, lost });
                 }
                 Destination::Place(publisher) => {
                     let publication = collection.sign(&signers, now).map_err(too_few)?;

@@ -181,8 +181,9 @@ fn check_collection(
                     let problem = "it has signed no targets yet: names that it is trusted with cannot be looked up";
                     findings.add(Weight::Note, &role.name, problem, mend);
                 }
+                Err(error @ EditError::Trust(TrustError::Source(_))) => return Err(error.about(&place.subject())),
                 Err(error) => {
-                    let (problem, mend) = mend_role(&role.name, &error);
+                    let (problem, mend) = mend_role(role, &error);
                     findings.add(Weight::Broken, &role.name, problem, mend);
                 }
             }
@@ -340,22 +341,25 @@ fn mend_top(error: &EditError) -> (String, String) {
 }
 
 /// Says what is wrong with a delegated role, and what mends it.
-fn mend_role(role: &str, error: &EditError) -> (String, String) {
-    let role = of_role(role);
-    let mend = match error {
-        EditError::Trust(TrustError::Revoked { .. }) => format!(
-            "imgkit trust witness {role}, where its present keys are; where the role was taken away and added again, imgkit trust renew \
-             {role} --anew; or imgkit trust delegate rm {role}"
-        ),
+fn mend_role(role: &RoleInfo, error: &EditError) -> (String, String) {
+    let name = of_role(&role.name);
+    let mut mends = match error {
+        EditError::Trust(error) if error.is_damage() => vec![
+            "put its file back from a backup or from anybody's copy".to_owned(),
+            format!("imgkit trust renew {name} --lost where nobody has one, and sign again what it said"),
+        ],
+        EditError::Trust(TrustError::Revoked { .. }) => vec![
+            format!("imgkit trust witness {name}, where its present keys are"),
+            format!("imgkit trust renew {name} --anew, where the role was taken away and added again"),
+        ],
         EditError::Trust(TrustError::WrongKey { .. } | TrustError::Unsigned { .. } | TrustError::Threshold { .. }) => {
-            format!("imgkit trust witness {role}, where its present keys are; or imgkit trust delegate rm {role}")
+            vec![format!("imgkit trust witness {name}, where its present keys are")]
         }
-        EditError::Trust(TrustError::Missing { .. } | TrustError::Digest { .. } | TrustError::Version { .. }) => {
-            format!(
-                "put its file back from a backup or from anybody's copy; or imgkit trust delegate rm {role}, and sign its names anew"
-            )
-        }
-        _ => format!("have its signer publish it again; or imgkit trust delegate rm {role}"),
+        _ => vec!["have its signer publish it again".to_owned()],
     };
-    (error.to_string(), mend)
+    // A bin is its role's, and does not go alone.
+    if role.signs_as == role.name {
+        mends.push(format!("imgkit trust delegate rm {name}"));
+    }
+    (error.to_string(), mends.join("; or "))
 }

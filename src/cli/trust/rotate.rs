@@ -33,17 +33,17 @@ impl Rotate {
         let keys = made.public();
         // Each who trusts the role goes on asking for as many signatures as he did.
         let needed = |own: u32| threshold.unwrap_or(own);
-        let work = |collection: &mut Collection<'_>, again: bool, now: Time| {
+        let work = |collection: &mut Collection<'_>, now: Time| {
             let work = |own: &mut RoleSpec| {
                 own.keys.clone_from(&keys);
                 own.threshold = needed(own.threshold);
             };
-            collection.rekey(role, &by, again, now, &|_| false, &work)
+            collection.rekey(role, &by, true, now, &|_| false, &work)
         };
-        // Without its bins, which may be many: they get what the role gets.
-        work(&mut collection, false, options.now(context)?).map_err(about)?;
+        // With its bins: where one of them is broken, nothing is changed, and no key is kept.
+        work(&mut collection, options.now(context)?).map_err(about)?;
         made.keep(context, &options.keys(context)?, &place.keys, role)?;
-        let changed = options.change(context, |collection, now| work(collection, true, now))?;
+        let changed = options.change(context, |collection, now| work(collection, now))?;
         let new: Vec<_> = keys.iter().map(TufKey::id).collect();
         let mut text = String::new();
         for id in present.keyids() {

@@ -127,19 +127,17 @@ impl Change<'_> {
         (mut collection, trusting): (Collection<'_>, &Trusting),
     ) -> Result<Changed, Failure> {
         let by = trusting.by();
-        let work = |collection: &mut Collection<'_>, again: bool, now: Time| {
-            collection.rekey(self.role, &by, again, now, self.keeps, self.work)
+        let work = |collection: &mut Collection<'_>, now: Time| {
+            collection.rekey(self.role, &by, true, now, self.keeps, self.work)
         };
         if let Some(new) = self.new {
             let now = options.now(context)?;
-            // Without its bins, which may be many: they get what the role gets.
-            let refused = collection
-                .find(self.role)
-                .and_then(|()| work(&mut collection, false, now));
+            // With its bins: where one of them is broken, nothing is changed, and no key is kept.
+            let refused = collection.find(self.role).and_then(|()| work(&mut collection, now));
             refused.map_err(|error| error.about(&place.subject()))?;
             new.keep(context, &options.keys(context)?, &place.keys, self.role)?;
         }
-        options.change(context, |collection, now| work(collection, true, now))
+        options.change(context, |collection, now| work(collection, now))
     }
 }
 

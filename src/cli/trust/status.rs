@@ -70,6 +70,10 @@ pub(super) struct Renew {
     /// only where nobody signed that but keys that were revoked for the name
     #[arg(long, requires = "roles")]
     anew: bool,
+    /// Begin the roles without any names where their files are damaged or gone and nobody has a copy: what they said is lost, and has to
+    /// be signed again
+    #[arg(long, requires = "roles", conflicts_with = "anew")]
+    lost: bool,
 }
 
 impl Renew {
@@ -95,6 +99,9 @@ impl Renew {
                         if self.anew {
                             return collection.begin_anew(role, now);
                         }
+                        if self.lost {
+                            return collection.begin_lost(role, now);
+                        }
                         collection.find(role)?;
                         // A role whose keys are held elsewhere than those of its delegator begins here.
                         match collection.has_metadata(role) {
@@ -109,7 +116,11 @@ impl Renew {
         };
         let mut text = String::new();
         for role in &signed {
-            let _ = writeln!(text, "renewed {}", line(role));
+            let lost = match self.lost && self.roles.contains(role) {
+                true => " without any names: sign again what it said",
+                false => "",
+            };
+            let _ = writeln!(text, "renewed {}{lost}", line(role));
         }
         for role in &left {
             let _ = writeln!(

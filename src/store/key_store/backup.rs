@@ -1,4 +1,5 @@
-//! Backups: one file with all keys, references and the pin of a collection, sealed under the keys' passphrase.
+//! Backups: one file with all keys, references, the pin and the newest root signed offline of a collection, sealed under the keys'
+//! passphrase.
 //!
 //! - Every key is opened before it is written, and again before it is restored: a backup that does not open is none.
 //! - Nothing that is there is written over.
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::reference::Reference;
+use super::signed_root::{SIGNED, SignedRoot};
 use super::{EXTENSION, KeyStore, PIN, REFERENCE, Secrets, write};
 use crate::failure::Failure;
 use crate::json::{self, Limits};
@@ -32,7 +34,7 @@ struct Document {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// None for the pin.
+    /// None for the pin, and for the newest root that was signed here.
     role: Option<String>,
     name: String,
     content: String,
@@ -67,9 +69,14 @@ impl KeyStore {
         for entry in self.list(collection)? {
             add(Some(&entry.role), entry.path, limit::KEY_FILE_BYTES)?;
         }
-        let pin = self.pin(collection)?;
-        if pin.exists() {
-            add(None, pin, limit::ROOT_BYTES)?;
+        let beside = [
+            (self.pin(collection)?, limit::ROOT_BYTES),
+            (self.path(&[collection, SIGNED])?, limit::KEY_FILE_BYTES),
+        ];
+        for (path, max) in beside {
+            if path.exists() {
+                add(None, path, max)?;
+            }
         }
         if files.is_empty() {
             return Err(Failure::malformed(
@@ -97,7 +104,7 @@ impl KeyStore {
     }
 
     /// Writes the files of a backup that are not here yet, as the collection `name` or the one that was backed up; returns its
-    /// name, and the files.
+    /// name, and the files. Of the newest root that was signed, here or before the backup, the later one stays.
     ///
     /// # Errors
     /// [`Failure::Malformed`] when the backup or a key in it does not open, or another file stands where one should be written;
@@ -118,7 +125,7 @@ impl KeyStore {
             return Err(bad(&"it is a backup of another version; use a newer imgkit"));
         }
         let collection = name.unwrap_or(&document.collection);
-        let mut new = Vec::new();
+        let (mut new, mut roots) = (Vec::new(), Vec::new());
         for file in &document.files {
             check(file, &passphrase)?;
             let path = match file.role.as_deref() {
@@ -126,6 +133,7 @@ impl KeyStore {
                 None => self.path(&[collection, &file.name])?,
             };
             match path.symlink_metadata() {
+                _ if file.is_signed_root() => roots.push((path, file)),
                 Err(_) => new.push((path, file)),
                 Ok(_) if read_limited(&path, limit::ROOT_BYTES)? == file.content.as_bytes() => {}
                 Ok(_) => {
@@ -141,13 +149,30 @@ impl KeyStore {
             write(&path, file.content.as_bytes())?;
             written.push(path);
         }
+        for (path, file) in roots {
+            let signed = SignedRoot::parse(file.content.as_bytes()).map_err(|error| bad(&error))?;
+            if self.recall_root(collection, &signed)? {
+                written.push(path);
+            }
+        }
         Ok((collection.to_owned(), written))
+    }
+}
+
+impl File {
+    fn is_signed_root(&self) -> bool {
+        self.role.is_none() && self.name == SIGNED
     }
 }
 
 /// Refuses a file that is not what its name says.
 fn check(file: &File, passphrase: &Passphrase) -> Result<(), Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::malformed(format!("{} in the backup", file.name), error);
+    if file.is_signed_root() {
+        return SignedRoot::parse(file.content.as_bytes())
+            .map(|_| ())
+            .map_err(|error| bad(&error));
+    }
     if file.role.is_none() {
         return match file.name == PIN && Chain::pinned(file.content.as_bytes(), Time::EPOCH).is_ok() {
             true => Ok(()),

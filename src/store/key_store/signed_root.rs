@@ -4,7 +4,9 @@
 //!   and what a proposal says of the roots before it may have been cut back to the pin: so it has to remember by itself.
 //! - The same root may be signed again, with another key.
 
+use std::fmt;
 use std::io::Write;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +17,12 @@ use crate::json::{self, Limits};
 use crate::limit;
 use crate::store::file::{Lock, NewFile, cannot, read_limited};
 
-const SIGNED: &str = "root-signed.json";
+pub(super) const SIGNED: &str = "root-signed.json";
 
 /// A root: its version, and the SHA-256 of what is signed of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SignedRoot {
+pub(super) struct SignedRoot {
     version: u64,
     signed: Digest,
 }
@@ -36,32 +38,56 @@ impl KeyStore {
         let path = dir.join(SIGNED);
         let _turn = Lock::of_dir(&dir)?;
         let new = SignedRoot { version, signed };
-        if path.symlink_metadata().is_ok() {
-            let bytes = read_limited(&path, limit::KEY_FILE_BYTES)?;
-            let old: SignedRoot = json::decode(&bytes, Limits::integers(limit::KEY_FILE_BYTES))
-                .map_err(|error| Failure::malformed(path.display(), error))?;
-            if old == new {
-                return Ok(());
-            }
-            if old.version >= version {
-                return Err(Refusal::new(
-                    Code::Rollback,
-                    format!("root version {version} of collection {collection}"),
-                    format!("a version after {}, the newest root that was signed here", old.version),
-                    format!("{signed}, where {} was signed as version {}", old.signed, old.version),
-                    format!(
-                        "have the new root proposed on top of the one that was signed here; if that was never published and is to be \
-                         given up, destroy every copy of its file, remove {}, and sign again",
-                        path.display()
-                    ),
-                )
-                .into());
-            }
+        match SignedRoot::read(&path)? {
+            Some(old) if old == new => Ok(()),
+            Some(old) if old.version >= version => Err(Refusal::new(
+                Code::Rollback,
+                format!("root version {version} of collection {collection}"),
+                format!("a version after {}, the newest root that was signed here", old.version),
+                format!("{signed}, where {} was signed as version {}", old.signed, old.version),
+                format!(
+                    "have the new root proposed on top of the one that was signed here; if that was never published and is to be \
+                     given up, destroy every copy of its file, remove {}, and sign again",
+                    path.display()
+                ),
+            )
+            .into()),
+            _ => new.write(&path),
         }
-        let bytes = serde_json::to_vec(&new).map_err(|error| Failure::unavailable(path.display(), error))?;
-        let mut file = NewFile::private_beside(&path)?;
-        file.write_all(&bytes).map_err(|error| cannot("write", &path, &error))?;
-        file.finish(&path)
+    }
+
+    /// Takes what a backup says of the newest root that was signed, where none as new is known here; tells whether it did.
+    pub(super) fn recall_root(&self, collection: &str, backed_up: &SignedRoot) -> Result<bool, Failure> {
+        let dir = self.private_dir(&[collection])?;
+        let path = dir.join(SIGNED);
+        let _turn = Lock::of_dir(&dir)?;
+        let newer = SignedRoot::read(&path)?.is_none_or(|here| here.version < backed_up.version);
+        if newer {
+            backed_up.write(&path)?;
+        }
+        Ok(newer)
+    }
+}
+
+impl SignedRoot {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, impl fmt::Display + use<>> {
+        json::decode(bytes, Limits::integers(limit::KEY_FILE_BYTES))
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>, Failure> {
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        let bytes = read_limited(path, limit::KEY_FILE_BYTES)?;
+        let read = Self::parse(&bytes).map_err(|error| Failure::malformed(path.display(), error))?;
+        Ok(Some(read))
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(self).map_err(|error| Failure::unavailable(path.display(), error))?;
+        let mut file = NewFile::private_beside(path)?;
+        file.write_all(&bytes).map_err(|error| cannot("write", path, &error))?;
+        file.finish(path)
     }
 }
 

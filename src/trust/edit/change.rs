@@ -2,6 +2,7 @@
 
 use super::{Collection, EditError, Held, new_targets};
 use crate::time::Time;
+use crate::trust::TrustError;
 use crate::trust::metadata::{TargetFile, Targets};
 use crate::trust::names;
 use crate::trust::search::delegations;
@@ -122,14 +123,36 @@ impl Collection<'_> {
     /// [`EditError::Counts`] where what is published is trusted; [`EditError::NoRole`]; [`EditError::Trust`] where somebody else signed
     /// it as well, it is damaged, or that could not be found out.
     pub fn begin_anew(&mut self, role: &str, now: Time) -> Result<(), EditError> {
+        self.begin_instead(role, now, |collection, by, error| {
+            Ok(error.is_lack_of_signatures() && collection.unvouched(by, role)?.1)
+        })
+    }
+
+    /// Gives a delegated role metadata that sign nothing in the place of those that are published, where these are damaged or gone:
+    /// what it said is lost then.
+    ///
+    /// # Errors
+    /// [`EditError::Counts`] where what is published is trusted; [`EditError::NoRole`]; [`EditError::Trust`] where others signed it, or
+    /// that could not be found out.
+    pub fn begin_lost(&mut self, role: &str, now: Time) -> Result<(), EditError> {
+        self.begin_instead(role, now, |_, _, error| Ok(error.is_damage()))
+    }
+
+    fn begin_instead(
+        &mut self,
+        role: &str,
+        now: Time,
+        may: impl FnOnce(&mut Self, &str, &TrustError) -> Result<bool, EditError>,
+    ) -> Result<(), EditError> {
         let by = self.delegator(role)?;
         match self.hold(&by, role) {
             Ok(true) => return Err(EditError::Counts { role: role.to_owned() }),
             Ok(false) => {}
-            Err(EditError::Trust(error)) if error.is_lack_of_signatures() => match self.unvouched(&by, role)? {
-                (_, true) => {}
-                (_, false) => return Err(error.into()),
-            },
+            Err(EditError::Trust(error)) => {
+                if !may(self, &by, &error)? {
+                    return Err(error.into());
+                }
+            }
             Err(error) => return Err(error),
         }
         let (by, body) = (Some(by), new_targets(now));

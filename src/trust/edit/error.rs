@@ -69,7 +69,7 @@ pub enum EditError {
     },
     /// What a role says was to be dropped, and it is trusted.
     #[error(
-        "what the role `{role}` says is trusted, and is not dropped: renew it without --anew, or take its names out with `imgkit trust unsign`"
+        "what the role `{role}` says is trusted, and is not dropped: renew it without --anew or --lost, or take its names out with `imgkit trust unsign`"
     )]
     Counts {
         /// The role.

@@ -44,7 +44,7 @@ impl Collection<'_> {
     }
 
     /// Loads the metadata of every role that is trusted, and returns those that do not count for one who trusts them, whether they
-    /// count for another or not; what is delegated to by those who count for nobody is not looked at.
+    /// count for another or not, and those whose files are gone; what is delegated to by those who count for nobody is not looked at.
     ///
     /// # Errors
     /// [`EditError::Trust`] when it could not be found out whether a role is trusted.
@@ -72,7 +72,7 @@ impl Collection<'_> {
                 match loaded {
                     Ok(true) => queue.push_back(child),
                     Ok(false) => {}
-                    Err(EditError::Trust(error)) if error.is_verdict() => {
+                    Err(EditError::Trust(error)) if error.is_settled() => {
                         let (role, by) = (child, by.clone());
                         distrusted.push(Distrusted { role, by, error });
                     }
@@ -355,7 +355,8 @@ impl Collection<'_> {
                     Ok(_) if child == wanted => return Ok(Some(by)),
                     Ok(true) => queue.push_back(child),
                     Ok(false) => {}
-                    Err(EditError::Trust(error)) if error.is_verdict() => {
+                    // Who delegates the name is known, though its own file is gone.
+                    Err(EditError::Trust(error)) if error.is_verdict() || child == wanted && error.is_damage() => {
                         distrusted = distrusted.and(Err(error.into()));
                     }
                     // Somebody has the name, that much is known.

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::envelope::Envelope;
+use super::sign::Lost;
 use super::{Collection, EditError};
 use crate::key::Signer;
 use crate::trust::metadata::Targets;
@@ -20,7 +21,7 @@ pub(super) enum Standing {
     New,
     /// Enough of the keys to which he trusts the role signed them.
     Counts,
-    /// Too few did.
+    /// Too few did, or the file is gone.
     Doubtful,
 }
 
@@ -30,7 +31,7 @@ impl Standing {
         match read {
             Ok(Some(_)) => Ok(Self::Counts),
             Ok(None) => Ok(Self::New),
-            Err(EditError::Trust(error)) if error.is_verdict() => Ok(Self::Doubtful),
+            Err(EditError::Trust(error)) if error.is_settled() => Ok(Self::Doubtful),
             Err(error) => Err(error),
         }
     }
@@ -278,7 +279,24 @@ impl Collection<'_> {
     /// # Errors
     /// [`EditError::Trust`] when it could not be found out whether one counts.
     pub(super) fn has_to_count(&mut self) -> Result<Vec<Vec<String>>, EditError> {
-        let mut paths = Vec::new();
+        let counted = self.counted_before(|released| !released)?;
+        Ok(counted.iter().map(|(by, role)| self.path_to(by, role)).collect())
+    }
+
+    /// Returns the roles that count, and count no more for those who are signed: till their keys sign them.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when it could not be found out whether one counts.
+    pub fn left_untrusted(&mut self) -> Result<Vec<Lost>, EditError> {
+        let signed = self.to_sign();
+        let counted = self.counted_before(|released| released)?.into_iter();
+        let left = counted.filter(|(_, role)| !signed.contains(role));
+        Ok(left.map(|(by, role)| Lost { role, by }).collect())
+    }
+
+    /// Finds the roles that count and are trusted otherwise now by those who are signed, of those that were let go or were not.
+    fn counted_before(&mut self, wanted: impl Fn(bool) -> bool) -> Result<Vec<(String, String)>, EditError> {
+        let mut counted = Vec::new();
         for by in self
             .to_sign()
             .iter()
@@ -286,12 +304,12 @@ impl Collection<'_> {
         {
             for role in self.trusted_otherwise(by) {
                 let released = self.released.contains(&(by.clone(), role.clone())) || self.untrusted.contains(&role);
-                if !released && Standing::of(self.published_before(by, &role))? == Standing::Counts {
-                    paths.push(self.path_to(by, &role));
+                if wanted(released) && Standing::of(self.published_before(by, &role))? == Standing::Counts {
+                    counted.push((by.clone(), role));
                 }
             }
         }
-        Ok(paths)
+        Ok(counted)
     }
 
     /// Lists the roles that a role trusts, and trusted before, otherwise.

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::key::KeyId;
 use crate::trust::Source;
 use crate::trust::edit::{EditError, RoleInfo};
+use crate::trust::history::{RoleChange, history};
 
 const DEV: u8 = 7;
 const QA: u8 = 8;
@@ -15,15 +16,20 @@ const NEW: u8 = 10;
 
 /// A collection in which `dev` and `qa` trust the role `inner`: `qa` to the key that signs as it, `dev` to `devs`.
 fn twice(devs: &[u8]) -> Repository {
+    twice_with("dev", devs)
+}
+
+/// The same with another name for `dev`.
+fn twice_with(dev: &'static str, devs: &[u8]) -> Repository {
     let mut collection = Repository::collection();
-    for (role, number, names) in [("dev", DEV, "d/*"), ("qa", QA, "q/*")] {
+    for (role, number, names) in [(dev, DEV, "d/*"), ("qa", QA, "q/*")] {
         collection.delegate(role, &spec(&[number], 1), &[names.into()]).unwrap();
         collection.begin(role, start()).unwrap();
     }
     let names = ["q/*".to_owned()];
     // Nobody is given a name that is taken: whoever wrote this used another tool.
     collection
-        .delegate_by("dev", "other", &spec(devs, 1), &["d/*".into()], false)
+        .delegate_by(dev, "other", &spec(devs, 1), &["d/*".into()], false)
         .unwrap();
     collection
         .delegate_by("qa", "inner", &spec(&[INNER, TEAM], 1), &names, false)
@@ -31,11 +37,9 @@ fn twice(devs: &[u8]) -> Repository {
     collection.put_target("inner", "q/1", file(b"1"), start()).unwrap();
     let mut made = Repository::new();
     made.keys
-        .extend([("dev", vec![DEV]), ("qa", vec![QA]), ("inner", vec![INNER])]);
+        .extend([(dev, vec![DEV]), ("qa", vec![QA]), ("inner", vec![INNER])]);
     made.publish(&made.sign(collection, start()));
-    made.forge_linked("dev", |signed| {
-        signed["delegations"]["roles"][0]["name"] = "inner".into()
-    });
+    made.forge_linked(dev, |signed| signed["delegations"]["roles"][0]["name"] = "inner".into());
     made
 }
 
@@ -113,6 +117,27 @@ fn a_role_stays_trusted_where_another_trusts_its_name_to_a_stranger() {
     assert_eq!((one.role.as_str(), one.by.as_str()), ("inner", "dev"));
     assert!(collection.targets_of("inner").unwrap().targets.contains_key("q/1"));
     assert!(repository.find("q/1").is_ok());
+}
+
+#[test]
+fn the_past_of_a_role_is_known_where_another_lists_its_name_to_a_stranger() {
+    // In either order in which the two are read.
+    for stranger in ["dev", "zeta"] {
+        let mut repository = twice_with(stranger, &[STRANGER]);
+        repository.change(days(1), |collection| {
+            collection.put_target("inner", "q/2", file(b"2"), days(1)).unwrap();
+        });
+        let client = repository.client();
+        let (epochs, bodies) = history(client.chain(), &repository.files, None).unwrap();
+        let unknown = |change: &&RoleChange| change.unknown.is_some();
+        let roles = || epochs.iter().flat_map(|epoch| &epoch.roles);
+        assert_eq!(roles().find(unknown).map(|change| &change.role), None);
+        let added = roles()
+            .filter(|change| change.role == "inner")
+            .flat_map(|change| &change.added);
+        assert_eq!(added.collect::<Vec<_>>(), ["q/1", "q/2"]);
+        assert!(bodies["inner"].targets.contains_key("q/2"));
+    }
 }
 
 #[test]
