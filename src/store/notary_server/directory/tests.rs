@@ -180,6 +180,25 @@ fn one_damaged_log_hides_no_other_collection() {
 }
 
 #[test]
+fn a_damaged_log_of_the_last_change_keeps_no_server_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    let other = Gun::new("example.com/other").unwrap();
+    store.publish(&publication_of(other.clone(), 0, 1)).unwrap();
+    store.publish(&publication(0, 1)).unwrap();
+    store.publish(&publication(1, 2)).unwrap();
+    drop(store);
+    let mut log = fs::read(log_of(dir.path())).unwrap();
+    log[20] ^= 1;
+    fs::write(log_of(dir.path()), &log).unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    assert_eq!(store.changes(&all((0, 10))).unwrap().len(), 3);
+    assert!(matches!(store.collection(&gun()), Err(Failure::Unavailable { .. })));
+    store.publish(&publication_of(other.clone(), 1, 2)).unwrap();
+    assert_eq!(store.collection(&other).unwrap().revision, 2);
+}
+
+#[test]
 fn roles_with_the_longest_names_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let store = Directory::open(dir.path()).unwrap();
