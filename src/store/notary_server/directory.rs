@@ -26,7 +26,7 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::key::KeyId;
 use crate::limit;
-use crate::store::file::{Lock, NewFile, cannot, read_limited};
+use crate::store::file::{Lock, NewFile, cannot, read_limited, remove_stale};
 use crate::time::Time;
 
 const LOCK: &str = ".imgkit-serve.lock";
@@ -197,6 +197,7 @@ impl Directory {
             files: Vec::new(),
             keys: publication.used.iter().cloned().collect(),
         };
+        remove_stale(&dir);
         for file in &publication.files {
             let named = EntryFile {
                 role: file.role.clone(),
@@ -204,7 +205,7 @@ impl Directory {
                 sha256: Digest::sha256(&file.bytes),
             };
             let path = self.file_path(gun, &named);
-            let mut new = NewFile::beside(&path)?;
+            let mut new = NewFile::within(&dir)?;
             new.write_all(&file.bytes)
                 .map_err(|error| cannot("write", &path, &error))?;
             new.finish(&path)?;
@@ -256,7 +257,7 @@ impl Directory {
         remove(&gone)
     }
 
-    /// Returns the server's keys for a collection, oldest first.
+    /// Returns the server's keys for a collection.
     pub(super) fn keys(&self, gun: &Gun) -> Result<Vec<HeldKey>, Failure> {
         let dir = self.dir_of(gun).join("keys");
         let listed = match fs::read_dir(&dir) {
