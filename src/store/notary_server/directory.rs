@@ -2,8 +2,9 @@
 //!
 //! - `collections/SHA256(GUN)/log` has a line for each publication: what it counts is what its line is whole. Files are
 //!   written before it, under their hashes, and are there only if a line names them.
-//! - `changes` is the changefeed. A change is written before the line in the log that makes it true; when the server starts, a
-//!   last change that never became true is cut off. So a server that is killed leaves the old collection or the new one.
+//! - A deletion gives the collection's directory the name `….deleted`; what is left of it is removed at once, or by the next look.
+//! - `changes` is the changefeed. A change is written before the line in the log, or the name, that makes it true; when the server
+//!   starts, a last change that never became true is cut off. So a server that is killed leaves the old collection or the new one.
 //! - A line begins with a part of its own hash: one that was half written when the power went is seen, and cut off.
 //! - `collections/…/keys` holds the server's private keys, sealed, or where they are in a token; `vault.pem` what they are sealed with,
 //!   under the passphrase.
@@ -34,6 +35,9 @@ const VAULT: &str = "vault.pem";
 const CHANGES: &str = "changes";
 const COLLECTIONS: &str = "collections";
 const LOG: &str = "log";
+
+/// The extension of a collection's directory once it is deleted.
+const DELETED: &str = "deleted";
 
 /// Where a line begins, and its JSON.
 type Line<'a> = (u64, &'a [u8]);
@@ -231,30 +235,36 @@ impl Directory {
     pub(super) fn delete(&self, gun: &Gun, at: Time) -> Result<(), Failure> {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.dir_of(gun);
+        let gone = dir.with_extension(DELETED);
+        // What is left of another deletion stands in the way: that is found out before anything is told.
+        remove(&gone)?;
         if !dir.exists() {
             return Ok(());
         }
         let (entries, _) = self.log(gun)?;
-        if !entries.is_empty() {
+        let is_told = !entries.is_empty();
+        if is_told {
             changes.append(&ChangeLine {
                 at,
                 gun: gun.to_string(),
                 timestamp: None,
             })?;
         }
-        // With its name the collection is gone; what is left of a deletion that was killed is removed with the next.
-        let gone = dir.with_extension("deleted");
-        remove(&gone)?;
+        // With its name the collection is gone.
         let renamed = fs::rename(&dir, &gone).map_err(|error| cannot("rename", &dir, &error));
+        let renamed = renamed.and_then(|()| sync_dir(&self.dir.join(COLLECTIONS)));
         self.forget_log(gun);
         if let Err(error) = renamed {
-            if !entries.is_empty() {
+            // Whoever is told of a failure finds the collection, and no change. Where it does not come back, it is deleted.
+            let _ = fs::rename(&gone, &dir);
+            if is_told && dir.exists() {
                 changes.drop_last()?;
             }
             return Err(error);
         }
-        sync_dir(&self.dir.join(COLLECTIONS))?;
-        remove(&gone)
+        // Deleted it is; what cannot be removed now, the next look for old timestamps removes or reports.
+        let _ = remove(&gone);
+        Ok(())
     }
 
     /// Returns the server's keys for a collection.
@@ -300,14 +310,17 @@ impl Directory {
         Ok(())
     }
 
-    /// Returns the collections whose timestamp was made before `time`, and what is wrong with those that cannot be read.
+    /// Returns the collections whose timestamp was made before `time`, and what is wrong with those that cannot be read; finishes
+    /// deletions that were killed.
     pub(super) fn older_than(&self, time: Time) -> Result<Vec<Result<Gun, Failure>>, Failure> {
         let dir = self.dir.join(COLLECTIONS);
         let listed = fs::read_dir(&dir).map_err(|error| cannot("list", &dir, &error))?;
         let mut guns = Vec::new();
         for entry in listed.flatten() {
-            // A deletion that was killed left it.
-            if entry.path().extension().is_some() {
+            if entry.path().extension().is_some_and(|extension| extension == DELETED) {
+                // A deletion that is under way holds the lock: this one was killed.
+                let _turn = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+                guns.extend(remove(&entry.path()).err().map(Err));
                 continue;
             }
             match read_log(&entry.path().join(LOG)) {
