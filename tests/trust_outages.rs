@@ -4,7 +4,8 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use common::home::Home;
 use common::notary_user::{GUN, HASH, User, names, targets, targets_or_none};
 use common::serve::{Database, Setup, TrustServer};
-use common::{in_mounts_of_its_own, run};
+use common::{in_home, in_mounts_of_its_own, run};
+use serde_json::Value;
 
 /// Runs a command where a small file system is mounted at `full`; `script` is run there, with the command as its arguments.
 fn on_a_small_disk(home: &Path, command: &Command, full: &Path, kib: u64, script: &str) -> Command {
@@ -105,6 +107,42 @@ fn a_server_whose_disk_is_full_keeps_the_last_collection() {
     assert!(full, "160 KiB hold {} versions; choose a smaller size", published.len());
     assert!(!published.is_empty(), "160 KiB hold nothing; choose a larger size");
     assert_eq!(targets(&server), published);
+}
+
+/// A command without root's rights, also where the test is root: what permissions forbid, it cannot do.
+fn without_rights(home: &Path, command: &Command) -> Command {
+    let mut plain = in_home(Path::new("setpriv"), home);
+    if rustix::process::geteuid().is_root() {
+        plain.arg("--bounding-set=-all");
+    }
+    plain.arg("--").arg(command.get_program()).args(command.get_args());
+    plain.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    plain
+}
+
+#[test]
+fn a_first_publication_that_cannot_be_kept_for_good_is_not_there() {
+    let setup = Setup::in_directory();
+    let server = setup.spawn(&mut without_rights(setup.path(), &setup.command(&[])));
+    let user = User::new();
+    user.notary(&server, &["init", GUN]);
+    let collections = setup.path().join("store/collections");
+    let allow = |mode: u32| fs::set_permissions(&collections, Permissions::from_mode(mode)).unwrap();
+    let seen = || {
+        let root = server
+            .ask("GET", &format!("/v2/{GUN}/_trust/tuf/root.json"), &[], b"")
+            .0;
+        let feed = server.ask("GET", "/v2/_trust/changefeed?records=0", &[], b"").2;
+        (root, serde_json::from_slice::<Value>(&feed).unwrap()["count"].as_u64())
+    };
+    // New directories can be made in it; but it cannot be opened, and so not written out.
+    allow(0o300);
+    assert!(!try_publish(&user, &server, "first"));
+    assert_eq!(seen(), (404, Some(0)));
+    allow(0o700);
+    user.notary(&server, &["publish", GUN]);
+    assert_eq!(seen(), (200, Some(1)));
+    assert_eq!(targets(&server), names(&["first"]));
 }
 
 #[test]

@@ -61,6 +61,14 @@ pub(super) struct Directory {
 /// A collection's log, and where what is whole of it ends.
 type Log = (Arc<Vec<Entry>>, u64);
 
+/// A log that is open for one more line.
+struct OpenLog {
+    path: PathBuf,
+    file: File,
+    /// Where what is whole of it ends.
+    whole: u64,
+}
+
 /// Logs that were read: whoever asks for what is not current needs all of one.
 #[derive(Debug, Default)]
 struct Logs {
@@ -121,9 +129,12 @@ impl Directory {
             let problem = "another server is using it; many servers need PostgreSQL (--store postgres://…)";
             Failure::unavailable(dir.display(), problem)
         })?;
+        let changes = Changes::open(&dir.join(CHANGES))?;
+        // The name of a new one is on the disk before its first line.
+        sync_dir(dir)?;
         let store = Self {
             dir: dir.to_owned(),
-            changes: Mutex::new(Changes::open(&dir.join(CHANGES))?),
+            changes: Mutex::new(changes),
             logs: Mutex::default(),
             _lock: lock,
         };
@@ -221,8 +232,9 @@ impl Directory {
             gun: gun.to_string(),
             timestamp: timestamp.map(|file| (file.version, file.sha256)),
         };
+        let log = self.open_log(gun, whole)?;
         changes.append(&change)?;
-        let appended = self.append(gun, whole, &entry);
+        let appended = log.append(&entry);
         self.forget_log(gun);
         if let Err(error) = appended {
             changes.drop_last()?;
@@ -401,28 +413,19 @@ impl Directory {
         logs.forget(gun);
     }
 
-    /// Appends a line to a collection's log after what is whole of it: from then on it is published.
-    fn append(&self, gun: &Gun, whole: u64, entry: &Entry) -> Result<(), Failure> {
+    /// Opens a collection's log for a line after what is whole of it. Its name is on the disk before that: what failed after the
+    /// line would be told as failed, and be there.
+    fn open_log(&self, gun: &Gun, whole: u64) -> Result<OpenLog, Failure> {
         let dir = self.dir_of(gun);
         let path = dir.join(LOG);
-        let bad = |error: &dyn std::fmt::Display| cannot("write", &path, error);
-        let line = line(entry).map_err(|error| bad(&error))?;
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|error| bad(&error))?;
-        let written = file
-            .set_len(whole)
-            .and_then(|()| file.write_all_at(&line, whole))
-            .and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            let _ = file.set_len(whole);
-            return Err(bad(&error));
-        }
+        let file = file.map_err(|error| cannot("open", &path, &error))?;
         if whole == 0 {
             sync_dir(&dir)?;
             sync_dir(&self.dir.join(COLLECTIONS))?;
         }
-        Ok(())
+        Ok(OpenLog { path, file, whole })
     }
 
     fn read(&self, gun: &Gun, file: &EntryFile, at: Time) -> Result<Ready, Failure> {
@@ -450,6 +453,23 @@ impl Directory {
             false => name(&Digest::sha256(file.role.as_bytes()).hex()),
         };
         self.dir_of(gun).join(name)
+    }
+}
+
+impl OpenLog {
+    /// Appends the line: from then on it is published.
+    fn append(&self, entry: &Entry) -> Result<(), Failure> {
+        let bad = |error: &dyn std::fmt::Display| cannot("write", &self.path, error);
+        let line = line(entry).map_err(|error| bad(&error))?;
+        let (file, whole) = (&self.file, self.whole);
+        let written = file
+            .set_len(whole)
+            .and_then(|()| file.write_all_at(&line, whole))
+            .and_then(|()| file.sync_data());
+        written.map_err(|error| {
+            let _ = file.set_len(whole);
+            bad(&error)
+        })
     }
 }
 
