@@ -26,6 +26,7 @@ mod route;
 mod service;
 mod store;
 mod tls;
+mod upload;
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -52,8 +53,8 @@ use keyring::Keyring;
 use metrics::Metrics;
 use postgres::Postgres;
 use route::Gun;
-use service::Room;
 use store::Store;
+use upload::Room;
 
 pub use auth::TokenOptions;
 
