@@ -9,16 +9,17 @@
 //! - `collections/…/keys` holds the server's private keys, sealed, or where they are in a token; `vault.pem` what they are sealed with,
 //!   under the passphrase.
 
-use std::collections::{BTreeMap, HashMap};
+mod changes;
+mod log;
+
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::ready::Ready;
 use super::record::{Change, ChangeQuery, Collection, HeldKey, Publication, Published, ReadRoles, damaged};
@@ -29,6 +30,8 @@ use crate::key::KeyId;
 use crate::limit;
 use crate::store::file::{Lock, NewFile, cannot, read_limited, remove_stale};
 use crate::time::Time;
+use changes::{ChangeLine, Changes, change, read_change};
+use log::{Entry, EntryFile, Log, Logs, OpenLog, read_log};
 
 const LOCK: &str = ".imgkit-serve.lock";
 const VAULT: &str = "vault.pem";
@@ -38,12 +41,6 @@ const LOG: &str = "log";
 
 /// The extension of a collection's directory once it is deleted.
 const DELETED: &str = "deleted";
-
-/// Where a line begins, and its JSON.
-type Line<'a> = (u64, &'a [u8]);
-
-/// How many hexadecimal digits of its hash a line begins with.
-const CHECK_DIGITS: usize = 16;
 
 /// The longest name of a file on Linux, in bytes: where a role's name makes a longer one, its hash stands there.
 const FILE_NAME_BYTES: usize = 255;
@@ -56,65 +53,6 @@ pub(super) struct Directory {
     changes: Mutex<Changes>,
     logs: Mutex<Logs>,
     _lock: Lock,
-}
-
-/// A collection's log, and where what is whole of it ends.
-type Log = (Arc<Vec<Entry>>, u64);
-
-/// A log that is open for one more line.
-struct OpenLog {
-    path: PathBuf,
-    file: File,
-    /// Where what is whole of it ends.
-    whole: u64,
-}
-
-/// Logs that were read: whoever asks for what is not current needs all of one.
-#[derive(Debug, Default)]
-struct Logs {
-    of: HashMap<Gun, Log>,
-    files: usize,
-    /// Counts changes: what was read before one does not come in after it.
-    changed: u64,
-}
-
-/// The changefeed's file, where its lines begin, and which are whose.
-#[derive(Debug)]
-struct Changes {
-    file: Arc<File>,
-    starts: Vec<u64>,
-    end: u64,
-    /// The ids of each collection's lines, rising: where it is asked for, others' lines are not read.
-    of: HashMap<String, Vec<u64>>,
-}
-
-/// Where a line of the changefeed stands, and its id.
-type Place = (u64, Range<u64>);
-
-/// A line of the changefeed's file.
-#[derive(Debug, Serialize, Deserialize)]
-struct ChangeLine {
-    at: Time,
-    gun: String,
-    /// The timestamp's version and hash; `None` for a deletion.
-    timestamp: Option<(u64, Digest)>,
-}
-
-/// A line of a collection's log.
-#[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    gun: String,
-    at: Time,
-    files: Vec<EntryFile>,
-    /// The server's keys that the root names from here on.
-    keys: Vec<KeyId>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct EntryFile {
-    role: String,
-    version: u64,
-    sha256: Digest,
 }
 
 impl Directory {
@@ -454,217 +392,6 @@ impl Directory {
         };
         self.dir_of(gun).join(name)
     }
-}
-
-impl OpenLog {
-    /// Appends the line: from then on it is published.
-    fn append(&self, entry: &Entry) -> Result<(), Failure> {
-        let bad = |error: &dyn std::fmt::Display| cannot("write", &self.path, error);
-        let line = line(entry).map_err(|error| bad(&error))?;
-        let (file, whole) = (&self.file, self.whole);
-        let written = file
-            .set_len(whole)
-            .and_then(|()| file.write_all_at(&line, whole))
-            .and_then(|()| file.sync_data());
-        written.map_err(|error| {
-            let _ = file.set_len(whole);
-            bad(&error)
-        })
-    }
-}
-
-impl Logs {
-    /// Takes a log whose reading began when `changed` changes had been.
-    fn put(&mut self, gun: &Gun, log: &Log, changed: u64) {
-        let files = files_in(log);
-        let is_new = !log.0.is_empty() && !self.of.contains_key(gun);
-        if !is_new || self.changed != changed || files > limit::SERVER_LOGGED_FILES {
-            return;
-        }
-        if self.files + files > limit::SERVER_LOGGED_FILES {
-            (self.files, self.of) = (0, HashMap::new());
-        }
-        self.files += files;
-        self.of.insert(gun.clone(), (Arc::clone(&log.0), log.1));
-    }
-
-    fn forget(&mut self, gun: &Gun) {
-        self.changed += 1;
-        if let Some(log) = self.of.remove(gun) {
-            self.files = self.files.saturating_sub(files_in(&log));
-        }
-    }
-}
-
-/// Counts a log's files, and itself.
-fn files_in((entries, _): &Log) -> usize {
-    1 + entries.iter().map(|entry| entry.files.len()).sum::<usize>()
-}
-
-impl Changes {
-    fn open(path: &Path) -> Result<Self, Failure> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path);
-        let mut file = file.map_err(|error| cannot("open", path, &error))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(|error| cannot("read", path, &error))?;
-        let (lines, whole) = whole_lines(&bytes).map_err(|problem| Failure::unavailable(path.display(), problem))?;
-        file.set_len(whole).map_err(|error| cannot("write", path, &error))?;
-        let mut of: HashMap<String, Vec<u64>> = HashMap::new();
-        for (id, (_, json)) in (1..).zip(&lines) {
-            let line: Result<ChangeLine, _> = serde_json::from_slice(json);
-            let line = line.map_err(|error| Failure::unavailable(path.display(), error))?;
-            of.entry(line.gun).or_default().push(id);
-        }
-        Ok(Self {
-            file: Arc::new(file),
-            starts: lines.into_iter().map(|(start, _)| start).collect(),
-            end: whole,
-            of,
-        })
-    }
-
-    fn append(&mut self, change: &ChangeLine) -> Result<(), Failure> {
-        let bad =
-            |error: &dyn std::fmt::Display| Failure::unavailable("the changefeed", format!("cannot write: {error}"));
-        let line = line(change).map_err(|error| bad(&error))?;
-        let written = self
-            .file
-            .write_all_at(&line, self.end)
-            .and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            let _ = self.file.set_len(self.end);
-            return Err(bad(&error));
-        }
-        self.starts.push(self.end);
-        self.end += line.len() as u64;
-        let id = self.starts.len() as u64;
-        self.of.entry(change.gun.clone()).or_default().push(id);
-        Ok(())
-    }
-
-    fn drop_last(&mut self) -> Result<(), Failure> {
-        let last = self.starts.len() as u64;
-        let Some(start) = self.starts.pop() else { return Ok(()) };
-        self.end = start;
-        for ids in self.of.values_mut() {
-            ids.pop_if(|id| *id == last);
-        }
-        let cut = self.file.set_len(start).and_then(|()| self.file.sync_data());
-        cut.map_err(|error| Failure::unavailable("the changefeed", format!("cannot write: {error}")))
-    }
-
-    /// Returns where the lines stand that are asked for, oldest first.
-    fn places(&self, query: &ChangeQuery) -> Vec<Place> {
-        let last = self.starts.len() as u64;
-        // Ids count from 1.
-        let (first, last) = match query.back {
-            true => (1, query.from.map_or(last, |from| from.saturating_sub(1).min(last))),
-            false => (query.from.unwrap_or(0).saturating_add(1), last),
-        };
-        let pick = |ids: &mut dyn DoubleEndedIterator<Item = u64>| match query.back {
-            true => {
-                let mut ids: Vec<_> = ids.rev().take(query.count).collect();
-                ids.reverse();
-                ids
-            }
-            false => ids.take(query.count).collect(),
-        };
-        let ids = match &query.gun {
-            None => pick(&mut (first..=last)),
-            Some(gun) => {
-                let ids = self.of.get(gun.as_str()).map_or(&[][..], Vec::as_slice);
-                let (from, to) = (
-                    ids.partition_point(|id| *id < first),
-                    ids.partition_point(|id| *id <= last),
-                );
-                pick(&mut ids.get(from..to).unwrap_or_default().iter().copied())
-            }
-        };
-        ids.into_iter().filter_map(|id| Some((id, self.place(id)?))).collect()
-    }
-
-    /// Returns where the line of an id stands.
-    fn place(&self, id: u64) -> Option<Range<u64>> {
-        let at = usize::try_from(id.checked_sub(1)?).ok()?;
-        let start = *self.starts.get(at)?;
-        Some(start..self.starts.get(at + 1).copied().unwrap_or(self.end))
-    }
-}
-
-fn read_change(file: &File, place: Range<u64>) -> Result<ChangeLine, Failure> {
-    let bad =
-        |problem: &dyn std::fmt::Display| Failure::unavailable("the changefeed", format!("cannot read: {problem}"));
-    let mut bytes = vec![0; usize::try_from(place.end - place.start).map_err(|error| bad(&error))?];
-    file.read_exact_at(&mut bytes, place.start)
-        .map_err(|error| bad(&error))?;
-    let text = bytes.get(CHECK_DIGITS + 1..).unwrap_or_default();
-    serde_json::from_slice(text).map_err(|error| bad(&error))
-}
-
-fn change(id: u64, line: ChangeLine) -> Change {
-    let (version, sha256) = line
-        .timestamp
-        .map_or((0, String::new()), |(version, digest)| (version, digest.hex()));
-    Change {
-        id: id.to_string(),
-        at: line.at,
-        gun: line.gun,
-        version,
-        category: if sha256.is_empty() {
-            Change::DELETION
-        } else {
-            Change::UPDATE
-        },
-        sha256,
-    }
-}
-
-/// Writes a line: a part of the hash of its JSON, a space, the JSON.
-fn line(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let json = serde_json::to_string(value)?;
-    let mut line = check_digits(json.as_bytes());
-    line.push(' ');
-    line.push_str(&json);
-    line.push('\n');
-    Ok(line.into_bytes())
-}
-
-fn check_digits(json: &[u8]) -> String {
-    Digest::sha256(json).hex().chars().take(CHECK_DIGITS).collect()
-}
-
-/// Returns where each whole line begins, its JSON, and where the last one ends; only what follows the last may be damaged.
-fn whole_lines(bytes: &[u8]) -> Result<(Vec<Line<'_>>, u64), String> {
-    let mut lines = Vec::new();
-    let mut end = 0;
-    let mut damaged = false;
-    for line in bytes.split_inclusive(|b| *b == b'\n') {
-        let json = line.strip_suffix(b"\n").and_then(|line| line.get(CHECK_DIGITS + 1..));
-        let json = json.filter(|json| line.starts_with(check_digits(json).as_bytes()));
-        match json {
-            Some(_) if damaged => return Err(format!("the line before byte {end} is damaged")),
-            Some(json) => {
-                lines.push((end, json));
-                end += line.len() as u64;
-            }
-            None => damaged = true,
-        }
-    }
-    Ok((lines, end))
-}
-
-fn read_log(path: &Path) -> Result<(Vec<Entry>, u64), String> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        Err(error) => return Err(error.to_string()),
-    };
-    let (lines, whole) = whole_lines(&bytes)?;
-    let entries = lines.into_iter().map(|(_, json)| serde_json::from_slice(json));
-    let entries: Result<_, _> = entries.collect();
-    Ok((entries.map_err(|error| error.to_string())?, whole))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
