@@ -4,18 +4,18 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use common::home::Home;
+use common::notary_user::{GUN, HASH, User, names, targets, targets_or_none};
 use common::serve::{Database, Setup, TrustServer};
-use common::{in_mounts_of_its_own, run};
-
-const GUN: &str = "example.com/outages/app";
-const HASH: &str = "a155771cf43ecc9d481d33c7a3ee06b84d2d838be021ede4355893bab1fd1024";
+use common::{in_home, in_mounts_of_its_own, run};
+use serde_json::Value;
 
 /// Runs a command where a small file system is mounted at `full`; `script` is run there, with the command as its arguments.
 fn on_a_small_disk(home: &Path, command: &Command, full: &Path, kib: u64, script: &str) -> Command {
@@ -79,33 +79,10 @@ fn a_full_disk_leaves_the_collection_as_it_was() {
     assert!(full > 0 && done > 0, "choose other sizes: {full} full, {done} done");
 }
 
-/// A user of Debian's client.
-struct User(tempfile::TempDir);
-
-impl User {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn notary(&self, server: &TrustServer, arguments: &[&str]) -> (i32, String) {
-        run(server
-            .notary(self.0.path(), &self.0.path().join("trust"))
-            .args(arguments))
-    }
-
-    fn publish(&self, server: &TrustServer, name: &str) -> bool {
-        let (staged, text) = self.notary(server, &["addhash", GUN, name, "11", "--sha256", HASH]);
-        assert_eq!(staged, 0, "{text}");
-        self.notary(server, &["publish", GUN]).0 == 0
-    }
-}
-
-/// What somebody sees who comes for the first time; `None` when that cannot be found out.
-fn targets(server: &TrustServer) -> Option<BTreeSet<String>> {
-    let (code, listed) = User::new().notary(server, &["list", GUN]);
-    let names = listed.lines().filter(|line| line.contains(HASH));
-    let names = names.map(|line| line.split_whitespace().next().unwrap().to_owned());
-    (code == 0).then(|| names.collect())
+/// Publishes a target, or tells that the server could not.
+fn try_publish(user: &User, server: &TrustServer, name: &str) -> bool {
+    user.notary(server, &["addhash", GUN, name, "11", "--sha256", HASH]);
+    run(&mut user.command(server, &["publish", GUN])).0 == 0
 }
 
 #[test]
@@ -121,7 +98,7 @@ fn a_server_whose_disk_is_full_keeps_the_last_collection() {
     let mut published = BTreeSet::new();
     let full = (0..60).any(|round| {
         let name = format!("n{round}");
-        let done = user.publish(&server, &name);
+        let done = try_publish(&user, &server, &name);
         if done {
             published.insert(name);
         }
@@ -129,7 +106,43 @@ fn a_server_whose_disk_is_full_keeps_the_last_collection() {
     });
     assert!(full, "160 KiB hold {} versions; choose a smaller size", published.len());
     assert!(!published.is_empty(), "160 KiB hold nothing; choose a larger size");
-    assert_eq!(targets(&server).unwrap(), published);
+    assert_eq!(targets(&server), published);
+}
+
+/// A command without root's rights, also where the test is root: what permissions forbid, it cannot do.
+fn without_rights(home: &Path, command: &Command) -> Command {
+    let mut plain = in_home(Path::new("setpriv"), home);
+    if rustix::process::geteuid().is_root() {
+        plain.arg("--bounding-set=-all");
+    }
+    plain.arg("--").arg(command.get_program()).args(command.get_args());
+    plain.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    plain
+}
+
+#[test]
+fn a_first_publication_that_cannot_be_kept_for_good_is_not_there() {
+    let setup = Setup::in_directory();
+    let server = setup.spawn(&mut without_rights(setup.path(), &setup.command(&[])));
+    let user = User::new();
+    user.notary(&server, &["init", GUN]);
+    let collections = setup.path().join("store/collections");
+    let allow = |mode: u32| fs::set_permissions(&collections, Permissions::from_mode(mode)).unwrap();
+    let seen = || {
+        let root = server
+            .ask("GET", &format!("/v2/{GUN}/_trust/tuf/root.json"), &[], b"")
+            .0;
+        let feed = server.ask("GET", "/v2/_trust/changefeed?records=0", &[], b"").2;
+        (root, serde_json::from_slice::<Value>(&feed).unwrap()["count"].as_u64())
+    };
+    // New directories can be made in it; but it cannot be opened, and so not written out.
+    allow(0o300);
+    assert!(!try_publish(&user, &server, "first"));
+    assert_eq!(seen(), (404, Some(0)));
+    allow(0o700);
+    user.notary(&server, &["publish", GUN]);
+    assert_eq!(seen(), (200, Some(1)));
+    assert_eq!(targets(&server), names(&["first"]));
 }
 
 #[test]
@@ -139,23 +152,19 @@ fn a_server_without_its_database_says_so_and_goes_on_when_it_is_back() {
     let server = setup.start(&[]);
     let user = User::new();
     user.notary(&server, &["init", GUN]);
-    assert!(user.publish(&server, "before"));
-    let before: BTreeSet<String> = ["before".to_owned()].into();
-    assert_eq!(targets(&server), Some(before.clone()));
+    assert!(try_publish(&user, &server, "before"));
+    assert_eq!(targets(&server), names(&["before"]));
     database.without(|| {
-        assert!(!user.publish(&server, "meanwhile"), "published into no database");
-        assert_eq!(targets(&server), None, "answered without a database");
+        assert!(!try_publish(&user, &server, "meanwhile"), "published into no database");
+        assert_eq!(targets_or_none(&server), None, "answered without a database");
     });
     // The server connects anew by itself; a client may come too early.
     let back = (0..50).find_map(|_| {
         sleep(Duration::from_millis(200));
-        targets(&server)
+        targets_or_none(&server)
     });
-    assert_eq!(back, Some(before));
-    assert_eq!(
-        user.notary(&server, &["publish", GUN]).0,
-        0,
-        "what was staged is published now"
-    );
-    assert!(targets(&server).unwrap().contains("meanwhile"));
+    assert_eq!(back, Some(names(&["before"])));
+    // What was staged is published now.
+    user.notary(&server, &["publish", GUN]);
+    assert_eq!(targets(&server), names(&["before", "meanwhile"]));
 }

@@ -58,11 +58,15 @@ impl User {
 
 /// What somebody sees who comes for the first time and trusts what is there.
 pub fn targets(server: &TrustServer) -> BTreeSet<String> {
-    let listed = User::new().notary(server, &["list", GUN]);
+    targets_or_none(server).expect("a collection")
+}
+
+/// The same; `None` when it cannot be found out.
+pub fn targets_or_none(server: &TrustServer) -> Option<BTreeSet<String>> {
+    let (code, listed) = run(&mut User::new().command(server, &["list", GUN]));
     let lines = listed.lines().filter(|line| line.contains(HASH));
-    lines
-        .map(|line| line.split_whitespace().next().unwrap().to_owned())
-        .collect()
+    let names = lines.map(|line| line.split_whitespace().next().unwrap().to_owned());
+    (code == 0).then(|| names.collect())
 }
 
 pub fn names(names: &[&str]) -> BTreeSet<String> {

@@ -89,17 +89,20 @@ impl Serve {
     }
 
     fn options(&self, context: &Context, options: &TrustOptions) -> Result<Options, Failure> {
-        let ca = self
-            .store_ca
-            .as_deref()
-            .map(|file| read_limited(file, limit::CERTIFICATE_BYTES))
-            .transpose()?;
         let store = match &self.store {
             Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => StoreOptions::Postgres {
                 url: url.clone(),
                 password: context.first_secret(&["PGPASSWORD"]),
-                ca,
+                ca: self
+                    .store_ca
+                    .as_deref()
+                    .map(|file| read_limited(file, limit::CERTIFICATE_BYTES))
+                    .transpose()?,
             },
+            _ if self.store_ca.is_some() => {
+                let problem = "it is for a database's certificate; give --store postgres://USER@HOST:PORT/DATABASE";
+                return Err(Failure::malformed("--store-ca", problem));
+            }
             Some(dir) => StoreOptions::Directory(dir.into()),
             None => StoreOptions::Directory(context.xdg_dir("DATA", ".local/share")?.join("notary-server")),
         };

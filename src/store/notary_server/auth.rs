@@ -46,8 +46,14 @@ pub(super) struct TokenAuth {
     realm: String,
     service: String,
     issuer: String,
-    roots: Vec<CertificateDer<'static>>,
-    anchors: Vec<TrustAnchor<'static>>,
+    roots: Vec<Root>,
+}
+
+/// A certificate that is trusted, and what chains are verified against.
+#[derive(Debug)]
+struct Root {
+    certificate: CertificateDer<'static>,
+    anchor: TrustAnchor<'static>,
 }
 
 /// What a request needs to be allowed.
@@ -120,11 +126,12 @@ impl TokenAuth {
     /// [`Failure::Malformed`] when the roots are no certificates, or a text cannot stand in a header.
     pub(super) fn new(options: &TokenOptions) -> Result<Self, Failure> {
         let bad = |problem: &dyn std::fmt::Display| Failure::malformed("--auth-root-cert", problem);
-        let roots = tls::certificates(&options.roots).map_err(|problem| bad(&problem))?;
-        let anchors: Result<Vec<_>, _> = roots
-            .iter()
-            .map(|root| anchor_from_trusted_cert(root).map(|anchor| anchor.to_owned()))
-            .collect();
+        let certificates = tls::certificates(&options.roots).map_err(|problem| bad(&problem))?;
+        let root = |certificate: CertificateDer<'static>| {
+            let anchor = anchor_from_trusted_cert(&certificate)?.to_owned();
+            Ok(Root { certificate, anchor })
+        };
+        let roots: Result<Vec<_>, webpki::Error> = certificates.into_iter().map(root).collect();
         for (name, text) in [("--auth-realm", &options.realm), ("--auth-service", &options.service)] {
             if text.bytes().any(|b| b.is_ascii_control() || b == b'"' || b == b'\\') {
                 return Err(Failure::malformed(
@@ -137,8 +144,7 @@ impl TokenAuth {
             realm: options.realm.clone(),
             service: options.service.clone(),
             issuer: options.issuer.clone(),
-            anchors: anchors.map_err(|error| bad(&error))?,
-            roots,
+            roots: roots.map_err(|error| bad(&error))?,
         })
     }
 
@@ -215,22 +221,28 @@ impl TokenAuth {
             let chain = chain?;
             let (leaf, between) = chain.split_first()?;
             let end = EndEntityCert::try_from(leaf).ok()?;
-            if self.roots.contains(leaf) {
+            if self.roots.iter().any(|root| root.certificate == *leaf) {
                 in_its_time(leaf, now)?;
             } else {
+                // webpki does not look at the dates of anchors.
+                let good = self
+                    .roots
+                    .iter()
+                    .filter(|root| in_its_time(&root.certificate, now).is_some());
+                let anchors: Vec<_> = good.map(|root| root.anchor.clone()).collect();
                 let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.unix().cast_unsigned()));
                 let algorithms = webpki::ALL_VERIFICATION_ALGS;
                 // Tokens' certificates name no purpose; one that names another than clients' is refused.
                 let usage = KeyUsage::client_auth();
-                end.verify_for_usage(algorithms, &self.anchors, between, at, usage, None, None)
+                end.verify_for_usage(algorithms, &anchors, between, at, usage, None, None)
                     .ok()?;
             }
             return PublicKey::from_spki_der(end.subject_public_key_info().as_ref()).ok();
         }
         let kid = head.get("kid").and_then(Value::as_str)?;
-        self.roots.iter().find_map(|root| {
-            let spki = EndEntityCert::try_from(root).ok()?.subject_public_key_info();
-            in_its_time(root, now)?;
+        self.roots.iter().find_map(|Root { certificate, .. }| {
+            let spki = EndEntityCert::try_from(certificate).ok()?.subject_public_key_info();
+            in_its_time(certificate, now)?;
             (libtrust_id(spki.as_ref()) == kid)
                 .then(|| PublicKey::from_spki_der(spki.as_ref()).ok())
                 .flatten()
@@ -444,14 +456,42 @@ mod tests {
         }
     }
 
+    /// A certificate by the issuer for another key, in base64: a self-signed one in which names of the same length were changed.
+    fn issued(by: &SigningKey, key: &SigningKey) -> String {
+        let new = NewCertificate {
+            gun: "issued",
+            public: key.public(),
+            serial: [2; 16],
+            dates: (now().plus(-DAY), now().plus(DAY)),
+        };
+        let changed = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            // The issuer's name comes before its own; the purpose is client authentication in place of code signing.
+            let purpose = |last: u8| [0x2b, 6, 1, 5, 5, 7, 3, last];
+            for (from, to) in [(&b"issued"[..], &b"tokens"[..]), (&purpose(3), &purpose(2))] {
+                let at = bytes.windows(from.len()).position(|found| found == from).unwrap();
+                bytes[at..at + to.len()].copy_from_slice(to);
+            }
+            bytes
+        };
+        let pem = new.sign(Scheme::EcdsaP256Sha256, |message| by.sign(&changed(message)));
+        let own = x5c(&pem.unwrap())["x5c"][0].as_str().unwrap().to_owned();
+        STANDARD.encode(changed(&STANDARD.decode(own).unwrap()))
+    }
+
     #[test]
     fn a_root_that_is_over_stands_for_nothing() {
-        let (key, pem) = issuer(now().plus(-1));
-        let token = signed_token(&key, &x5c(&pem), &claims());
-        assert_eq!(
-            judged(&auth(&pem), &token, &Access::pull(&gun())),
-            Err(Denied::BadToken)
-        );
+        for (until, expected) in [(now(), Ok(())), (now().plus(-1), Err(Denied::BadToken))] {
+            let (key, pem) = issuer(until);
+            let auth = auth(&pem);
+            let alone = signed_token(&key, &x5c(&pem), &claims());
+            assert_eq!(judged(&auth, &alone, &Access::pull(&gun())), expected);
+            // Nor for a certificate by it.
+            let below = SigningKey::generate_as(Algorithm::P256).unwrap();
+            let head = json!({ "alg": "ES256", "x5c": [issued(&key, &below)] });
+            let chained = signed_token(&below, &head, &claims());
+            assert_eq!(judged(&auth, &chained, &Access::pull(&gun())), expected);
+        }
     }
 
     #[test]

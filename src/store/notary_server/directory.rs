@@ -2,22 +2,24 @@
 //!
 //! - `collections/SHA256(GUN)/log` has a line for each publication: what it counts is what its line is whole. Files are
 //!   written before it, under their hashes, and are there only if a line names them.
-//! - `changes` is the changefeed. A change is written before the line in the log that makes it true; when the server starts, a
-//!   last change that never became true is cut off. So a server that is killed leaves the old collection or the new one.
+//! - A deletion gives the collection's directory the name `….deleted`; what is left of it is removed at once, or by the next look.
+//! - `changes` is the changefeed. A change is written before the line in the log, or the name, that makes it true; when the server
+//!   starts, a last change that never became true is cut off. So a server that is killed leaves the old collection or the new one.
 //! - A line begins with a part of its own hash: one that was half written when the power went is seen, and cut off.
 //! - `collections/…/keys` holds the server's private keys, sealed, or where they are in a token; `vault.pem` what they are sealed with,
 //!   under the passphrase.
 
-use std::collections::{BTreeMap, HashMap};
+mod changes;
+mod log;
+
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::ready::Ready;
 use super::record::{Change, ChangeQuery, Collection, HeldKey, Publication, Published, ReadRoles, damaged};
@@ -26,8 +28,10 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::key::KeyId;
 use crate::limit;
-use crate::store::file::{Lock, NewFile, cannot, read_limited};
+use crate::store::file::{Lock, NewFile, cannot, read_limited, remove_stale};
 use crate::time::Time;
+use changes::{ChangeLine, Changes, change, read_change};
+use log::{Entry, EntryFile, Log, Logs, OpenLog, read_log};
 
 const LOCK: &str = ".imgkit-serve.lock";
 const VAULT: &str = "vault.pem";
@@ -35,11 +39,8 @@ const CHANGES: &str = "changes";
 const COLLECTIONS: &str = "collections";
 const LOG: &str = "log";
 
-/// Where a line begins, and its JSON.
-type Line<'a> = (u64, &'a [u8]);
-
-/// How many hexadecimal digits of its hash a line begins with.
-const CHECK_DIGITS: usize = 16;
+/// The extension of a collection's directory once it is deleted.
+const DELETED: &str = "deleted";
 
 /// The longest name of a file on Linux, in bytes: where a role's name makes a longer one, its hash stands there.
 const FILE_NAME_BYTES: usize = 255;
@@ -54,57 +55,6 @@ pub(super) struct Directory {
     _lock: Lock,
 }
 
-/// A collection's log, and where what is whole of it ends.
-type Log = (Arc<Vec<Entry>>, u64);
-
-/// Logs that were read: whoever asks for what is not current needs all of one.
-#[derive(Debug, Default)]
-struct Logs {
-    of: HashMap<Gun, Log>,
-    files: usize,
-    /// Counts changes: what was read before one does not come in after it.
-    changed: u64,
-}
-
-/// The changefeed's file, where its lines begin, and which are whose.
-#[derive(Debug)]
-struct Changes {
-    file: Arc<File>,
-    starts: Vec<u64>,
-    end: u64,
-    /// The ids of each collection's lines, rising: where it is asked for, others' lines are not read.
-    of: HashMap<String, Vec<u64>>,
-}
-
-/// Where a line of the changefeed stands, and its id.
-type Place = (u64, Range<u64>);
-
-/// A line of the changefeed's file.
-#[derive(Debug, Serialize, Deserialize)]
-struct ChangeLine {
-    at: Time,
-    gun: String,
-    /// The timestamp's version and hash; `None` for a deletion.
-    timestamp: Option<(u64, Digest)>,
-}
-
-/// A line of a collection's log.
-#[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    gun: String,
-    at: Time,
-    files: Vec<EntryFile>,
-    /// The server's keys that the root names from here on.
-    keys: Vec<KeyId>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct EntryFile {
-    role: String,
-    version: u64,
-    sha256: Digest,
-}
-
 impl Directory {
     /// Opens a directory, and makes it if it is missing.
     ///
@@ -117,9 +67,12 @@ impl Directory {
             let problem = "another server is using it; many servers need PostgreSQL (--store postgres://…)";
             Failure::unavailable(dir.display(), problem)
         })?;
+        let changes = Changes::open(&dir.join(CHANGES))?;
+        // The name of a new one is on the disk before its first line.
+        sync_dir(dir)?;
         let store = Self {
             dir: dir.to_owned(),
-            changes: Mutex::new(Changes::open(&dir.join(CHANGES))?),
+            changes: Mutex::new(changes),
             logs: Mutex::default(),
             _lock: lock,
         };
@@ -197,6 +150,7 @@ impl Directory {
             files: Vec::new(),
             keys: publication.used.iter().cloned().collect(),
         };
+        remove_stale(&dir);
         for file in &publication.files {
             let named = EntryFile {
                 role: file.role.clone(),
@@ -204,7 +158,7 @@ impl Directory {
                 sha256: Digest::sha256(&file.bytes),
             };
             let path = self.file_path(gun, &named);
-            let mut new = NewFile::beside(&path)?;
+            let mut new = NewFile::within(&dir)?;
             new.write_all(&file.bytes)
                 .map_err(|error| cannot("write", &path, &error))?;
             new.finish(&path)?;
@@ -216,8 +170,9 @@ impl Directory {
             gun: gun.to_string(),
             timestamp: timestamp.map(|file| (file.version, file.sha256)),
         };
+        let log = self.open_log(gun, whole)?;
         changes.append(&change)?;
-        let appended = self.append(gun, whole, &entry);
+        let appended = log.append(&entry);
         self.forget_log(gun);
         if let Err(error) = appended {
             changes.drop_last()?;
@@ -230,33 +185,39 @@ impl Directory {
     pub(super) fn delete(&self, gun: &Gun, at: Time) -> Result<(), Failure> {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.dir_of(gun);
+        let gone = dir.with_extension(DELETED);
+        // What is left of another deletion stands in the way: that is found out before anything is told.
+        remove(&gone)?;
         if !dir.exists() {
             return Ok(());
         }
         let (entries, _) = self.log(gun)?;
-        if !entries.is_empty() {
+        let is_told = !entries.is_empty();
+        if is_told {
             changes.append(&ChangeLine {
                 at,
                 gun: gun.to_string(),
                 timestamp: None,
             })?;
         }
-        // With its name the collection is gone; what is left of a deletion that was killed is removed with the next.
-        let gone = dir.with_extension("deleted");
-        remove(&gone)?;
+        // With its name the collection is gone.
         let renamed = fs::rename(&dir, &gone).map_err(|error| cannot("rename", &dir, &error));
+        let renamed = renamed.and_then(|()| sync_dir(&self.dir.join(COLLECTIONS)));
         self.forget_log(gun);
         if let Err(error) = renamed {
-            if !entries.is_empty() {
+            // Whoever is told of a failure finds the collection, and no change. Where it does not come back, it is deleted.
+            let _ = fs::rename(&gone, &dir);
+            if is_told && dir.exists() {
                 changes.drop_last()?;
             }
             return Err(error);
         }
-        sync_dir(&self.dir.join(COLLECTIONS))?;
-        remove(&gone)
+        // Deleted it is; what cannot be removed now, the next look for old timestamps removes or reports.
+        let _ = remove(&gone);
+        Ok(())
     }
 
-    /// Returns the server's keys for a collection, oldest first.
+    /// Returns the server's keys for a collection.
     pub(super) fn keys(&self, gun: &Gun) -> Result<Vec<HeldKey>, Failure> {
         let dir = self.dir_of(gun).join("keys");
         let listed = match fs::read_dir(&dir) {
@@ -299,14 +260,17 @@ impl Directory {
         Ok(())
     }
 
-    /// Returns the collections whose timestamp was made before `time`, and what is wrong with those that cannot be read.
+    /// Returns the collections whose timestamp was made before `time`, and what is wrong with those that cannot be read; finishes
+    /// deletions that were killed.
     pub(super) fn older_than(&self, time: Time) -> Result<Vec<Result<Gun, Failure>>, Failure> {
         let dir = self.dir.join(COLLECTIONS);
         let listed = fs::read_dir(&dir).map_err(|error| cannot("list", &dir, &error))?;
         let mut guns = Vec::new();
         for entry in listed.flatten() {
-            // A deletion that was killed left it.
-            if entry.path().extension().is_some() {
+            if entry.path().extension().is_some_and(|extension| extension == DELETED) {
+                // A deletion that is under way holds the lock: this one was killed.
+                let _turn = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+                guns.extend(remove(&entry.path()).err().map(Err));
                 continue;
             }
             match read_log(&entry.path().join(LOG)) {
@@ -348,7 +312,10 @@ impl Directory {
         };
         let line = read_change(&changes.file, last)?;
         let Some(gun) = Gun::new(&line.gun) else { return Ok(()) };
-        let (entries, _) = self.log(&gun)?;
+        let Ok((entries, _)) = self.log(&gun) else {
+            // Nobody can tell whether it became true. The collection answers with what is wrong with it; the others go on.
+            return Ok(());
+        };
         let newest = entries
             .last()
             .and_then(|entry| entry.files.iter().find(|file| file.role == "timestamp"));
@@ -384,28 +351,19 @@ impl Directory {
         logs.forget(gun);
     }
 
-    /// Appends a line to a collection's log after what is whole of it: from then on it is published.
-    fn append(&self, gun: &Gun, whole: u64, entry: &Entry) -> Result<(), Failure> {
+    /// Opens a collection's log for a line after what is whole of it. Its name is on the disk before that: what failed after the
+    /// line would be told as failed, and be there.
+    fn open_log(&self, gun: &Gun, whole: u64) -> Result<OpenLog, Failure> {
         let dir = self.dir_of(gun);
         let path = dir.join(LOG);
-        let bad = |error: &dyn std::fmt::Display| cannot("write", &path, error);
-        let line = line(entry).map_err(|error| bad(&error))?;
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|error| bad(&error))?;
-        let written = file
-            .set_len(whole)
-            .and_then(|()| file.write_all_at(&line, whole))
-            .and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            let _ = file.set_len(whole);
-            return Err(bad(&error));
-        }
+        let file = file.map_err(|error| cannot("open", &path, &error))?;
         if whole == 0 {
             sync_dir(&dir)?;
             sync_dir(&self.dir.join(COLLECTIONS))?;
         }
-        Ok(())
+        Ok(OpenLog { path, file, whole })
     }
 
     fn read(&self, gun: &Gun, file: &EntryFile, at: Time) -> Result<Ready, Failure> {
@@ -434,200 +392,6 @@ impl Directory {
         };
         self.dir_of(gun).join(name)
     }
-}
-
-impl Logs {
-    /// Takes a log whose reading began when `changed` changes had been.
-    fn put(&mut self, gun: &Gun, log: &Log, changed: u64) {
-        let files = files_in(log);
-        let is_new = !log.0.is_empty() && !self.of.contains_key(gun);
-        if !is_new || self.changed != changed || files > limit::SERVER_LOGGED_FILES {
-            return;
-        }
-        if self.files + files > limit::SERVER_LOGGED_FILES {
-            (self.files, self.of) = (0, HashMap::new());
-        }
-        self.files += files;
-        self.of.insert(gun.clone(), (Arc::clone(&log.0), log.1));
-    }
-
-    fn forget(&mut self, gun: &Gun) {
-        self.changed += 1;
-        if let Some(log) = self.of.remove(gun) {
-            self.files = self.files.saturating_sub(files_in(&log));
-        }
-    }
-}
-
-/// Counts a log's files, and itself.
-fn files_in((entries, _): &Log) -> usize {
-    1 + entries.iter().map(|entry| entry.files.len()).sum::<usize>()
-}
-
-impl Changes {
-    fn open(path: &Path) -> Result<Self, Failure> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path);
-        let mut file = file.map_err(|error| cannot("open", path, &error))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(|error| cannot("read", path, &error))?;
-        let (lines, whole) = whole_lines(&bytes).map_err(|problem| Failure::unavailable(path.display(), problem))?;
-        file.set_len(whole).map_err(|error| cannot("write", path, &error))?;
-        let mut of: HashMap<String, Vec<u64>> = HashMap::new();
-        for (id, (_, json)) in (1..).zip(&lines) {
-            let line: Result<ChangeLine, _> = serde_json::from_slice(json);
-            let line = line.map_err(|error| Failure::unavailable(path.display(), error))?;
-            of.entry(line.gun).or_default().push(id);
-        }
-        Ok(Self {
-            file: Arc::new(file),
-            starts: lines.into_iter().map(|(start, _)| start).collect(),
-            end: whole,
-            of,
-        })
-    }
-
-    fn append(&mut self, change: &ChangeLine) -> Result<(), Failure> {
-        let bad =
-            |error: &dyn std::fmt::Display| Failure::unavailable("the changefeed", format!("cannot write: {error}"));
-        let line = line(change).map_err(|error| bad(&error))?;
-        let written = self
-            .file
-            .write_all_at(&line, self.end)
-            .and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            let _ = self.file.set_len(self.end);
-            return Err(bad(&error));
-        }
-        self.starts.push(self.end);
-        self.end += line.len() as u64;
-        let id = self.starts.len() as u64;
-        self.of.entry(change.gun.clone()).or_default().push(id);
-        Ok(())
-    }
-
-    fn drop_last(&mut self) -> Result<(), Failure> {
-        let last = self.starts.len() as u64;
-        let Some(start) = self.starts.pop() else { return Ok(()) };
-        self.end = start;
-        for ids in self.of.values_mut() {
-            ids.pop_if(|id| *id == last);
-        }
-        let cut = self.file.set_len(start).and_then(|()| self.file.sync_data());
-        cut.map_err(|error| Failure::unavailable("the changefeed", format!("cannot write: {error}")))
-    }
-
-    /// Returns where the lines stand that are asked for, oldest first.
-    fn places(&self, query: &ChangeQuery) -> Vec<Place> {
-        let last = self.starts.len() as u64;
-        // Ids count from 1.
-        let (first, last) = match query.back {
-            true => (1, query.from.map_or(last, |from| from.saturating_sub(1).min(last))),
-            false => (query.from.unwrap_or(0).saturating_add(1), last),
-        };
-        let pick = |ids: &mut dyn DoubleEndedIterator<Item = u64>| match query.back {
-            true => {
-                let mut ids: Vec<_> = ids.rev().take(query.count).collect();
-                ids.reverse();
-                ids
-            }
-            false => ids.take(query.count).collect(),
-        };
-        let ids = match &query.gun {
-            None => pick(&mut (first..=last)),
-            Some(gun) => {
-                let ids = self.of.get(gun.as_str()).map_or(&[][..], Vec::as_slice);
-                let (from, to) = (
-                    ids.partition_point(|id| *id < first),
-                    ids.partition_point(|id| *id <= last),
-                );
-                pick(&mut ids.get(from..to).unwrap_or_default().iter().copied())
-            }
-        };
-        ids.into_iter().filter_map(|id| Some((id, self.place(id)?))).collect()
-    }
-
-    /// Returns where the line of an id stands.
-    fn place(&self, id: u64) -> Option<Range<u64>> {
-        let at = usize::try_from(id.checked_sub(1)?).ok()?;
-        let start = *self.starts.get(at)?;
-        Some(start..self.starts.get(at + 1).copied().unwrap_or(self.end))
-    }
-}
-
-fn read_change(file: &File, place: Range<u64>) -> Result<ChangeLine, Failure> {
-    let bad =
-        |problem: &dyn std::fmt::Display| Failure::unavailable("the changefeed", format!("cannot read: {problem}"));
-    let mut bytes = vec![0; usize::try_from(place.end - place.start).map_err(|error| bad(&error))?];
-    file.read_exact_at(&mut bytes, place.start)
-        .map_err(|error| bad(&error))?;
-    let text = bytes.get(CHECK_DIGITS + 1..).unwrap_or_default();
-    serde_json::from_slice(text).map_err(|error| bad(&error))
-}
-
-fn change(id: u64, line: ChangeLine) -> Change {
-    let (version, sha256) = line
-        .timestamp
-        .map_or((0, String::new()), |(version, digest)| (version, digest.hex()));
-    Change {
-        id: id.to_string(),
-        at: line.at,
-        gun: line.gun,
-        version,
-        category: if sha256.is_empty() {
-            Change::DELETION
-        } else {
-            Change::UPDATE
-        },
-        sha256,
-    }
-}
-
-/// Writes a line: a part of the hash of its JSON, a space, the JSON.
-fn line(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let json = serde_json::to_string(value)?;
-    let mut line = check_digits(json.as_bytes());
-    line.push(' ');
-    line.push_str(&json);
-    line.push('\n');
-    Ok(line.into_bytes())
-}
-
-fn check_digits(json: &[u8]) -> String {
-    Digest::sha256(json).hex().chars().take(CHECK_DIGITS).collect()
-}
-
-/// Returns where each whole line begins, its JSON, and where the last one ends; only what follows the last may be damaged.
-fn whole_lines(bytes: &[u8]) -> Result<(Vec<Line<'_>>, u64), String> {
-    let mut lines = Vec::new();
-    let mut end = 0;
-    let mut damaged = false;
-    for line in bytes.split_inclusive(|b| *b == b'\n') {
-        let json = line.strip_suffix(b"\n").and_then(|line| line.get(CHECK_DIGITS + 1..));
-        let json = json.filter(|json| line.starts_with(check_digits(json).as_bytes()));
-        match json {
-            Some(_) if damaged => return Err(format!("the line before byte {end} is damaged")),
-            Some(json) => {
-                lines.push((end, json));
-                end += line.len() as u64;
-            }
-            None => damaged = true,
-        }
-    }
-    Ok((lines, end))
-}
-
-fn read_log(path: &Path) -> Result<(Vec<Entry>, u64), String> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        Err(error) => return Err(error.to_string()),
-    };
-    let (lines, whole) = whole_lines(&bytes)?;
-    let entries = lines.into_iter().map(|(_, json)| serde_json::from_slice(json));
-    let entries: Result<_, _> = entries.collect();
-    Ok((entries.map_err(|error| error.to_string())?, whole))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! Connections: accepting, TLS, HTTP/1.1, and an orderly end.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,14 +44,14 @@ pub(super) async fn serve(
             () = &mut stop => break,
         };
         let Ok(place) = place else { break };
-        let Ok((stream, peer)) = accepted else {
+        let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let (server, acceptor, watcher) = (Arc::clone(&server), acceptor.clone(), graceful.watcher());
         tokio::spawn(async move {
             server.metrics.connections.fetch_add(1, Ordering::Relaxed);
-            handle(&server, stream, peer, acceptor, watcher).await;
+            handle(&server, stream, acceptor, watcher).await;
             server.metrics.connections.fetch_sub(1, Ordering::Relaxed);
             drop(place);
         });
@@ -65,7 +64,6 @@ pub(super) async fn serve(
 async fn handle(
     server: &Arc<Server>,
     stream: TcpStream,
-    _peer: SocketAddr,
     acceptor: Option<TlsAcceptor>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {

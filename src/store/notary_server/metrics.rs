@@ -59,7 +59,7 @@ pub(super) struct Metrics {
     operations: BTreeMap<Operation, Histogram>,
     /// Connections that are open.
     pub(super) connections: AtomicI64,
-    /// Files that were renewed before they expired.
+    /// Collections whose timestamp or snapshot was renewed before it expired.
     pub(super) renewals: AtomicU64,
     /// Renewals that failed.
     pub(super) failed_renewals: AtomicU64,

@@ -26,6 +26,7 @@ mod route;
 mod service;
 mod store;
 mod tls;
+mod upload;
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -52,15 +53,15 @@ use keyring::Keyring;
 use metrics::Metrics;
 use postgres::Postgres;
 use route::Gun;
-use service::Room;
 use store::Store;
+use upload::Room;
 
 pub use auth::TokenOptions;
 
 /// How often it is looked whether metadata are to be renewed.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(3600);
 
-/// How many collections can be worked on at once; more than there are processors on any machine.
+/// How many collections can be changed at once, at most: those that share a turn wait for each other.
 const TURNS: usize = 64;
 
 /// Where a server keeps its collections and keys.

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::digest::Digest;
 use crate::limit;
+use crate::trust::notary::is_delegated_role;
 
 /// The globally unique name of a collection, for example `docker.io/library/alpine`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,17 +128,7 @@ impl Route {
 
 /// Tells whether a file may have this role's name: a top-level one, or a delegation.
 pub(super) fn is_role(name: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && part.bytes().all(is_role_byte);
-    let delegation = |name: &str| {
-        name.strip_prefix("targets/")
-            .is_some_and(|rest| rest.split('/').all(part))
-    };
-    let known = matches!(name, "root" | "targets" | "snapshot" | "timestamp") || delegation(name);
-    known && name.len() <= limit::NOTARY_ROLE_BYTES
-}
-
-fn is_role_byte(b: u8) -> bool {
-    b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_'
+    matches!(name, "root" | "targets" | "snapshot" | "timestamp") || is_delegated_role(name)
 }
 
 fn percent_decoded(path: &str) -> Option<String> {

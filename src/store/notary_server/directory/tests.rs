@@ -139,6 +139,60 @@ fn a_change_that_was_written_in_part_is_not_there() {
 }
 
 #[test]
+fn a_deletion_that_was_killed_is_finished_or_never_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    store.publish(&publication(0, 1)).unwrap();
+    let told = |store: &Directory| store.changes(&all((0, 10))).unwrap().len();
+    let deletion = ChangeLine {
+        at: Time::EPOCH,
+        gun: gun().to_string(),
+        timestamp: None,
+    };
+    // The change stands there, and the collection as well.
+    store.changes.lock().unwrap().append(&deletion).unwrap();
+    drop(store);
+    let store = Directory::open(dir.path()).unwrap();
+    assert_eq!((told(&store), versions(&store).0), (1, 1));
+    // Its name is gone, its files are there yet.
+    store.changes.lock().unwrap().append(&deletion).unwrap();
+    let log = log_of(dir.path());
+    let gone = log.parent().unwrap().with_extension(DELETED);
+    fs::rename(log.parent().unwrap(), &gone).unwrap();
+    drop(store);
+    let store = Directory::open(dir.path()).unwrap();
+    assert_eq!((told(&store), versions(&store).0), (2, 0));
+    // Who begins again has nothing to do with them.
+    store.publish(&publication(0, 1)).unwrap();
+    assert_eq!(older(&store, 9), ["example.com/a/b"]);
+    assert!(!gone.exists(), "what was left is removed");
+    assert_eq!((told(&store), versions(&store).0), (3, 1));
+}
+
+#[test]
+fn a_deletion_that_fails_is_not_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    store.publish(&publication(0, 1)).unwrap();
+    let gone = log_of(dir.path()).parent().unwrap().with_extension(DELETED);
+    fs::write(&gone, b"in the way").unwrap();
+    for _ in 0..2 {
+        assert!(matches!(
+            store.delete(&gun(), Time::EPOCH),
+            Err(Failure::Unavailable { .. })
+        ));
+        assert_eq!(store.changes(&all((0, 10))).unwrap().len(), 1);
+        assert_eq!(versions(&store).0, 1);
+    }
+    let found = older(&store, 9);
+    assert!(found.iter().any(|found| found.contains("cannot remove")), "{found:?}");
+    fs::remove_file(&gone).unwrap();
+    store.delete(&gun(), Time::EPOCH).unwrap();
+    assert_eq!(store.changes(&all((0, 10))).unwrap().len(), 2);
+    assert_eq!(versions(&store).0, 0);
+}
+
+#[test]
 fn what_was_changed_on_the_disk_is_not_served() {
     let dir = tempfile::tempdir().unwrap();
     let store = Directory::open(dir.path()).unwrap();
@@ -177,6 +231,25 @@ fn one_damaged_log_hides_no_other_collection() {
     let (names, problems): (Vec<_>, Vec<_>) = found.iter().partition(|found| others.contains(&found.as_str()));
     assert_eq!((names.len(), problems.len()), (2, 1), "{found:?}");
     assert!(problems[0].contains("damaged"), "{found:?}");
+}
+
+#[test]
+fn a_damaged_log_of_the_last_change_keeps_no_server_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    let other = Gun::new("example.com/other").unwrap();
+    store.publish(&publication_of(other.clone(), 0, 1)).unwrap();
+    store.publish(&publication(0, 1)).unwrap();
+    store.publish(&publication(1, 2)).unwrap();
+    drop(store);
+    let mut log = fs::read(log_of(dir.path())).unwrap();
+    log[20] ^= 1;
+    fs::write(log_of(dir.path()), &log).unwrap();
+    let store = Directory::open(dir.path()).unwrap();
+    assert_eq!(store.changes(&all((0, 10))).unwrap().len(), 3);
+    assert!(matches!(store.collection(&gun()), Err(Failure::Unavailable { .. })));
+    store.publish(&publication_of(other.clone(), 1, 2)).unwrap();
+    assert_eq!(store.collection(&other).unwrap().revision, 2);
 }
 
 #[test]
