@@ -104,6 +104,10 @@ pub const CERTIFICATE_BYTES: usize = 64 << 10;
 /// Most roles of a collection that its owner goes through, bins included: the snapshot at its bound names no more.
 pub const COLLECTION_ROLES: usize = 100_000;
 
+/// Most roles that a delegated role lists where the owner goes through all: as many as there can be bins, which other tools list one by
+/// one. Each is found by going through the list.
+pub const LISTED_ROLES: usize = 1 << BIN_BITS;
+
 /// Most bins of a collection that imgkit makes, as a power of two: the snapshot, part of every look-up, takes 500 KB then.
 pub const BIN_BITS: u32 = 14;
 
@@ -257,7 +261,16 @@ pub const BLOB_RATE: u64 = 4096;
 pub const TAG_SETTLE: Duration = Duration::from_millis(500);
 
 /// Most states by which a collection in a registry may have gone on while one look at it was taken.
-pub const STATES_AHEAD: usize = 1000;
+pub const STATES_AHEAD: usize = 100;
+
+/// How often a claimed tag is looked at until it stays: whoever moves it that often is no publisher.
+pub const TAG_LOOKS: usize = 20;
+
+/// Most pages of a collection in a registry: as many as [`COLLECTION_ROLES`] roles share, many times over.
+pub const PAGES: u64 = 4096;
+
+/// Highest number of a state of a collection in a registry: one each second lasts longer than anybody counts.
+pub const STATES: u64 = 1 << 53;
 
 /// Most blobs in a file that is carried over an air gap: a collection of 100,000 names and the layers of 10,000 images fit.
 pub const PARCEL_BLOBS: usize = 1_000_000;

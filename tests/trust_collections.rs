@@ -652,7 +652,8 @@ fn what_is_broken_is_said_with_the_command_that_mends_it() {
     home.good(&["rotate", "timestamp"]);
     let doctor = |arguments: &[&str]| {
         let (code, json) = home.run(&[&["doctor"], arguments].concat());
-        let findings = json["result"]["findings"].as_array().unwrap().clone();
+        let findings = json["result"]["findings"].as_array();
+        let findings = findings.unwrap_or_else(|| panic!("{json}")).clone();
         let broken = findings.into_iter().filter(|finding| finding["weight"] == "broken");
         let mends: Vec<_> = broken
             .map(|finding| finding["mend"].as_str().unwrap().to_owned())

@@ -477,3 +477,42 @@ fn a_registry_that_lies_is_refused_and_one_that_says_nothing_is_no_verdict() {
     });
     assert_eq!(lie(&user, "a", missing).0, 3);
 }
+
+#[test]
+fn an_owner_signs_on_top_of_nothing_older_than_what_he_published() {
+    let registry = DockerRegistry::start();
+    let user = User::new();
+    let at = format!("oci://{}/{REPOSITORY}", registry.host());
+    user.good(&["init", &at, "--keys-as", "c"]);
+    let file = user.file("f", "x");
+    let sign = |name: &str, place: &str| {
+        user.run(&[
+            "sign",
+            "--file",
+            &file,
+            "--name",
+            name,
+            "--keys-as",
+            "c",
+            "--collection",
+            place,
+        ])
+    };
+    assert_eq!(sign("a", &at).0, 0);
+    let tag = format!("/v2/{REPOSITORY}/manifests/imgkit-trust");
+    let old = get(registry.host(), &tag).2;
+    assert_eq!(sign("b", &at).0, 0);
+    // He never looked anything up; the registry shows the state before, and no claim of a later one.
+    let upstream = registry.host().to_owned();
+    let server = Server::start(move |_, request| match request.path.strip_prefix(&tag) {
+        Some("") => Answer {
+            body: old.clone(),
+            ..pass(&upstream, &request.path)
+        },
+        Some(_) => pass(&upstream, &format!("{tag}.99")),
+        None => pass(&upstream, &request.path),
+    });
+    let (exit, json) = sign("c", &format!("oci://{}/{REPOSITORY}", server.host()));
+    assert_eq!((exit, &json["refusals"][0]["code"]), (1, &json!("ROLLBACK")), "{json}");
+    assert_eq!(sign("c", &at).0, 0);
+}

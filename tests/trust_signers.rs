@@ -461,7 +461,7 @@ fn nobody_writes_lines_of_others() {
         ),
         (&["delegate", "ls"], r"ext/a\nteam by targets: FORGED".to_owned()),
         (&sign, r"its names are ext/a\nteam by targets: FORGED".to_owned()),
-        (&["doctor"], "mend it: rm FILE when nobody publishes".to_owned()),
+        (&["doctor"], "mend it: rm -r FILE when nobody publishes".to_owned()),
         (&["doctor"], "/.x; FORGED #' when nobody publishes".to_owned()),
     ] {
         let said = text(&mixed.home, command);

@@ -18,7 +18,7 @@ use crate::trust::{Bundle, Source};
 const LOCK: &str = ".imgkit-publish.lock";
 
 /// Where a publication is made, and the name in it that makes it count.
-const NEXT: &str = ".imgkit-next";
+pub const NEXT: &str = ".imgkit-next";
 const COUNTS: &str = ".counts";
 
 /// The file that makes a publication the collection's present state.
@@ -47,7 +47,10 @@ impl TrustDir {
     }
 
     /// Tells whether there are files that count and have not got their own names yet.
-    fn is_unsettled(&self) -> Result<bool, Failure> {
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when it cannot be found out.
+    pub fn is_unsettled(&self) -> Result<bool, Failure> {
         let counts = self.dir.join(NEXT).join(COUNTS);
         counts.try_exists().map_err(|error| cannot("look at", &counts, &error))
     }

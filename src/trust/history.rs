@@ -49,6 +49,9 @@ pub struct RoleChange {
     pub removed: Vec<String>,
     /// Names that stand for something else.
     pub moved: Vec<String>,
+    /// Whether nobody trusts the role any more: the version is the last one then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// Why it is not known, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
@@ -148,7 +151,50 @@ impl<S: Source> Past<'_, S> {
             let change = self.change(&role, &BTreeSet::new())?;
             epoch.roles.push(change);
         }
+        let delegates = |change: &RoleChange| {
+            let body = self.bodies.get(&change.role);
+            body.is_some_and(|body| body.delegations.is_some())
+        };
+        if epoch.roles.iter().any(delegates) {
+            epoch.roles.extend(self.leave_out());
+        }
         Ok(epoch)
+    }
+
+    /// Forgets what roles said that nobody trusts any more.
+    fn leave_out(&mut self) -> Vec<RoleChange> {
+        let mut left: BTreeSet<&str> = self.bodies.keys().map(String::as_str).collect();
+        left.remove("targets");
+        let mut queue = VecDeque::from(["targets"]);
+        while let Some(body) = queue.pop_front().and_then(|by| self.bodies.get(by)) {
+            let trusted: Vec<_> = left
+                .iter()
+                .copied()
+                .filter(|role| body.delegation(role).is_some())
+                .collect();
+            trusted.iter().for_each(|role| {
+                left.remove(role);
+            });
+            queue.extend(trusted);
+        }
+        let gone: Vec<_> = left.into_iter().map(str::to_owned).collect();
+        let mut changes = Vec::new();
+        for role in gone {
+            let Some(body) = self.bodies.remove(&role) else {
+                continue;
+            };
+            changes.push(RoleChange {
+                version: body.header.version,
+                signers: Vec::new(),
+                added: Vec::new(),
+                removed: body.targets.into_keys().collect(),
+                moved: Vec::new(),
+                gone: true,
+                unknown: None,
+                role,
+            });
+        }
+        changes
     }
 
     /// Reads the version of a role that the snapshot names, as those trust it who are not `unread`.
@@ -162,6 +208,7 @@ impl<S: Source> Past<'_, S> {
             added: Vec::new(),
             removed: Vec::new(),
             moved: Vec::new(),
+            gone: false,
             unknown: None,
         };
         let file = names::file_name(role, Some(version));

@@ -23,6 +23,7 @@ use crate::store::file::NewFile;
 use crate::store::layout::Layout;
 use crate::store::parcel::Parcel;
 use crate::time::{DAY, Time};
+use crate::trust::edit::lifetime;
 use crate::trust::{Bundle, Chain, Client, Source, Target, TrustError, file_name};
 
 pub(super) use import::Import;
@@ -70,8 +71,16 @@ impl Export {
         let mut expires = client.evidence().expires();
         // Names alone: each target carries the metadata of its look-up.
         let mut targets = Vec::new();
+        let mut left_out = Vec::new();
         for name in names {
-            let target = find(&mut client, &name)?;
+            let target = match find(&mut client, &name) {
+                // What a role says of names that it may not sign nobody finds.
+                Err(TrustError::Absent { .. }) if self.all => {
+                    left_out.push(name);
+                    continue;
+                }
+                found => found.map_err(|error| error.about(&name))?,
+            };
             expires = expires.min(target.evidence().expires());
             metadata.add_all(target.bundle());
             targets.push(target.name().to_owned());
@@ -100,8 +109,12 @@ impl Export {
             targets.len(),
             place.subject()
         );
+        let left = left_out
+            .iter()
+            .map(|name| format!("left out, as no role that may sign it does: {}\n", name.escape_debug()));
+        let text = text + &left.collect::<String>();
         let json = json!({
-            "file": self.file, "collection": place.name, "targets": names, "images": packed, "expires": expires,
+            "leftOut": left_out, "file": self.file, "collection": place.name, "targets": names, "images": packed, "expires": expires,
             "withImages": self.with_images,
         });
         Ok(Report::new(text, json))
@@ -114,7 +127,10 @@ impl Export {
             return Ok(());
         }
         let expected = format!("metadata that are good until {wanted}, {days} days from now");
-        let advice = "run `imgkit trust renew`, with a larger --margin, or carry the file more often";
+        let advice = match i64::from(days) * DAY < lifetime("timestamp") {
+            true => "run `imgkit trust renew`, with a larger --margin, or carry the file more often",
+            false => "ask for fewer days, and carry the file more often: a timestamp is never good for longer",
+        };
         let found = format!("the first of them expires at {expires}");
         Err(Refusal::new(Code::Expired, place.subject(), expected, found, advice).into())
     }
@@ -182,7 +198,7 @@ fn older_roots(place: &Place) -> Result<Bundle, Failure> {
 }
 
 /// Finds a target by its name as it is signed, or by an image's name as people write it.
-fn find<S: Source>(client: &mut Client<S>, name: &str) -> Result<Target, Failure> {
+fn find<S: Source>(client: &mut Client<S>, name: &str) -> Result<Target, TrustError> {
     let normal = name
         .parse::<Reference>()
         .ok()
@@ -191,7 +207,6 @@ fn find<S: Source>(client: &mut Client<S>, name: &str) -> Result<Target, Failure
         (Err(TrustError::Absent { .. }), Some(normal)) => client.target(&normal),
         (found, _) => found,
     }
-    .map_err(|error| error.about(name))
 }
 
 fn all_names<S: Source>(client: &Client<S>) -> BTreeSet<String> {

@@ -41,7 +41,7 @@ struct Prepared {
 }
 
 /// What became of a change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Changed {
     /// The roles that signed.
     pub(super) roles: BTreeSet<String>,
@@ -49,6 +49,8 @@ pub(super) struct Changed {
     staged: Option<(PathBuf, Vec<Lacking>)>,
     /// For whom roles do not count any more.
     lost: Vec<Lost>,
+    /// Roles of the top level that have expired and were not signed, and when.
+    expired: Vec<(String, Time)>,
 }
 
 impl Changed {
@@ -64,6 +66,11 @@ impl Changed {
                 "NO LONGER TRUSTED as {} trusts it: {}; too few of the keys that it wants are here\n",
                 by.escape_debug(),
                 role.escape_debug()
+            );
+        }
+        for (role, at) in &self.expired {
+            *text += &format!(
+                "EXPIRED {role} at {at}: nothing is trusted until it is signed again: imgkit trust renew {role}\n"
             );
         }
         if let Some((file, lacking)) = &self.staged {
@@ -98,6 +105,13 @@ impl Changed {
                     .map(|Lost { role, by }| json!({ "role": role, "by": by }));
                 report.insert("noLongerTrustedBy".to_owned(), lost.collect());
             }
+            if !self.expired.is_empty() {
+                let expired = self
+                    .expired
+                    .iter()
+                    .map(|(role, at)| json!({ "role": role, "expires": at }));
+                report.insert("expired".to_owned(), expired.collect());
+            }
             if let Some((file, lacking)) = &self.staged {
                 report.insert("staged".to_owned(), stage::staged_json(file, lacking));
             }
@@ -122,6 +136,10 @@ impl TrustOptions {
         // Of a change that several people sign the others can be told.
         let too_few = |error: EditError| match (&self.drafting, Lacking::of(&error)) {
             (Some(Drafting::Publish(file, _)), Some(lacking)) => stage::too_few(file, &[lacking]),
+            (None, Some(_)) => {
+                let mend = "where others have the rest, make the change with `imgkit trust stage FILE …`, for them to sign it too";
+                Failure::malformed(&subject, format!("{error}; {mend}"))
+            }
             _ => about(error),
         };
         let mut keys = BTreeMap::new();
@@ -141,10 +159,10 @@ impl TrustOptions {
             if collection.to_sign().is_empty() {
                 return Ok(Changed {
                     roles,
-                    staged: None,
-                    lost: Vec::new(),
+                    ..Changed::default()
                 });
             }
+            let expired = expired(&collection, now);
             open_all(files.values().flatten(), &secrets, &mut keys)?;
             let open = |files: &BTreeSet<PathBuf>| files.iter().filter_map(|file| keys.get(file)).collect::<Vec<_>>();
             let prints = |files| open(files).iter().map(|key| key.public().fingerprint()).collect();
@@ -161,16 +179,26 @@ impl TrustOptions {
                     let (draft, lacking) = collection.draft(&place.keys, &signers, now).map_err(about)?;
                     stage::replace(file, before.as_ref(), &draft)?;
                     let staged = Some((file.to_owned(), lacking));
-                    return Ok(Changed { roles, staged, lost });
+                    return Ok(Changed {
+                        roles,
+                        staged,
+                        lost,
+                        expired,
+                    });
                 }
                 Destination::Place(publisher) => {
+                    let before = collection.published().map(|chain| chain.files().clone());
                     let publication = collection.sign(&signers, now).map_err(too_few)?;
                     match publisher.publish(&publication)? {
                         Outcome::Published => {
+                            let mut files = before.unwrap_or_default();
+                            files.add_all(publication.files());
+                            place.remember(&files);
                             return Ok(Changed {
                                 roles,
                                 staged: None,
                                 lost: publication.lost().to_vec(),
+                                expired,
                             });
                         }
                         Outcome::Overtaken => std::thread::sleep(pause(attempt)?),
@@ -312,6 +340,16 @@ impl TrustOptions {
         }
         Ok(here >= spec.threshold)
     }
+}
+
+/// Lists the roles of the top level that have expired and are not signed again.
+fn expired(collection: &Collection<'_>, now: Time) -> Vec<(String, Time)> {
+    let signed = collection.to_sign();
+    let marks = collection.roles().into_iter().filter(|role| role.by.is_none());
+    let marks = marks.filter_map(|role| Some((role.name, role.mark?.expires)));
+    marks
+        .filter(|(role, expires)| *expires <= now && !signed.contains(role))
+        .collect()
 }
 
 /// Opens keys that are not open yet, which takes a quarter of a second each, side by side.

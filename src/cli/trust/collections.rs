@@ -16,7 +16,7 @@ use crate::store::file::read_limited;
 use crate::store::{KeyStore, TrustDir, TrustPlace, Trusted};
 use crate::time::Time;
 use crate::trust::edit::Collection;
-use crate::trust::{Client, Distrusted, Known};
+use crate::trust::{Bundle, Client, Distrusted, Known};
 
 /// Which collection, where it is, and when.
 #[derive(Clone, Debug, Args)]
@@ -84,7 +84,19 @@ impl Place {
     pub(super) fn load(&self) -> Result<Collection<'_>, Failure> {
         // An owner does not sign on top of an older state either; whether it has expired does not matter here.
         let loaded = Collection::load_after(&self.pin, &self.known()?, &self.at);
-        loaded.map_err(|error| error.about(&self.subject()))
+        let loaded = loaded.map_err(|error| error.about(&self.subject()))?;
+        if let Some(chain) = loaded.published() {
+            self.remember(chain.files());
+        }
+        Ok(loaded)
+    }
+
+    /// Remembers what the owner read or published, so that he signs on top of nothing older.
+    pub(super) fn remember(&self, files: &Bundle) {
+        if let Some(trusted) = &self.trusted {
+            // What has expired is older than nothing.
+            remember(&self.context, trusted, &self.pin, files, Time::EPOCH);
+        }
     }
 
     /// Reads the whole collection as its owner.
@@ -289,7 +301,8 @@ impl TrustOptions {
         names.sort();
         let problem = match names.as_slice() {
             [only] => return Ok(only.clone()),
-            [] => "there is no collection here; make one with `imgkit trust init NAME`".to_owned(),
+            [] => "there is no collection here; name one with --collection, or make one with `imgkit trust init NAME`"
+                .to_owned(),
             several => format!(
                 "there are several collections; name one with --collection: {}",
                 several.join(", ")

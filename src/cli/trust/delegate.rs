@@ -8,6 +8,7 @@ use serde_json::json;
 use super::TrustOptions;
 use super::chosen::ChosenKeys;
 use super::collections::{distrusted_json, tell_distrusted};
+use super::revoke::names_of;
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
 use crate::trust::edit::{Collection, EditError, RoleInfo, RoleSpec};
@@ -183,7 +184,11 @@ impl Add {
 impl Remove {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let place = options.place(context)?;
-        let (_, trusting) = options.trusting_role(context, &place, &self.role)?;
+        let (mut collection, trusting) = options.trusting_role(context, &place, &self.role)?;
+        // As far as it is trusted now.
+        let loaded = collection.load_trusted();
+        loaded.map_err(|error| error.about(&place.subject()))?;
+        let names = names_of(&collection, &self.role);
         let by: Vec<_> = trusting.here.iter().filter_map(|role| role.by.as_deref()).collect();
         let changed = options.change(context, |collection, now| match by.as_slice() {
             [] => Err(EditError::NoRole {
@@ -193,11 +198,15 @@ impl Remove {
                 .iter()
                 .try_for_each(|by| collection.undelegate_by(by, &self.role, now)),
         })?;
-        let text = match trusting.elsewhere.is_empty() {
-            true => format!("{} is no longer a role\n", self.role),
-            false => String::new(),
-        };
-        Ok(trusting.report(&changed, text, json!({ "removed": self.role }), |_| true))
+        let mut text = String::new();
+        if trusting.elsewhere.is_empty() {
+            let _ = writeln!(text, "{} is no longer a role", self.role);
+        }
+        for name in &names {
+            let _ = writeln!(text, "no longer signed by it: {}", name.escape_debug());
+        }
+        let json = json!({ "removed": self.role, "names": names });
+        Ok(trusting.report(&changed, text, json, |_| true))
     }
 }
 

@@ -14,7 +14,11 @@ use super::collections::Place;
 use super::word::{line, word};
 use crate::cli::{Context, Report};
 use crate::failure::Failure;
+use crate::key::KeyFile;
+use crate::limit;
 use crate::store::TrustPlace;
+use crate::store::file::read_limited;
+use crate::store::trust_dir::NEXT;
 use crate::time::Time;
 use crate::trust::edit::{Collection, EditError, RoleInfo, margin};
 use crate::trust::{Distrusted, TrustError, file_name};
@@ -67,9 +71,10 @@ impl Doctor {
         match options.place(context) {
             Ok(place) => {
                 name = Some(place.name.clone());
-                check_files(&place, &mut findings);
+                check_files(&place, &mut findings)?;
                 match Collection::load_after(&place.pin, &place.known()?, &place.at) {
                     Ok(collection) => check_collection(context, options, &place, collection, now, &mut findings)?,
+                    Err(error @ EditError::Trust(TrustError::Source(_))) => return Err(error.about(&place.subject())),
                     Err(error) => {
                         let (problem, mend) = mend_top(&error);
                         findings.add(Weight::Broken, place.subject(), problem, mend);
@@ -85,6 +90,13 @@ impl Doctor {
             ),
         }
         check_key_files(options.keys(context)?.dir(), &mut findings);
+        // Where the collection had to be named, its commands need that too.
+        if let Some(name) = options.named(context)? {
+            let trust = format!("imgkit trust --collection {} ", word(&name, "NAME"));
+            for finding in &mut findings.0 {
+                finding.mend = finding.mend.replace("imgkit trust ", &trust);
+            }
+        }
         let broken = findings.0.iter().any(|finding| finding.weight == Weight::Broken);
         let mut text = String::new();
         for finding in &findings.0 {
@@ -115,21 +127,32 @@ impl Doctor {
 }
 
 /// Looks at the files of a directory: half-written ones, and roots that the chain does not reach.
-fn check_files(place: &Place, findings: &mut Findings) {
+fn check_files(place: &Place, findings: &mut Findings) -> Result<(), Failure> {
     let TrustPlace::Directory(dir) = &place.at else {
-        return;
+        return Ok(());
     };
+    // What counts is in it already, though a publisher was killed, or did not find the room, before the files had their own names.
+    let unsettled = dir.is_unsettled()?;
+    if unsettled {
+        let problem = "a publication counts whose files have not got their own names: a web server would not show it";
+        findings.add(
+            Weight::Note,
+            place.subject(),
+            problem,
+            "any change gives them their names; remove nothing",
+        );
+    }
     let entries = std::fs::read_dir(dir.dir()).into_iter().flatten().flatten();
     let names: BTreeSet<String> = entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     for name in names
         .iter()
-        .filter(|name| name.starts_with('.') && !name.ends_with(".lock"))
+        .filter(|name| name.starts_with('.') && !name.ends_with(".lock") && !(unsettled && *name == NEXT))
     {
         let path = dir.dir().join(name);
         let mend = format!(
-            "rm {} when nobody publishes; any later change goes on without it",
+            "rm -r {} when nobody publishes; any later change goes on without it",
             of_file(&path)
         );
         findings.add(
@@ -155,6 +178,7 @@ fn check_files(place: &Place, findings: &mut Findings) {
             );
         }
     }
+    Ok(())
 }
 
 fn check_collection(
@@ -209,7 +233,15 @@ fn check_collection(
         }
     }
     let store = options.keys(context)?;
-    for role in collection.roles() {
+    let mut roles = collection.roles();
+    // In the order in which new keys can be had: a change is signed by the timestamp's and the snapshot's keys too.
+    roles.sort_by_key(|role| match role.name.as_str() {
+        "timestamp" => 0,
+        "snapshot" => 1,
+        "root" => 3,
+        _ => 2,
+    });
+    for role in roles {
         if let Some(mark) = role.mark {
             let mend = format!("imgkit trust renew {}", of_role(&role.name));
             if mark.expires <= now {
@@ -261,10 +293,13 @@ fn check_keys(
     }
     if here < needed {
         let problem = format!("{needed} of its keys must sign, and {here} are here");
+        let lost = match role.name.as_str() {
+            // Only they can give a collection other keys.
+            "root" => "`imgkit trust restore FILE` from a backup; without one, make a new collection, and have its root pinned".to_owned(),
+            name => format!("`imgkit trust rotate {}`", of_role(name)),
+        };
         let mend = format!(
-            "nothing, if they are kept elsewhere on purpose: work with `imgkit trust stage`; if they are lost, \
-             `imgkit trust rotate {}`",
-            of_role(&role.name)
+            "nothing, if they are kept elsewhere on purpose: work with `imgkit trust stage`; if they are lost, {lost}"
         );
         findings.add(Weight::Note, &role.name, problem, mend);
     }
@@ -296,6 +331,14 @@ fn check_key_files(dir: &Path, findings: &mut Findings) {
                 format!("chmod {wanted:o} {}", of_file(&path)),
             );
         }
+        let is_private = path.extension().is_some_and(|extension| extension == "pem");
+        if metadata.is_file()
+            && is_private
+            && let Err(problem) = read_key_file(&path)
+        {
+            let mend = "imgkit trust restore FILE from a backup, once it is moved away";
+            findings.add(Weight::Broken, path.display(), problem, mend);
+        }
         if metadata.is_dir() {
             left.extend(
                 std::fs::read_dir(&path)
@@ -306,6 +349,14 @@ fn check_key_files(dir: &Path, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Tells whether a file is a private key, which is not opened.
+fn read_key_file(path: &Path) -> Result<(), String> {
+    let bytes = read_limited(path, limit::KEY_FILE_BYTES).map_err(|failure| failure.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
+    let parsed = KeyFile::parse(&text).map_err(|error| error.to_string());
+    parsed.map(|_| ())
 }
 
 /// Returns a role's name for a command.
@@ -327,6 +378,10 @@ fn mend_top(error: &EditError) -> (String, String) {
         }
         EditError::Trust(TrustError::Missing { .. } | TrustError::Digest { .. } | TrustError::Version { .. }) => {
             "put the file back from a backup or from anybody's copy of the collection; then imgkit trust renew"
+        }
+        EditError::Trust(TrustError::Malformed { .. }) => {
+            "put the file back from a backup or from anybody's copy; where you have an export of the collection, move the broken file \
+             away, then imgkit trust import FILE"
         }
         EditError::Trust(TrustError::Rollback { .. }) => {
             "somebody put old files back: restore the newest ones from a backup"

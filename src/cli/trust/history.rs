@@ -50,13 +50,17 @@ impl History {
         for epoch in &epochs {
             describe(&mut text, epoch, self.name.as_deref());
         }
+        if let (Some(name), true) = (&self.name, epochs.is_empty()) {
+            let _ = writeln!(text, "{} was never signed", name.escape_debug());
+        }
         if !known {
             text.push_str("what is not known was thrown away or changed, or was published by another tool\n");
         }
-        Ok(Report::new(
-            text,
-            json!({ "collection": place.name, "complete": known, "snapshots": epochs }),
-        ))
+        let json = json!({ "collection": place.name, "complete": known, "snapshots": epochs });
+        Ok(Report {
+            yes: self.name.is_none() || !epochs.is_empty(),
+            ..Report::new(text, json)
+        })
     }
 }
 
@@ -70,6 +74,7 @@ fn describe(text: &mut String, epoch: &Epoch, only: Option<&str>) {
         let name = line(&role.role);
         let _ = match &role.unknown {
             Some(unknown) => writeln!(text, "    {name} {}: not known: {}", role.version, line(unknown)),
+            None if role.gone => writeln!(text, "    {name} is no longer a role"),
             None => writeln!(text, "    {name} {} by {}", role.version, short(&role.signers)),
         };
         for (mark, names) in [("+", &role.added), ("-", &role.removed), ("~", &role.moved)] {

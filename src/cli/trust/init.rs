@@ -35,6 +35,9 @@ pub(super) struct Init {
     /// The collection's name in the directory of collections (letters, digits, `.`, `_`, `-`), or its place: dir:PATH,
     /// oci://HOST/REPOSITORY
     name: CollectionName,
+    /// The form of its metadata: tuf, or notary, which needs --server URL, a Notary server
+    #[arg(long, value_parser = ["tuf", "notary"], default_value = "tuf")]
+    dialect: String,
     /// How many keys of a role must sign, and how many it gets [default: 1 of 1]
     #[arg(long, value_name = "ROLE=K[/N]")]
     threshold: Vec<Threshold>,
@@ -233,12 +236,23 @@ impl Init {
             text,
             "\nNow back up the root key: without it no key of the collection can ever be replaced."
         );
-        let _ = writeln!(
-            text,
-            "Copy it to two places that are not this machine, then remove it here:"
-        );
-        for file in roots {
+        let (files, elsewhere): (Vec<_>, Vec<_>) =
+            roots.partition(|file| file.extension().is_some_and(|extension| extension == "pem"));
+        if !files.is_empty() {
+            let _ = writeln!(
+                text,
+                "Copy it to two places that are not this machine, then remove it here:"
+            );
+        }
+        for file in files {
             let _ = writeln!(text, "  cp {} /media/BACKUP/", file.display());
+        }
+        for file in elsewhere {
+            let _ = writeln!(
+                text,
+                "It is kept elsewhere, as a token's maker says, or a signing program's; this says where, and is needed here:\n  {}",
+                file.display()
+            );
         }
         let _ = writeln!(
             text,

@@ -53,7 +53,7 @@ impl Ls {
 /// Shows a collection's roles.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// Also write every public key to this directory, as KEYID.pem, to check signatures with other tools
+    /// Also write every public key to this directory, as KEYID.pem by its own id, to check signatures with other tools
     #[arg(long, value_name = "DIR")]
     keys_to: Option<PathBuf>,
 }
@@ -93,7 +93,9 @@ impl Inspect {
                 let _ = writeln!(text, "    {id}");
             }
             if let Some(dir) = &self.keys_to {
-                for (id, key) in keys.keys() {
+                // By their own ids: a role may list its key under that of another's.
+                for key in keys.keys().values() {
+                    let id = key.id();
                     let pem = key.public().to_pem();
                     let pem = pem.map_err(|error| Failure::malformed(format!("key {id}"), error))?;
                     write_named(dir, id.as_str(), "pem", pem.as_bytes())?;

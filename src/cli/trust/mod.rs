@@ -51,7 +51,7 @@ pub(super) struct Trust {
 enum Action {
     /// Write what look-ups need into one file, to be carried over an air gap
     Export(Lazy<airgap::Export>),
-    /// Check such a file against the pin, and take it over
+    /// Check such a file against the pin, and take it over; `import notary …` takes a collection over from a Notary server
     Import(Lazy<airgap::Import>),
     /// Write all keys of a collection, and its pin, into one encrypted file
     Backup(Lazy<key::Backup>),
@@ -149,6 +149,9 @@ impl Action {
 
     /// Tells whether the command changes a collection, so that the change can be staged.
     fn changes(&self) -> bool {
+        if let Self::Root(command) = self {
+            return command.finishes();
+        }
         matches!(
             self,
             Self::Delegate(_)

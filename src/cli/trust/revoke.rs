@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::key::TufKey;
 use crate::store::KeyStore;
 use crate::trust::Distrusted;
-use crate::trust::edit::{Collection, RoleInfo, RoleSpec};
+use crate::trust::edit::{Collection, EditError, RoleInfo, RoleSpec};
 
 /// Takes a key from every role; says first what stops being trusted.
 #[derive(Debug, Args)]
@@ -38,6 +38,8 @@ struct Loss {
     role: RoleInfo,
     /// Whether enough of the keys that it has then are here to sign again what it signs.
     again: bool,
+    /// Whether what is published counts without that: others of its keys signed it.
+    stands: bool,
 }
 
 impl Revoke {
@@ -71,16 +73,22 @@ impl Revoke {
             loss.again &= distrusted
                 .iter()
                 .all(|one| one.role != loss.role.name || Some(one.by.as_str()) != by);
-            let doubtful = collection.is_doubtful(&loss.role.name);
-            loss.again &= !doubtful.map_err(|error| error.about(&place.subject()))?;
+            let about = |error: EditError| error.about(&place.subject());
+            loss.again &= !collection.is_doubtful(&loss.role.name).map_err(about)?;
+            if !loss.again && by.is_some() {
+                let mut left = RoleSpec::of(&loss.role.keys);
+                removed.take_from(&mut left);
+                loss.stands = collection.counts_with(&loss.role.name, &left).map_err(about)?;
+            }
         }
         let mut text = format!("the key {key} is taken from:\n");
-        let (mut stops, mut again) = (BTreeSet::new(), BTreeSet::new());
+        let (mut stops, mut again, mut stands) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for loss in &losses {
             let names = names_of(&collection, &loss.role.name);
-            let fate = match loss.again {
-                true => "signed again by the keys that are here",
-                false => "NO LONGER TRUSTED until its other keys sign it",
+            let fate = match (loss.again, loss.stands) {
+                (true, _) => "signed again by the keys that are here",
+                (false, true) => "trusted as before: others of its keys signed it",
+                (false, false) => "NO LONGER TRUSTED until its other keys sign it",
             };
             let by = loss
                 .role
@@ -94,12 +102,14 @@ impl Revoke {
                 loss.role.name.escape_debug(),
                 names.len()
             );
-            match loss.again {
-                true => again.extend(names),
-                false => stops.extend(names),
+            match (loss.again, loss.stands) {
+                (true, _) => again.extend(names),
+                (false, true) => stands.extend(names),
+                (false, false) => stops.extend(names),
             }
         }
         again.retain(|name| !stops.contains(name));
+        stands.retain(|name| !stops.contains(name) && !again.contains(name));
         for name in &stops {
             let _ = writeln!(text, "stops being trusted: {}", name.escape_debug());
         }
@@ -184,7 +194,7 @@ impl Revoke {
         changed.tell(&mut text);
         let roles: Vec<_> = new.keys().collect();
         let json = json!({
-            "revoked": key, "roles": roles, "noLongerTrusted": stops, "signedAgain": again,
+            "revoked": key, "roles": roles, "noLongerTrusted": stops, "signedAgain": again, "signedByOthers": stands,
             "distrusted": distrusted_json(&distrusted),
             "stillTrusted": trusting.json(|_| true),
         });
@@ -246,14 +256,14 @@ fn loss(
     if !again && role.by.is_none() {
         let problem = format!(
             "{threshold} of its other keys must sign it again, and {here} are here; give it another with --new, or a private key \
-             with --key, or stage the change: imgkit trust stage FILE rotate {}",
-            role.name
+             with --key, or stage the change: imgkit trust stage FILE revoke {key}"
         );
         return Err(Failure::malformed(subject, problem));
     }
     Ok(Loss {
         role: role.clone(),
         again,
+        stands: false,
     })
 }
 
@@ -267,7 +277,7 @@ fn has(keys: &[TufKey], key: &TufKey) -> bool {
 }
 
 /// Returns the names that a role signs, its bins and the roles below it included: they are reached through it alone.
-fn names_of(collection: &Collection<'_>, role: &str) -> BTreeSet<String> {
+pub(super) fn names_of(collection: &Collection<'_>, role: &str) -> BTreeSet<String> {
     let roles = collection.roles();
     let mut below = BTreeSet::from([role.to_owned()]);
     // Roles are listed level by level: whoever delegates comes first.

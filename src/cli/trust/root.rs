@@ -62,6 +62,11 @@ struct Finish {
 }
 
 impl RootCommand {
+    /// Tells whether the collection is changed by it, and not a file alone.
+    pub(super) fn finishes(&self) -> bool {
+        matches!(self.action, Action::Finish(_))
+    }
+
     pub(super) fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         match &self.action {
             Action::Finish(finish) => finish.run(context, options),
@@ -106,7 +111,7 @@ impl Propose {
         let mut text = describe(&made)?;
         let _ = writeln!(
             text,
-            "written to {}; sign it where the root keys are: imgkit trust root sign FILE",
+            "written to {0}; sign it where the root keys are: imgkit trust root sign {0}",
             self.file.display()
         );
         tell_lacking(&mut text, &lacking);
@@ -162,7 +167,8 @@ impl Sign {
         if lacking.is_empty() {
             let _ = writeln!(
                 text,
-                "publish it where the collection is: imgkit trust root finish FILE"
+                "publish it where the collection is: imgkit trust root finish {}",
+                self.file.display()
             );
         }
         Ok(Report::new(text, json!({ "file": self.file, "lacking": lacking })))
@@ -173,9 +179,13 @@ impl Finish {
     fn run(&self, context: &Context, options: &TrustOptions) -> Result<Report, Failure> {
         let draft = read(&self.file)?;
         let changed = options.change(context, |collection, now| collection.adopt_root(&draft, now))?;
-        let mut text = format!("published {}\n", self.file.display());
+        let mut text = String::new();
+        let published = changed.published().then_some(&self.file);
+        if let Some(file) = published {
+            let _ = writeln!(text, "published {}", file.display());
+        }
         changed.tell(&mut text);
-        Ok(Report::new(text, changed.json(json!({ "published": self.file }))))
+        Ok(Report::new(text, changed.json(json!({ "published": published }))))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::key::{KeyId, TufKey};
 use crate::time::Time;
 use crate::trust::RoleKeys;
-use crate::trust::edit::{Collection, RoleInfo, RoleSpec};
+use crate::trust::edit::{Collection, EditError, RoleInfo, RoleSpec};
 
 /// Looks after the keys of roles.
 #[derive(Debug, Args)]
@@ -126,18 +126,29 @@ impl Change<'_> {
         place: &Place,
         (mut collection, trusting): (Collection<'_>, &Trusting),
     ) -> Result<Changed, Failure> {
-        let by = trusting.by();
+        let about = |error: EditError| error.about(&place.subject());
+        // What others of its keys signed, where too few are here, is left as it is.
+        let (mut stands, mut again) = (BTreeSet::new(), BTreeSet::new());
+        for info in &trusting.here {
+            let mut spec = RoleSpec::of(&info.keys);
+            (self.work)(&mut spec);
+            let signs = options.has_keys_of(context, &place.keys, self.role, &spec)?;
+            let counts = !signs && info.by.is_some() && collection.counts_with(self.role, &spec).map_err(about)?;
+            if counts { &mut stands } else { &mut again }.insert(info.by.clone());
+        }
         let work = |collection: &mut Collection<'_>, now: Time| {
-            collection.rekey(self.role, &by, true, now, self.keeps, self.work)
+            let parts = [(&stands, false), (&again, true)];
+            let mut parts = parts.into_iter().filter(|(by, _)| !by.is_empty());
+            parts.try_for_each(|(by, again)| collection.rekey(self.role, by, again, now, self.keeps, self.work))
         };
         if let Some(new) = self.new {
             let now = options.now(context)?;
             // With its bins: where one of them is broken, nothing is changed, and no key is kept.
             let refused = collection.find(self.role).and_then(|()| work(&mut collection, now));
-            refused.map_err(|error| error.about(&place.subject()))?;
+            refused.map_err(about)?;
             new.keep(context, &options.keys(context)?, &place.keys, self.role)?;
         }
-        options.change(context, |collection, now| work(collection, now))
+        options.change(context, work)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `imgkit trust stage`, `cosign` and `publish`: one change that several people sign before it is published.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -29,7 +30,8 @@ use crate::trust::edit::{Collection, Draft, Drafted, EditError, Lacking};
 pub(super) struct Stage {
     /// The file; where it is there, the change is made on top of what it holds
     file: PathBuf,
-    /// The change: `sign …`, `unsign …`, `rotate …`, `delegate …`, `signer …`, `renew …`, with their own options
+    /// The change: `delegate …`, `renew …`, `revoke …`, `root finish …`, `rotate …`, `sign …`, `signer …`, `unsign …`, `witness …`,
+    /// with their own options
     #[arg(
         required = true,
         trailing_var_arg = true,
@@ -54,7 +56,8 @@ impl Stage {
         let staged = Staged::try_parse_from(&self.change);
         let staged = staged.map_err(|error| Failure::malformed("the change", error.to_string().trim_end()))?;
         if !staged.action.changes() {
-            let problem = "only a change can be staged: sign, unsign, renew, rotate, delegate, signer, witness";
+            let problem = "only a change can be staged: delegate, renew, revoke, root finish, rotate, sign, signer, unsign, \
+                           witness";
             return Err(Failure::malformed("the change", problem));
         }
         let options = staged.options.or(options).with_file(Drafting::Stage(self.file.clone()));
@@ -85,6 +88,14 @@ impl Cosign {
             self.yes,
             &format!("This is to be signed for the collection {}:\n{text}", place.name),
         )?;
+        // Whoever has two roots of one version signed shows each reader another.
+        let root = draft.root_digest().map_err(|error| error.about(&place.subject()))?;
+        if let Some((version, digest)) = root {
+            let files = options.key_files(context, &place.keys, &mut adopted, &BTreeSet::from(["root".to_owned()]))?;
+            if files.values().any(|files| !files.is_empty()) {
+                options.keys(context)?.remember_root(&place.keys, version, digest)?;
+            }
+        }
         let shown = Drafting::Sign(self.file.clone(), Box::new(draft));
         let changed = options.with_file(shown).change(context, |_, _| Ok(()))?;
         changed.tell(&mut text);
@@ -109,6 +120,11 @@ impl Publish {
         let draft = read(&self.file)?;
         // What is missing from the file, whoever had it on its way, shows in what it does.
         let mut adopted = adopt(&place, &draft, options.now(context)?)?;
+        let drafted = adopted.drafted().map_err(|error| error.about(&place.subject()))?;
+        if drafted.is_empty() {
+            let problem = "it holds no change to publish; get it again from who made it";
+            return Err(Failure::malformed(self.file.display(), problem));
+        }
         let difference = difference(&place, &mut adopted)?;
         let mut text = documents(&adopted).map_err(|error| error.about(&place.subject()))?;
         text += &difference.text(true);

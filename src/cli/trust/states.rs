@@ -56,10 +56,7 @@ pub(super) enum Names {
 impl State {
     /// Takes what a collection says, as far as its roles are loaded.
     pub(super) fn of_loaded(collection: &Collection<'_>) -> Self {
-        let mut state = Self::default();
-        for (role, body) in collection.targets() {
-            state.add(role, body, &|role| collection.signs_as(role));
-        }
+        let mut state = Self::of_parts(collection.targets(), &|role| collection.signs_as(role));
         state.add_root(collection.root());
         state
     }
@@ -68,9 +65,16 @@ impl State {
     pub(super) fn of_bodies<'a>(bodies: impl IntoIterator<Item = (&'a str, &'a Targets)>) -> Self {
         let bodies: Vec<_> = bodies.into_iter().collect();
         let parts = Parts::of(&bodies);
+        Self::of_parts(bodies.iter().copied(), &|role| parts.whole(role).to_owned())
+    }
+
+    /// Takes what roles say, under the names of those whose parts they are; the parts come last, as none may hide what its role says,
+    /// nor be hidden by it.
+    fn of_parts<'a>(bodies: impl Iterator<Item = (&'a str, &'a Targets)>, signs_as: &dyn Fn(&str) -> String) -> Self {
+        let (whole, parts): (Vec<_>, Vec<_>) = bodies.partition(|(role, _)| signs_as(role) == *role);
         let mut state = Self::default();
-        for (role, body) in bodies {
-            state.add(role, body, &|role| parts.whole(role).to_owned());
+        for (role, body) in whole.into_iter().chain(parts) {
+            state.add(role, body, signs_as);
         }
         state
     }
@@ -93,13 +97,9 @@ impl State {
 
     /// Takes what one role of a collection says with all its parts.
     pub(super) fn of_whole(collection: &Collection<'_>, role: &str) -> Self {
-        let mut state = Self::default();
-        for (part, body) in collection.targets() {
-            if collection.signs_as(part) == role {
-                state.add(part, body, &|role| collection.signs_as(role));
-            }
-        }
-        state
+        let signs_as = |role: &str| collection.signs_as(role);
+        let parts = collection.targets().filter(|(part, _)| signs_as(part) == role);
+        Self::of_parts(parts, &signs_as)
     }
 
     /// Takes what one role of a Notary collection says.
@@ -158,7 +158,7 @@ impl State {
         for (name, file) in &body.targets {
             match self.names.entry((as_role.clone(), name.clone())) {
                 Entry::Vacant(new) => drop(new.insert(file.clone())),
-                // Two bins that sign one name: neither may hide the other.
+                // A bin that signs a name which its role, or another bin, signs too: neither may hide the other.
                 Entry::Occupied(_) => drop(self.names.insert((role.to_owned(), name.clone()), file.clone())),
             }
         }
@@ -321,6 +321,35 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::cli::trust::difference::Difference;
+
+    #[test]
+    fn neither_a_role_nor_its_bin_hides_what_the_other_says_of_a_name() {
+        let body = |length: u64, more: Value| -> Targets {
+            let file = json!({ "length": length, "hashes": { "sha256": "00".repeat(32) } });
+            let mut body = json!({
+                "_type": "targets", "spec_version": "1.0.31", "version": 1, "expires": "2027-01-01T00:00:00Z",
+                "targets": { "prod/app": file },
+            });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value(body).unwrap()
+        };
+        let bins = json!({ "delegations": {
+            "keys": {}, "succinct_roles": { "keyids": ["k"], "threshold": 1, "bit_length": 1, "name_prefix": "bin" },
+        } });
+        let (top, bin) = (body(1, bins), body(2, json!({})));
+        for order in [
+            [("bin-0", &bin), ("targets", &top)],
+            [("targets", &top), ("bin-0", &bin)],
+        ] {
+            let state = State::of_bodies(order);
+            let told: Vec<_> = state
+                .names
+                .iter()
+                .map(|((role, _), file)| (role.as_str(), file.length))
+                .collect();
+            assert_eq!(told, [("bin-0", 2), ("targets", 1)]);
+        }
+    }
 
     #[test]
     fn all_that_notary_says_of_a_name_is_told() {

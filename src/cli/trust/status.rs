@@ -255,7 +255,7 @@ fn marks(collection: &Collection<'_>) -> Vec<(String, Mark)> {
     marks.extend(
         parts
             .into_iter()
-            .map(|(role, (count, mark))| (format!("{role} ({count} bins)"), mark)),
+            .map(|(role, (count, mark))| (format!("{role} ({count} files of bins)"), mark)),
     );
     marks
 }

@@ -79,7 +79,7 @@ impl TrustOci {
     fn settled(&self, generation: u64) -> Result<Option<State>, Failure> {
         let tag = self.tag_of(generation);
         let mut before = None;
-        for _ in 0..limit::STATES_AHEAD {
+        for _ in 0..limit::TAG_LOOKS {
             let Some(state) = self.tagged(&tag)? else {
                 return Ok(None);
             };

@@ -161,13 +161,19 @@ impl State {
                 format!("one without a good {what}"),
             )
         };
-        let generation = number(&raw.annotations, GENERATION).filter(|generation| *generation > 0);
+        let generation =
+            number(&raw.annotations, GENERATION).filter(|generation| (1..limit::STATES).contains(generation));
         let previous = raw.annotations.get(PREVIOUS).map(|text| text.parse()).transpose();
         let mut pages = BTreeMap::new();
         for page in raw.manifests {
             let number_and_files = number(&page.annotations, NUMBER).zip(number(&page.annotations, FILES));
             let (number, files) = number_and_files.ok_or_else(|| bad(NUMBER))?;
-            let files = usize::try_from(files).map_err(|_| bad(FILES))?;
+            if number > limit::PAGES {
+                return Err(bad(NUMBER));
+            }
+            // No page can have more.
+            let files = usize::try_from(files).ok().filter(|files| *files <= limit::LAYERS);
+            let files = files.ok_or_else(|| bad(FILES))?;
             if pages.insert(number, (page.descriptor, files)).is_some() {
                 return Err(bad(NUMBER));
             }
@@ -353,6 +359,26 @@ mod tests {
         assert!(read_page("page", page.replace(TITLE, "other").as_bytes()).is_err());
         let found = Descriptor::of(MANIFEST, page.as_bytes());
         assert!(State::parse("index", &found, page.clone().into_bytes()).is_err());
+    }
+
+    #[test]
+    fn an_index_with_numbers_that_no_publisher_writes_is_refused() {
+        let page = write_page(&Files::new()).unwrap();
+        let state = State::after(None, BTreeMap::from([(7, (Descriptor::of(MANIFEST, &page), 5))])).unwrap();
+        let index = String::from_utf8(state.bytes).unwrap();
+        let read = |name: &str, old: u64, new: u64| {
+            let member = |number: u64| format!(r#""{name}":"{number}""#);
+            let bytes = index.replace(&member(old), &member(new)).into_bytes();
+            State::parse("index", &Descriptor::of(INDEX, &bytes), bytes).is_ok()
+        };
+        for (name, present, most) in [
+            (NUMBER, 7, limit::PAGES),
+            (FILES, 5, limit::LAYERS as u64),
+            (GENERATION, 1, limit::STATES - 1),
+        ] {
+            assert!(read(name, present, most), "{name}");
+            assert!(!read(name, present, most + 1), "{name}");
+        }
     }
 
     #[test]

@@ -90,8 +90,7 @@ impl Collection<'_> {
         }
         for part in parts {
             let spec = RoleSpec::of(&self.role_keys("targets")?);
-            self.replace_keys(&part, &spec, now)?;
-            self.touch(&part);
+            self.replace_part(&part, &spec, now)?;
         }
         Ok(())
     }

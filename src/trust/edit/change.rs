@@ -96,8 +96,12 @@ impl Collection<'_> {
     /// Returns whether enough of the role's present keys signed them, for everybody whose word is not outweighed.
     ///
     /// # Errors
-    /// [`EditError::NoRole`] when it has no metadata; [`EditError::Trust`] when they are not those that the snapshot names.
+    /// [`EditError::NoRole`] when it has no metadata; [`EditError::TopLevel`] where nobody delegates it; [`EditError::Trust`] when they
+    /// are not those that the snapshot names.
     pub fn witness(&mut self, role: &str) -> Result<bool, EditError> {
+        if names::TOP_LEVEL.contains(&role) {
+            return Err(EditError::TopLevel { role: role.to_owned() });
+        }
         let by = self.delegator(role)?;
         self.load_trusting(role)?;
         let vouched = match self.hold(&by, role) {

@@ -35,6 +35,7 @@ impl Collection<'_> {
     ) -> Result<(), EditError> {
         self.check_new(role)?;
         spec.check(role)?;
+        check_patterns(patterns)?;
         self.find(by)?;
         self.check_not_revoked(by, role, &spec.keys)?;
         let delegations = self.delegations_mut(by)?;
@@ -77,6 +78,7 @@ impl Collection<'_> {
     /// # Errors
     /// As [`Collection::set_patterns`].
     pub fn set_patterns_by(&mut self, by: &str, role: &str, patterns: &[String]) -> Result<(), EditError> {
+        check_patterns(patterns)?;
         let no_role = || EditError::NoRole { role: role.to_owned() };
         let roles = &mut self.delegations_mut(by)?.roles;
         let found = roles
@@ -90,7 +92,7 @@ impl Collection<'_> {
     /// Takes a delegated role away; nothing that it signed is trusted any more. Its keys are revoked for its name as of `now`.
     ///
     /// # Errors
-    /// [`EditError::NoRole`], also for bins, which come and go together.
+    /// [`EditError::NoRole`]; [`EditError::Part`] for what holds the names of the role that trusts it.
     pub fn undelegate(&mut self, role: &str, now: Time) -> Result<(), EditError> {
         let by = self.delegator(role)?;
         self.undelegate_by(&by, role, now)
@@ -104,6 +106,13 @@ impl Collection<'_> {
         let no_role = || EditError::NoRole { role: role.to_owned() };
         self.find(by)?;
         let old = self.keys_by(by, role).ok_or_else(no_role)?;
+        // With it the names would go of whose part it is.
+        if self.is_part(by, role) {
+            return Err(EditError::Part {
+                role: role.to_owned(),
+                by: by.to_owned(),
+            });
+        }
         let delegations = self.delegations_mut(by)?;
         let before = delegations.roles.len();
         delegations.roles.retain(|other| other.name != role);
@@ -154,6 +163,13 @@ impl Collection<'_> {
         let held = self.held.get_mut(by);
         let held = held.ok_or_else(|| EditError::NoRole { role: by.to_owned() })?;
         Ok(held.body.delegations.get_or_insert_default())
+    }
+}
+
+fn check_patterns(patterns: &[String]) -> Result<(), EditError> {
+    match patterns.iter().any(String::is_empty) {
+        true => Err(EditError::Pattern),
+        false => Ok(()),
     }
 }
 

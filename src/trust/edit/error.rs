@@ -112,7 +112,7 @@ pub enum EditError {
     },
     /// The role is not trusted with the name.
     #[error(
-        "the role `{}` is not trusted with the name `{}`; its names are {}",
+        "the role `{}`, or one above it, is not trusted with the name `{}`; its names are {}",
         .role.escape_debug(), .target.escape_debug(), .patterns.escape_debug()
     )]
     NotCovered {
@@ -122,6 +122,16 @@ pub enum EditError {
         target: String,
         /// The role's patterns.
         patterns: String,
+    },
+    /// A role that holds the names of the one that trusts it does not go alone.
+    #[error(
+        "`{role}` holds names of `{by}`, with the same keys, and does not go alone; take names out with `imgkit trust unsign`"
+    )]
+    Part {
+        /// The role.
+        role: String,
+        /// Whose names it holds.
+        by: String,
     },
     /// A key that was taken from a role cannot come back.
     #[error("the key {key} was revoked for the role `{role}`; use a new one")]
@@ -154,7 +164,7 @@ pub enum EditError {
     /// Somebody published since a draft was made.
     #[error(
         "the draft holds version {found} of `{role}`, and version {published} is published: somebody published since it was \
-         made; stage the change again"
+         made; stage the change again, in a new file"
     )]
     Stale {
         /// The role.
@@ -182,6 +192,21 @@ pub enum EditError {
         threshold: u32,
         /// How many distinct keys it has.
         keys: u32,
+    },
+    /// A pattern that matches no name.
+    #[error("an empty pattern matches no name; expected one such as `registry.example/team/*`")]
+    Pattern,
+    /// A role that nobody delegates.
+    #[error("`{role}` is no delegated role; its own keys sign it again with `imgkit trust renew {role}`")]
+    TopLevel {
+        /// The role.
+        role: String,
+    },
+    /// A key that a role would have twice.
+    #[error("the role `{role}` is given a key that it has already; name each key once")]
+    Twice {
+        /// The role.
+        role: String,
     },
     /// The collection, or what came of the change, cannot be trusted.
     #[error(transparent)]

@@ -24,7 +24,7 @@ impl Collection<'_> {
         self.sign_again(role, &parts, spec, now)
     }
 
-    /// Marks a role whose keys were replaced to be signed anew, and its parts with it.
+    /// Marks a role whose keys were replaced to be signed anew, and gives them to its parts as well.
     pub(super) fn sign_again(
         &mut self,
         role: &str,
@@ -36,7 +36,15 @@ impl Collection<'_> {
             self.touch(role);
         }
         for part in parts {
-            self.replace_keys(part, spec, now)?;
+            self.replace_part(part, spec, now)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a part of a role its new keys; what it signed, if anything, is to be signed by these.
+    pub(super) fn replace_part(&mut self, part: &str, spec: &RoleSpec, now: Time) -> Result<(), EditError> {
+        self.replace_keys(part, spec, now)?;
+        if self.held.contains_key(part) {
             self.touch(part);
         }
         Ok(())
@@ -75,7 +83,8 @@ impl Collection<'_> {
         }
     }
 
-    /// Returns the bins of a role, and theirs, as far as they have metadata; they are loaded then.
+    /// Returns the bins of a role, and theirs, with those that have no metadata yet: of bins in short, one stands for all of these. Those
+    /// that have metadata are loaded then.
     ///
     /// # Errors
     /// [`EditError::Trust`] when one is not what its keys signed.
@@ -83,11 +92,17 @@ impl Collection<'_> {
         let mut parts = Vec::new();
         let mut queue = vec![role.to_owned()];
         while let Some(by) = queue.pop() {
-            let children = self.targets_of(&by).map(|body| self.children(body));
-            for child in children.unwrap_or_default() {
-                if self.is_part(&by, &child) && self.hold(&by, &child)? {
-                    parts.push(child.clone());
-                    queue.push(child);
+            let Some(body) = self.targets_of(&by) else { continue };
+            let bins = body.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref());
+            let first = bins.map(|bins| bins.bin(0));
+            let mut children = self.children(body);
+            children.extend(first.filter(|first| !children.contains(first)));
+            for child in children {
+                if self.is_part(&by, &child) {
+                    if self.hold(&by, &child)? {
+                        queue.push(child.clone());
+                    }
+                    parts.push(child);
                 }
             }
         }

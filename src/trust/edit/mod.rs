@@ -287,8 +287,11 @@ impl RoleSpec {
     /// Refuses a threshold that no signatures, or none that could ever be made, would meet.
     fn check(&self, role: &str) -> Result<(), EditError> {
         let distinct: HashSet<_> = self.keys.iter().map(TufKey::public).collect();
+        if distinct.len() < self.keys.len() {
+            return Err(EditError::Twice { role: role.to_owned() });
+        }
         let keys = u32::try_from(distinct.len()).unwrap_or(u32::MAX);
-        match (1..=keys).contains(&self.threshold) && distinct.len() == self.keys.len() {
+        match (1..=keys).contains(&self.threshold) {
             true => Ok(()),
             false => Err(EditError::Threshold {
                 role: role.to_owned(),

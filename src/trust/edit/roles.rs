@@ -221,6 +221,11 @@ impl Collection<'_> {
         let Some(body) = self.published_for(by, role)? else {
             return Ok(false);
         };
+        let listed = delegations(&body).count();
+        if listed > limit::LISTED_ROLES {
+            let problem = format!("it lists {listed} roles; expected {} at most", limit::LISTED_ROLES);
+            return Err(TrustError::malformed(format!("{role}.json"), problem).into());
+        }
         let by = Some(by.to_owned());
         self.held.insert(role.to_owned(), Held { by, body });
         Ok(true)

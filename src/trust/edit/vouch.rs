@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::envelope::Envelope;
 use super::sign::Lost;
-use super::{Collection, EditError};
+use super::{Collection, EditError, RoleSpec};
 use crate::key::Signer;
 use crate::trust::metadata::Targets;
 use crate::trust::names;
@@ -289,9 +289,32 @@ impl Collection<'_> {
     /// [`EditError::Trust`] when it could not be found out whether one counts.
     pub fn left_untrusted(&mut self) -> Result<Vec<Lost>, EditError> {
         let signed = self.to_sign();
-        let counted = self.counted_before(|released| released)?.into_iter();
-        let left = counted.filter(|(_, role)| !signed.contains(role));
-        Ok(left.map(|(by, role)| Lost { role, by }).collect())
+        let mut left = Vec::new();
+        for (by, role) in self.counted_before(|released| released)? {
+            let keys = self.keys_by(&by, &role).filter(|_| !signed.contains(&role));
+            if let Some(keys) = keys
+                && !self.counts_as(&keys)?
+            {
+                left.push(Lost { role, by });
+            }
+        }
+        Ok(left)
+    }
+
+    /// Tells whether what is published for a delegated role counts still where these are its keys, and is not changed.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when that could not be found out.
+    pub fn counts_with(&mut self, role: &str, spec: &RoleSpec) -> Result<bool, EditError> {
+        let unchanged = !self.prepared.contains_key(role) && !self.changed.contains(role);
+        let keys = RoleKeys::new(role, &spec.keyids(), spec.threshold, &spec.objects().collect());
+        Ok(unchanged && self.counts_as(&keys)?)
+    }
+
+    fn counts_as(&mut self, keys: &RoleKeys) -> Result<bool, EditError> {
+        let read = self.published.as_mut().map(|published| published.read_as(keys));
+        let read = read.transpose().map(Option::flatten).map_err(EditError::from);
+        Ok(Standing::of(read)? == Standing::Counts)
     }
 
     /// Finds the roles that count and are trusted otherwise now by those who are signed, of those that were let go or were not.

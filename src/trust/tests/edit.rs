@@ -114,7 +114,7 @@ fn thresholds_can_be_met_and_are() {
     let one = |number| spec(&[number], 1);
     let make = |targets: &RoleSpec| Collection::new(&one(1), targets, &one(3), &one(4), start());
     assert!(matches!(make(&spec(&[2], 2)), Err(EditError::Threshold { .. })));
-    assert!(matches!(make(&spec(&[2, 2], 2)), Err(EditError::Threshold { .. })));
+    assert!(matches!(make(&spec(&[2, 2], 2)), Err(EditError::Twice { .. })));
     assert!(matches!(make(&spec(&[2], 0)), Err(EditError::Threshold { .. })));
     let made = || {
         let mut collection = make(&spec(&[2, 7, 8], 2)).unwrap();

@@ -273,3 +273,38 @@ fn who_is_loaded_already_is_asked_whom_he_trusts() {
     assert!(distrusted.iter().all(|one| one.by == "dev"), "{distrusted:?}");
     assert!(collection.targets_of("inner").is_some());
 }
+
+#[test]
+fn parts_that_nobody_signed_yet_get_the_new_keys_of_their_role() {
+    let old = key(TARGETS).tuf_key();
+    let by_hash = json!({
+        "roles": [{ "name": "half", "keyids": [old.id()], "threshold": 1, "terminating": false, "path_hash_prefixes": ["0"] }],
+        "keys": { old.id().as_str(): old.to_json() },
+    });
+    let short = json!({
+        "succinct_roles": { "keyids": [old.id()], "threshold": 1, "bit_length": 2, "name_prefix": "bin" },
+        "keys": { old.id().as_str(): old.to_json() },
+    });
+    for delegations in [by_hash, short] {
+        let mut repository = Repository::new();
+        repository.forge_linked("targets", |signed| signed["delegations"] = delegations.clone());
+        repository.keys.insert("targets", vec![TARGETS, NEW]);
+        repository.change(days(1), |collection| {
+            let work = |spec: &mut RoleSpec| spec.keys = vec![key(NEW).tuf_key()];
+            let by = BTreeSet::from([None]);
+            collection
+                .rekey("targets", &by, true, days(1), &|_| false, &work)
+                .unwrap();
+        });
+        let bytes = repository.files.get(&repository.newest("targets")).unwrap().to_vec();
+        let signed = json::parse(&bytes, Limits::integers(1 << 20)).unwrap()["signed"]["delegations"].clone();
+        assert!(signed.to_string().contains(key(NEW).id().as_str()), "{signed}");
+        let keyids = [&signed["roles"][0]["keyids"], &signed["succinct_roles"]["keyids"]];
+        assert!(
+            keyids
+                .iter()
+                .all(|ids| ids.is_null() || **ids == json!([key(NEW).id()])),
+            "{signed}"
+        );
+    }
+}
