@@ -392,6 +392,32 @@ fn a_broken_bin_keeps_its_role_from_new_keys_until_it_is_mended() {
 }
 
 #[test]
+fn a_key_to_which_bins_are_trusted_that_nobody_signed_yet_is_not_left_unseen() {
+    let home = with_team();
+    let owner = Owner::at(home.dir(), "c", &["team"]);
+    let stolen = owner.key("team");
+    home.good(&["signer", "add", "team", "--new", "1"]);
+    owner.forge("team", stolen, |signed| {
+        signed["delegations"] = json!({
+            "keys": { stolen.id().as_str(): stolen.tuf_key().to_json() },
+            "succinct_roles": { "keyids": [stolen.id()], "threshold": 1, "bit_length": 1, "name_prefix": "tb" },
+        });
+    });
+    let id = stolen.id();
+    let revoke = ["revoke", id.as_str(), "--yes"];
+    let (code, refused) = home.run(&revoke);
+    assert!(
+        code == 2 && refused.to_string().contains("imgkit trust delegate rm tb-0"),
+        "{refused}"
+    );
+    home.good(&["delegate", "rm", "tb-0"]);
+    home.good(&revoke);
+    let roles = home.good(&["inspect"])["roles"].to_string();
+    assert!(!roles.contains("tb-"), "{roles}");
+    home.good(&["lookup", "prod/a"]);
+}
+
+#[test]
 fn a_threshold_is_lowered_where_that_is_said_and_nowhere_else() {
     let home = Home::with_collection(&[]);
     home.good(&["signer", "add", "targets", "--new", "2", "--threshold", "2"]);

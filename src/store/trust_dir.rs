@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::file::{Lock, NewFile, cannot, make_dir, open_to_end};
 use crate::failure::Failure;
 use crate::trust::edit::Publication;
-use crate::trust::{Bundle, Source};
+use crate::trust::{Bundle, Source, root_version};
 
 const LOCK: &str = ".imgkit-publish.lock";
 
@@ -175,9 +175,9 @@ impl Publisher<'_> {
         let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
         let order = |name: &str| match name {
             TIMESTAMP => (2, 0),
-            name => match name.strip_suffix(".root.json").and_then(|version| version.parse().ok()) {
+            name => match root_version(name) {
                 Some(version) => (1, version),
-                None => (0, 0u64),
+                None => (0, 0),
             },
         };
         names.sort_by_cached_key(|name| (order(name), name.clone()));

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 use super::http::{Answer, Web, WebOptions, forbidden};
 use crate::failure::Failure;
-use crate::trust::Source;
+use crate::trust::{Source, root_version};
 
 /// The metadata of one collection below a URL.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Source for &TrustHttp {
             Answer::Missing => Ok(None),
             // Stores of objects say 403 of a root that is not there yet. Of any other file it would not be an answer; and 401 asks for
             // credentials first: a newer root may be behind them.
-            Answer::Forbidden(StatusCode::FORBIDDEN) if name.ends_with(".root.json") => Ok(None),
+            Answer::Forbidden(StatusCode::FORBIDDEN) if root_version(name).is_some() => Ok(None),
             Answer::Forbidden(status) => Err(forbidden(&format!("{}{name}", self.web.base()), status)),
         }
     }

@@ -71,7 +71,7 @@ impl Trusted {
         let client = Client::refresh(pin, &self.known(pin)?, source, at);
         let client = client.map_err(|error| error.about(&dir.display().to_string()))?;
         let chain = client.chain();
-        let roots = client.bundle().files().filter(|(name, _)| name.ends_with(".root.json"));
+        let roots = client.bundle().root_files();
         // The timestamp comes last: with it, all that it speaks for is there.
         let last = [
             (SNAPSHOT, chain.snapshot().bytes()),

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use super::TrustError;
+use super::chain::Wanted;
+use super::names::root_version;
 use crate::failure::Failure;
 
 /// A place that metadata come from: a bundle, a directory, a server.
@@ -13,6 +16,19 @@ pub trait Source {
     /// # Errors
     /// [`Failure`] when it cannot be found out.
     fn file(&mut self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Failure>;
+}
+
+/// Asks for a file; `None` when the place says that there is none.
+pub(super) fn fetch(source: &mut impl Source, wanted: &Wanted) -> Result<Option<Vec<u8>>, TrustError> {
+    source.file(&wanted.file, wanted.max).map_err(TrustError::Source)
+}
+
+/// Asks for a file that has to be there.
+pub(super) fn need(source: &mut impl Source, wanted: &Wanted) -> Result<Vec<u8>, TrustError> {
+    let missing = || TrustError::Missing {
+        file: wanted.file.clone(),
+    };
+    fetch(source, wanted)?.ok_or_else(missing)
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
@@ -48,10 +64,14 @@ impl Bundle {
         found.map(|(_, bytes)| &**bytes)
     }
 
-    /// Returns the root files, in order.
+    /// Returns the root files with their names, in order.
+    pub fn root_files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files().filter(|(name, _)| root_version(name).is_some())
+    }
+
+    /// Returns the roots, in order.
     pub fn roots(&self) -> impl Iterator<Item = &[u8]> {
-        let roots = self.files().filter(|(name, _)| name.ends_with(".root.json"));
-        roots.map(|(_, bytes)| bytes)
+        self.root_files().map(|(_, bytes)| bytes)
     }
 
     /// Returns all files in order.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bundle::{Bundle, Source};
+use super::bundle::{Bundle, Source, fetch, need};
 use super::chain::{AtRoot, AtTargets, Chain, Known, Wanted};
 use super::document::Signed;
 use super::metadata::{TargetFile, Targets};
@@ -336,13 +336,4 @@ fn check_same_root(chain: &Chain<AtRoot>, source: &mut impl Source) -> Result<()
         }),
         _ => Ok(()),
     }
-}
-
-fn fetch(source: &mut impl Source, wanted: &Wanted) -> Result<Option<Vec<u8>>, TrustError> {
-    source.file(&wanted.file, wanted.max).map_err(TrustError::Source)
-}
-
-fn need(source: &mut impl Source, wanted: &Wanted) -> Result<Vec<u8>, TrustError> {
-    let file = || wanted.file.clone();
-    fetch(source, wanted)?.ok_or_else(|| TrustError::Missing { file: file() })
 }

@@ -334,7 +334,7 @@ impl<S: Source> Past<'_, S> {
 
 /// Returns the roots of the chain, which were checked one by one.
 fn roots(chain: &Chain<AtTargets>) -> Result<Vec<Root>, TrustError> {
-    let files = chain.files().files().filter(|(name, _)| name.ends_with(".root.json"));
+    let files = chain.files().root_files();
     let read = |(name, bytes): (&str, &[u8])| {
         Unverified::<Root>::parse(name, bytes, limit::ROOT_BYTES).map(|root| root.unverified_body().clone())
     };

@@ -38,7 +38,7 @@ pub use document::{Signed, Unverified};
 pub use error::TrustError;
 pub use hashes::Hashes;
 pub use lineage::Lineage;
-pub use names::{check_target_name, encoded, file_name};
+pub use names::{check_target_name, encoded, file_name, root_version};
 pub use role_keys::{RoleKey, RoleKeys, Signature, Since};
 pub use search::{Search, WantedRole};
 pub use table::{Entry, Kept, Table};

@@ -28,6 +28,13 @@ pub fn file_name(role: &str, version: Option<u64>) -> String {
     }
 }
 
+/// Returns the version of a root by its file's name; `None` for other files, also those of a delegated role that is called `x.root`.
+pub fn root_version(file: &str) -> Option<u64> {
+    let version = file.strip_suffix(".root.json")?;
+    let is_number = version.bytes().all(|byte| byte.is_ascii_digit());
+    version.parse().ok().filter(|_| is_number)
+}
+
 /// Encodes a name so that it is one visible component of a path, and never a parent.
 pub fn encoded(name: &str) -> String {
     let name = percent_encoded(name);
@@ -84,6 +91,21 @@ mod tests {
         assert_eq!(file_name("timestamp", None), "timestamp.json");
         assert_eq!(file_name("../a/b?é", Some(1)), "1...%2Fa%2Fb%3F%C3%A9.json");
         assert_eq!(file_name("..", None), "%2E..json");
+    }
+
+    #[test]
+    fn a_delegated_role_is_no_root_whatever_it_is_called() {
+        assert_eq!(root_version("12.root.json"), Some(12));
+        for other in [
+            "root.json",
+            "1.x.root.json",
+            "1.2.root.json",
+            "+1.root.json",
+            "1.root",
+            "targets.json",
+        ] {
+            assert_eq!(root_version(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //!   another root, which is the user's own to look after.
 //! - A timestamp of the version that is trusted already is discarded, and is no error (5.4.3.1); [`super::Client`] is stricter.
 
-use super::bundle::Source;
-use super::chain::{AtRoot, AtTargets, Chain, Wanted};
+use super::bundle::{Source, fetch, need};
+use super::chain::{AtRoot, AtTargets, Chain};
 use super::search::Search;
 use super::target::Target;
 use super::{TrustError, chain};
@@ -202,15 +202,4 @@ fn kept(cache: &mut impl Cache, role: &str, max: usize) -> Result<Option<Vec<u8>
 
 fn keep(cache: &mut impl Cache, role: &str, bytes: &[u8]) -> Result<(), TrustError> {
     cache.store(role, bytes).map_err(TrustError::Source)
-}
-
-fn fetch(source: &mut impl Source, wanted: &Wanted) -> Result<Option<Vec<u8>>, TrustError> {
-    source.file(&wanted.file, wanted.max).map_err(TrustError::Source)
-}
-
-fn need(source: &mut impl Source, wanted: &Wanted) -> Result<Vec<u8>, TrustError> {
-    let missing = || TrustError::Missing {
-        file: wanted.file.clone(),
-    };
-    fetch(source, wanted)?.ok_or_else(missing)
 }

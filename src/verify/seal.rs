@@ -15,7 +15,7 @@ use crate::seal::evidence::TRUST;
 use crate::seal::{Evidence, Sealed, Statement};
 use crate::time::Time;
 use crate::trust::notary::NotaryKnown;
-use crate::trust::{Bundle, Known, Lineage, Signature};
+use crate::trust::{Bundle, Known, Lineage, Signature, root_version};
 
 /// Names a file of trust metadata in the evidence.
 pub fn trust_name(root: &str, file: &str) -> String {
@@ -72,7 +72,8 @@ pub(super) fn open(subject: &str, sealed: &Sealed, policy: &Policy, pins: &Pins,
         role(subject, sealed, demand, &anchors).and_then(|role| check_signatures(subject, sealed, demand, role));
     let mut signers = signers.map_err(|failure| failure.at(policy.image().place("sealed")))?;
     let is_root = |(name, bytes): (&str, &[u8])| {
-        (name.starts_with(TRUST) && name.ends_with(".root.json")).then(|| bytes.to_vec())
+        let (_, file) = name.strip_prefix(TRUST)?.split_once('/')?;
+        root_version(file).map(|_| bytes.to_vec())
     };
     signers.collection = Lineage::new(
         signers.collection.roots().to_vec(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::notary::{PASSPHRASE, certificate};
 use super::serve::TrustServer;
@@ -73,6 +74,18 @@ pub fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// Waits until a list is as it should be: another server of the same database is told of a publication within two seconds.
+fn lists(notary: &mut impl FnMut(&[&str]) -> String, good: &dyn Fn(&str) -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let listed = notary(&["list", GUN]);
+        if good(&listed) {
+            return;
+        }
+        assert!(Instant::now() < until, "{listed}");
+    }
+}
+
 /// The life of a collection as Debian's client leads it, each command sent to one of `servers` in turn.
 pub fn whole_life(servers: &[&TrustServer]) {
     let user = User::new();
@@ -87,8 +100,7 @@ pub fn whole_life(servers: &[&TrustServer]) {
     notary(&["addhash", GUN, "v2", "11", "--sha256", HASH]);
     assert!(notary(&["status", GUN]).contains("v2"));
     notary(&["publish", GUN]);
-    let listed = notary(&["list", GUN]);
-    assert!(listed.contains("v1") && listed.contains(HASH), "{listed}");
+    lists(&mut notary, &|listed| listed.contains("v1") && listed.contains(HASH));
     assert!(notary(&["lookup", GUN, "v2"]).contains(HASH));
     notary(&["verify", GUN, "v1", "-i", file]);
 
@@ -123,16 +135,14 @@ pub fn whole_life(servers: &[&TrustServer]) {
         "-r",
         "targets/releases",
     ]);
-    let listed = notary(&["list", GUN]);
-    assert!(
-        listed
-            .lines()
-            .any(|line| line.starts_with("r1") && line.contains("targets/releases")),
-        "{listed}"
-    );
+    let of_releases = |listed: &str| {
+        let mut lines = listed.lines();
+        lines.any(|line| line.starts_with("r1") && line.contains("targets/releases"))
+    };
+    lists(&mut notary, &of_releases);
     notary(&["witness", "-p", GUN, "targets/releases"]);
     notary(&["delegation", "remove", "-p", "-y", GUN, "targets/releases"]);
-    assert!(!notary(&["list", GUN]).contains("r1"));
+    lists(&mut notary, &|listed| !listed.contains("r1"));
 
     notary(&["remove", "-p", GUN, "v4"]);
     assert_eq!(targets(servers[0]), names(&["v2", "v3"]));

@@ -21,7 +21,7 @@ use crate::store::file::read_limited;
 use crate::store::trust_dir::NEXT;
 use crate::time::Time;
 use crate::trust::edit::{Collection, EditError, RoleInfo, margin};
-use crate::trust::{Distrusted, TrustError, file_name};
+use crate::trust::{Distrusted, TrustError, file_name, root_version};
 
 /// Says what is broken, and which command mends it; exit 1 when something is.
 #[derive(Debug, Args)]
@@ -162,8 +162,7 @@ fn check_files(place: &Place, findings: &mut Findings) -> Result<(), Failure> {
             mend,
         );
     }
-    let version = |name: &String| name.strip_suffix(".root.json")?.parse::<u64>().ok();
-    let roots: BTreeSet<u64> = names.iter().filter_map(version).collect();
+    let roots: BTreeSet<u64> = names.iter().filter_map(|name| root_version(name)).collect();
     if let (Some(first), Some(last)) = (roots.first(), roots.last()) {
         for gap in (*first..*last).filter(|version| !roots.contains(version)) {
             let file = file_name("root", Some(gap));

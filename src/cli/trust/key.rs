@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::key::{Algorithm, KeyFile, KeySpec, SigningKey, TokenUri, TufKey};
 use crate::store::KeyStore;
 use crate::store::file::{NewFile, cannot};
-use crate::store::key_store::{Entry, NewKey, Secrets as _, open_any_key, read_key_file, replace_key, write_new};
+use crate::store::key_store::{Entry, NewKey, Secrets as _, open_any_key, read_key_file, replace_keys, write_new};
 use crate::store::pkcs11::TokenKeys;
 
 /// Looks after private keys.
@@ -289,10 +289,15 @@ impl Passwd {
             ));
         }
         let new = options.passphrase().changed(context, self.new_passphrase_fd)?;
-        let mut text = String::new();
+        let mut pems = Vec::new();
         for (file, key) in &keys {
             let pem = key.to_encrypted_pem(&new);
-            replace_key(file, &pem.map_err(|error| Failure::unavailable(file.display(), error))?)?;
+            let pem = pem.map_err(|error| Failure::unavailable(file.display(), error))?;
+            pems.push((file.as_path(), pem));
+        }
+        replace_keys(&pems)?;
+        let mut text = String::new();
+        for file in &files {
             let _ = writeln!(text, "changed {}", file.display());
         }
         Ok(Report::new(text, json!({ "changed": files })))

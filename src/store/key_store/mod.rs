@@ -236,15 +236,20 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes)
 }
 
-/// Writes a private key over the file that it was opened from.
+/// Writes encrypted keys in the place of what is in their files: of all or, where there is no room for one of them, of none.
 ///
 /// # Errors
-/// [`Failure::Unavailable`] when it cannot be written; then the old file is as it was.
-pub fn replace_key(path: &Path, pem: &str) -> Result<(), Failure> {
-    let mut file = NewFile::private_beside(path)?;
-    file.write_all(pem.as_bytes())
-        .map_err(|error| cannot("write", path, &error))?;
-    file.finish(path)
+/// [`Failure::Unavailable`] when one cannot be written.
+pub fn replace_keys(keys: &[(&Path, String)]) -> Result<(), Failure> {
+    let mut files = Vec::new();
+    for (path, pem) in keys {
+        let mut file = NewFile::private_beside(path)?;
+        file.write_all(pem.as_bytes())
+            .map_err(|error| cannot("write", path, &error))?;
+        files.push(file);
+    }
+    let mut files = files.into_iter().zip(keys);
+    files.try_for_each(|(file, (path, _))| file.finish(path))
 }
 
 fn read_reference(path: &Path) -> Result<Reference, Failure> {
@@ -318,6 +323,25 @@ mod tests {
         assert_eq!(KeyStore::open(&path, &passphrase()).unwrap().public(), key.public());
         let wrong = Passphrase::new("wrong").unwrap();
         assert!(matches!(KeyStore::open(&path, &wrong), Err(Failure::Malformed { .. })));
+    }
+
+    #[test]
+    fn all_files_of_keys_are_replaced_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a.pem", "b.pem", "gone/c.pem"].map(|name| dir.path().join(name));
+        let keys: Vec<_> = paths.iter().map(|path| (path.as_path(), "new".to_owned())).collect();
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        std::fs::write(&paths[0], "old").unwrap();
+        std::fs::write(&paths[1], "old").unwrap();
+        replace_keys(&keys).unwrap_err();
+        assert_eq!([read(&paths[0]), read(&paths[1])], ["old", "old"]);
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            2,
+            "nothing is left behind"
+        );
+        replace_keys(&keys[..2]).unwrap();
+        assert_eq!([read(&paths[0]), read(&paths[1])], ["new", "new"]);
     }
 
     #[test]

@@ -47,11 +47,10 @@ impl Collection<'_> {
         for envelope in &made.envelopes {
             all.extend(lacking(envelope, &self.roles_of(&envelope.role)));
         }
-        let roots = self.published().into_iter().flat_map(|chain| chain.files().files());
-        let roots = roots.filter(|(name, _)| name.ends_with(".root.json"));
+        let roots = self.published().into_iter().flat_map(|chain| chain.files().roots());
         let draft = Draft {
             collection: collection.to_owned(),
-            roots: roots.map(|(_, bytes)| bytes.to_vec()).collect(),
+            roots: roots.map(<[u8]>::to_vec).collect(),
             envelopes: made.envelopes,
         };
         Ok((draft, all))

@@ -116,13 +116,19 @@ impl Collection<'_> {
         let delegations = self.delegations_mut(by)?;
         let before = delegations.roles.len();
         delegations.roles.retain(|other| other.name != role);
-        if delegations.roles.len() == before {
+        // Bins in short go together.
+        let bins = match delegations.roles.len() == before {
+            true => delegations.succinct_roles.take_if(|bins| bins.is_bin(role)),
+            false => None,
+        };
+        if delegations.roles.len() == before && bins.is_none() {
             return Err(no_role());
         }
         drop_unused_keys(delegations);
         self.revoke(by, &old, &[], now)?;
         // What is below it is no longer reached; the snapshot goes on naming what it has named.
-        let below = |other: &&String| self.path_of(other).iter().any(|above| above == role);
+        let is_gone = |name: &str| name == role || bins.as_ref().is_some_and(|bins| bins.is_bin(name));
+        let below = |other: &&String| self.path_of(other).iter().any(|above| is_gone(above));
         let gone: Vec<String> = self.held.keys().filter(below).cloned().collect();
         for role in gone.iter().map(String::as_str).chain([role]) {
             self.held.remove(role);

@@ -137,7 +137,7 @@ impl Draft {
             Document {
                 role: envelope.role.clone(),
                 signatures: envelope.signatures.iter().map(signature).collect(),
-                signed: envelope.signed.clone(),
+                signed: Value::clone(&envelope.signed),
             }
         };
         let written = Written {

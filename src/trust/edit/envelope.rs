@@ -1,6 +1,7 @@
 //! The next version of a role's metadata, as far as it is signed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,8 +18,9 @@ use crate::trust::{TrustError, names};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Envelope {
     pub(super) role: String,
-    pub(super) signed: Value,
-    message: Vec<u8>,
+    /// In memory once, however often a draft is handed on.
+    pub(super) signed: Arc<Value>,
+    message: Arc<[u8]>,
     pub(super) signatures: BTreeMap<KeyId, Vec<u8>>,
 }
 
@@ -35,8 +37,8 @@ impl Envelope {
         let message = json::canonical(&signed).map_err(|error| TrustError::malformed(role, error))?;
         Ok(Self {
             role: role.to_owned(),
-            signed,
-            message,
+            signed: signed.into(),
+            message: message.into(),
             signatures,
         })
     }
@@ -104,7 +106,7 @@ impl Envelope {
     pub(super) fn bytes(&self) -> Result<Vec<u8>, TrustError> {
         let signature = |(id, sig): (&KeyId, &Vec<u8>)| json!({ "keyid": id, "sig": hex::encode(sig) });
         let signatures: Vec<_> = self.signatures.iter().map(signature).collect();
-        let envelope = json!({ "signatures": signatures, "signed": self.signed });
+        let envelope = json!({ "signatures": signatures, "signed": *self.signed });
         // The file itself is plain JSON: canonical JSON leaves the line feeds of keys in PEM as they are, which no parser takes.
         let bytes = envelope.to_string().into_bytes();
         let file = names::file_name(&self.role, None);
@@ -119,7 +121,7 @@ impl Envelope {
 
     /// Reads what it says, or its header.
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, TrustError> {
-        serde_json::from_value(self.signed.clone()).map_err(|error| TrustError::malformed(&*self.role, error))
+        T::deserialize(&*self.signed).map_err(|error| TrustError::malformed(&*self.role, error))
     }
 
     fn signatures(&self) -> Vec<Signature> {

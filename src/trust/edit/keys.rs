@@ -93,11 +93,7 @@ impl Collection<'_> {
         let mut queue = vec![role.to_owned()];
         while let Some(by) = queue.pop() {
             let Some(body) = self.targets_of(&by) else { continue };
-            let bins = body.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref());
-            let first = bins.map(|bins| bins.bin(0));
-            let mut children = self.children(body);
-            children.extend(first.filter(|first| !children.contains(first)));
-            for child in children {
+            for child in self.children(body) {
                 if self.is_part(&by, &child) {
                     if self.hold(&by, &child)? {
                         queue.push(child.clone());

@@ -324,13 +324,18 @@ impl Collection<'_> {
             .min_by_key(|name| self.rank(name, role))
     }
 
-    /// Returns the names of the roles that a role delegates to: the listed ones, and its bins as far as they have metadata.
+    /// Returns the names of the roles that a role delegates to: the listed ones, and its bins as far as they have metadata; the first
+    /// bin stands for all where none has, as their keys are trusted.
     pub(super) fn children(&self, body: &Targets) -> Vec<String> {
         let mut names: Vec<_> = delegations(body).map(|role| role.name.clone()).collect();
         if let Some(bins) = body.delegations.as_ref().and_then(|all| all.succinct_roles.as_ref()) {
             let published = self.snapshot.meta.keys().filter_map(|file| file.strip_suffix(".json"));
             let all: BTreeSet<_> = published.chain(self.held.keys().map(String::as_str)).collect();
+            let listed = names.len();
             names.extend(all.into_iter().filter(|name| bins.is_bin(name)).map(str::to_owned));
+            if names.len() == listed {
+                names.push(bins.bin(0));
+            }
         }
         names
     }

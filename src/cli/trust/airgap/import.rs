@@ -191,10 +191,10 @@ impl Checked {
 fn present(dir: &TrustDir, place: &Place) -> Result<Known, Failure> {
     let client = Client::refresh(&place.pin, &Known::default(), dir, Time::EPOCH);
     let client = client.map_err(|error| error.about(&place.subject()))?;
-    let roots = client.bundle().files().filter(|(name, _)| name.ends_with(".root.json"));
+    let roots = client.bundle().roots();
     let chain = client.chain();
     Ok(Known {
-        roots: roots.skip(1).map(|(_, bytes)| bytes.to_vec()).collect(),
+        roots: roots.skip(1).map(<[u8]>::to_vec).collect(),
         timestamp: Some(chain.timestamp().bytes().to_vec()),
         snapshot: Some(chain.snapshot().bytes().to_vec()),
     })
