@@ -231,6 +231,10 @@ fn the_doctor_tells_what_could_not_be_found_out_from_what_is_broken() {
 fn what_makes_no_sense_is_refused_with_the_reason() {
     let home = Home::with_collection(&["--role", "team=prod/*"]);
     let key = person(&home, "key");
+    let (more, two) = (
+        home.text("more"),
+        format!("root={},{}", key.private, person(&home, "other").public),
+    );
     for (arguments, reason) in [
         (
             &["delegate", "add", "other", "", "--key", &key.public][..],
@@ -251,6 +255,19 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
         ),
         (&["witness", "targets", "--yes"], "imgkit trust renew targets"),
         (&["stage", &home.text("file"), "ls"], "root finish"),
+        (
+            &[
+                "--trust-dir",
+                &more,
+                "init",
+                "d",
+                "--threshold",
+                "root=2/2",
+                "--key",
+                &two,
+            ],
+            "imgkit trust root propose",
+        ),
     ] {
         let (code, refused) = home.run(arguments);
         assert!(
@@ -258,7 +275,7 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
             "{arguments:?}: {refused}"
         );
     }
-    home.good(&["--trust-dir", &home.text("more"), "init", "d", "--dialect", "tuf"]);
+    home.good(&["--trust-dir", &more, "init", "d", "--dialect", "tuf"]);
 }
 
 #[test]

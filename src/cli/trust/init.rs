@@ -18,7 +18,7 @@ use crate::limit;
 use crate::store::TrustPlace;
 use crate::store::key_store::NewKey;
 use crate::store::trust_place::Outcome;
-use crate::trust::edit::{Collection, RoleSpec, bins_for};
+use crate::trust::edit::{Collection, Lacking, RoleSpec, bins_for};
 
 /// The role whose keys seal images.
 const SEAL: &str = "seal";
@@ -201,7 +201,14 @@ impl Init {
             collection.begin(&role.name, now).map_err(about)?;
         }
         let signers: Vec<_> = keys.values().flatten().filter_map(NewKey::signer).collect();
-        let publication = collection.sign(&signers, now).map_err(about)?;
+        let publication = collection.sign(&signers, now).map_err(|error| match Lacking::of(&error) {
+            None => about(error),
+            Some(_) => {
+                let mend = "make it with keys that are here, then give others theirs: `imgkit trust root propose FILE --role ROLE --key …` \
+                            for the top level, `imgkit trust signer add` for the rest";
+                Failure::malformed(&place, format!("{error}; {mend}"))
+            }
+        })?;
 
         // Keys come first: a collection whose keys could not be written must not be published.
         let mut saved: Vec<(&str, Vec<PathBuf>)> = Vec::new();

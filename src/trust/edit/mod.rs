@@ -137,30 +137,40 @@ impl<'s> Collection<'s> {
             };
             roles.insert(name.to_owned(), role);
         }
+        let root = Root {
+            header: header("root"),
+            consistent_snapshot: true,
+            keys,
+            roles,
+            extra: Map::new(),
+        };
+        let snapshot = Snapshot {
+            header: header("snapshot"),
+            meta: BTreeMap::new(),
+            extra: Map::new(),
+        };
+        let timestamp = Timestamp {
+            header: header("timestamp"),
+            meta: BTreeMap::new(),
+            extra: Map::new(),
+        };
+        let mut collection = Self::of(root, snapshot, timestamp, new_targets(now));
+        collection.changed = names::TOP_LEVEL.into_iter().map(str::to_owned).collect();
+        Ok(collection)
+    }
+
+    /// Takes a top level of which nothing was changed.
+    fn of(root: Root, snapshot: Snapshot, timestamp: Timestamp, targets: Targets) -> Self {
         let top = Held {
             by: None,
-            body: new_targets(now),
+            body: targets,
         };
-        Ok(Self {
-            root: Root {
-                header: header("root"),
-                consistent_snapshot: true,
-                keys,
-                roles,
-                extra: Map::new(),
-            },
-            snapshot: Snapshot {
-                header: header("snapshot"),
-                meta: BTreeMap::new(),
-                extra: Map::new(),
-            },
-            timestamp: Timestamp {
-                header: header("timestamp"),
-                meta: BTreeMap::new(),
-                extra: Map::new(),
-            },
+        Self {
+            root,
+            snapshot,
+            timestamp,
             held: BTreeMap::from([("targets".to_owned(), top)]),
-            changed: names::TOP_LEVEL.into_iter().map(str::to_owned).collect(),
+            changed: BTreeSet::new(),
             prepared: BTreeMap::new(),
             sealed: BTreeSet::new(),
             hands: None,
@@ -171,7 +181,7 @@ impl<'s> Collection<'s> {
             untrusted: BTreeSet::new(),
             put: BTreeSet::new(),
             published: None,
-        })
+        }
     }
 
     /// Loads a collection's top level from its files, from the root that its owner pinned; expired metadata load as well.
@@ -193,27 +203,11 @@ impl<'s> Collection<'s> {
         let source: Box<dyn Source + 's> = Box::new(source);
         let client = Client::refresh(pin, known, source, Time::EPOCH)?;
         let chain = client.chain();
-        let top = Held {
-            by: None,
-            body: chain.targets().body().clone(),
-        };
-        Ok(Self {
-            root: chain.newest_root().body().clone(),
-            snapshot: chain.snapshot().body().clone(),
-            timestamp: chain.timestamp().body().clone(),
-            held: BTreeMap::from([("targets".to_owned(), top)]),
-            changed: BTreeSet::new(),
-            prepared: BTreeMap::new(),
-            sealed: BTreeSet::new(),
-            hands: None,
-            drafted: BTreeMap::new(),
-            fresh: BTreeSet::new(),
-            seen: BTreeSet::new(),
-            released: BTreeSet::new(),
-            untrusted: BTreeSet::new(),
-            put: BTreeSet::new(),
-            published: Some(client),
-        })
+        let (root, snapshot) = (chain.newest_root().body().clone(), chain.snapshot().body().clone());
+        let (timestamp, targets) = (chain.timestamp().body().clone(), chain.targets().body().clone());
+        let mut collection = Self::of(root, snapshot, timestamp, targets);
+        collection.published = Some(client);
+        Ok(collection)
     }
 
     /// Returns the roles that have to sign because of the changes so far, snapshot and timestamp included.

@@ -1,5 +1,7 @@
 //! Signing what changed.
 
+use serde::de::DeserializeOwned;
+
 use super::envelope::Envelope;
 use super::vouch::For;
 use super::{Collection, EditError, lifetime};
@@ -9,7 +11,7 @@ use crate::time::Time;
 use crate::trust::bundle::{Bundle, Source};
 use crate::trust::chain::{AtTargets, Chain, Known};
 use crate::trust::client::Client;
-use crate::trust::metadata::{Body, Header, MetaFile, SIGNED_AT};
+use crate::trust::metadata::{Body, Header, MetaFile, SIGNED_AT, Snapshot, Timestamp};
 use crate::trust::role_keys::RoleKeys;
 use crate::trust::search::delegates_in_bins;
 use crate::trust::{TrustError, names};
@@ -133,13 +135,8 @@ impl Collection<'_> {
         if roles.contains("snapshot") && made.lacking.is_none() {
             let own = self.known_keys("snapshot");
             let meta = &self.snapshot.meta;
-            // A prepared one counts if it describes what is there now.
-            let fits = |envelope: &Envelope| {
-                let body = envelope.body::<crate::trust::metadata::Snapshot>();
-                body.ok().filter(|body| body.meta == *meta)
-            };
             let prepared = self.prepared.remove("snapshot");
-            let envelope = match prepared.and_then(|envelope| Some((fits(&envelope)?, envelope))) {
+            let envelope = match fitting(prepared, |body: &Snapshot| body.meta == *meta) {
                 Some((body, envelope)) => {
                     self.snapshot = body;
                     envelope
@@ -160,12 +157,8 @@ impl Collection<'_> {
         if roles.contains("timestamp") && made.lacking.is_none() {
             let own = self.known_keys("timestamp");
             let meta = &self.timestamp.meta;
-            let fits = |envelope: &Envelope| {
-                let body = envelope.body::<crate::trust::metadata::Timestamp>();
-                body.ok().filter(|body| body.meta == *meta)
-            };
             let prepared = self.prepared.remove("timestamp");
-            let envelope = match prepared.and_then(|envelope| Some((fits(&envelope)?, envelope))) {
+            let envelope = match fitting(prepared, |body: &Timestamp| body.meta == *meta) {
                 Some((body, envelope)) => {
                     self.timestamp = body;
                     envelope
@@ -257,6 +250,13 @@ impl Collection<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes a document of a draft that describes what is there now.
+fn fitting<T: DeserializeOwned>(prepared: Option<Envelope>, fits: impl Fn(&T) -> bool) -> Option<(T, Envelope)> {
+    let envelope = prepared?;
+    let body = envelope.body().ok().filter(fits)?;
+    Some((body, envelope))
 }
 
 impl Made {
