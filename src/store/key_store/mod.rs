@@ -340,7 +340,7 @@ mod tests {
             2,
             "nothing is left behind"
         );
-        replace_keys(&keys[..2]).unwrap();
+        replace_keys(keys.get(..2).unwrap()).unwrap();
         assert_eq!([read(&paths[0]), read(&paths[1])], ["new", "new"]);
     }
 
