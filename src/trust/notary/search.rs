@@ -13,9 +13,7 @@ use serde::ser::{Error as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::chain::{
-    AtTargets, Described, NotaryChain, NotaryKnown, hashed, is_same, meta_of, read_described, verify_targets,
-};
+use super::chain::{AtTargets, Described, NotaryChain, NotaryKnown, hashed, is_same, meta_of, read_described};
 use super::document::{Signed, Unverified};
 use super::file::{FileBrief, FileMeta};
 use super::key::NotaryKey;
@@ -421,7 +419,7 @@ impl NotaryChain<AtTargets> {
     pub fn delegated(&mut self, wanted: &NotaryWanted, targets: Described) -> Result<(), TrustError> {
         let meta = self.asked_for(wanted)?;
         // The snapshot names what the delegating role says by its hash, so that the keys are those of this collection as well.
-        let targets = verify_targets(targets, meta, &wanted.keys, &self.known, self.now)?;
+        let targets = self.verify_targets(targets, meta, &wanted.keys)?;
         self.check_room(wanted.role(), targets.body())?;
         self.state.delegated.insert(wanted.role().to_owned(), targets);
         Ok(())
