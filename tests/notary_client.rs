@@ -7,12 +7,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::notary::{Keys, NotaryServer, PASSPHRASE, PASSWORD, USER};
 use common::publisher::{DIGEST, GUN, Owner, answer, listed, names, signing};
+use common::serve::{Setup, TrustServer};
 use common::server::{Answer, Server};
 use common::{imgkit, run, succeed};
 use serde_json::{Value, json};
@@ -348,6 +351,75 @@ fn credentials_are_not_sent_in_the_clear() {
         "http://notary.example",
     ]);
     assert_eq!(answer(&mut command).0, 2);
+}
+
+/// imgkit's server, behind one that says of publications what `says` does, each time as often as they were tried before.
+fn behind_one_that_says(
+    server: &Arc<TrustServer>,
+    says: impl Fn(usize) -> Option<Answer> + Send + Sync + 'static,
+) -> Server {
+    // Its thread stays as long as the process, and the server must not.
+    let (server, tried) = (Arc::downgrade(server), AtomicUsize::new(0));
+    Server::start(move |_, request| {
+        let answer = match request.method.as_str() {
+            "POST" => says(tried.fetch_add(1, Ordering::SeqCst)),
+            _ => None,
+        };
+        answer.unwrap_or_else(|| {
+            let kind = request.header("content-type").unwrap_or_default();
+            let server = server.upgrade().unwrap();
+            let (status, _, body) =
+                server.ask(&request.method, &request.path, &[("Content-Type", kind)], &request.body);
+            Answer {
+                status,
+                ..Answer::ok(body)
+            }
+        })
+    })
+}
+
+#[test]
+fn a_server_that_is_busy_is_left_alone_for_as_long_as_it_asks() {
+    let setup = Setup::in_directory();
+    let home = tempfile::tempdir().unwrap();
+    let run = |host: &str, words: &[&str]| {
+        let mut command = imgkit(home.path());
+        command
+            .env("IMGKIT_PASSPHRASE", PASSPHRASE)
+            .args(["--output", "json", "trust"])
+            .args(words);
+        answer(command.arg(format!("--server=http://{host}")))
+    };
+    let posts = |server: &Server| {
+        server
+            .requests()
+            .iter()
+            .filter(|request| request.method == "POST")
+            .count()
+    };
+    let server = Arc::new(setup.start_plain(&[]));
+    assert_eq!(run(server.host(), &["init", GUN, "--new-root-key"]).0, 0);
+    let busy = || Answer::status(503).with("Retry-After", 2);
+    let proxy = behind_one_that_says(&server, move |tried| (tried < 2).then(busy));
+    let began = Instant::now();
+    let (code, json) = run(proxy.host(), &signing("targets", "v1", DIGEST));
+    assert_eq!(code, 0, "{json}");
+    assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(posts(&proxy), 3);
+
+    // One that stays so is not tried for ever, and one that wants to be left alone for long is.
+    let proxy = behind_one_that_says(&server, |_| Some(Answer::status(503)));
+    let (code, json) = run(proxy.host(), &signing("targets", "v2", DIGEST));
+    assert!(code == 3 && json.to_string().contains("after 6 attempts"), "{json}");
+    assert_eq!(posts(&proxy), 6);
+    let later = || Answer::status(503).with("Retry-After", 600);
+    let proxy = behind_one_that_says(&server, move |_| Some(later()));
+    let (code, json) = run(proxy.host(), &signing("targets", "v2", DIGEST));
+    assert!(
+        code == 3 && json.to_string().contains("left alone for 600 seconds"),
+        "{json}"
+    );
+    assert_eq!(posts(&proxy), 1);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use common::server::{Answer, Request, Server};
 use common::{imgkit, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const AT: &str = "2026-11-23T00:00:00Z";
@@ -315,20 +315,31 @@ fn other_key_types_verify() {
 fn a_file_is_compared_with_what_was_signed() {
     let client = Client::new(APP, "tampered/00-valid/server");
     let (_, json, text) = client.first(&["lookup"], &["v1"]);
-    assert_eq!(json["result"]["target"]["length"], 14, "{text}");
+    assert_eq!(json["result"]["signed"]["length"], 14, "{text}");
     let file = client.home.path().join("file");
     let verify = |content: &[u8]| {
         fs::write(&file, content).unwrap();
         client.first(&["verify", "--file", file.to_str().unwrap()], &["v1"])
     };
-    let digest = json["result"]["target"]["digests"][0].as_str().unwrap();
+    let digest = json["result"]["signed"]["digests"][0].as_str().unwrap();
     assert!(
         digest.starts_with("sha256:9d90a4faa72bd308530d16c6e0c187b6183e65f63e6fa0ff3667c7ec3cd3d5a8"),
         "{digest}"
     );
+    assert_eq!(json["result"]["evidence"]["role"], "targets");
+    let (code, json, text) = client.first(&["verify"], &["v1"]);
+    assert_eq!(code, 0, "{text}");
+    let result = &json["result"];
+    assert_eq!(
+        (&result["name"], &result["found"]),
+        (&"v1".into(), &json!({ "file": null }))
+    );
+    assert!(result["signed"]["digests"][0].is_string() && result["evidence"]["keys"][0].is_string());
     for other in [&b"content of v2\n"[..], b"", b"content of v1\nand more"] {
         let (code, json, text) = verify(other);
         assert_eq!((code, code_of(&json).as_str()), (1, "DIGEST_MISMATCH"), "{text}");
+        let found = json["refusals"][0]["found"].as_str().unwrap();
+        assert_eq!(found.starts_with("more than 14 bytes"), other.len() > 14, "{found}");
     }
 }
 
@@ -413,7 +424,7 @@ fn a_collection_is_imported_with_its_delegations_and_history() {
     let imported = collection["targets"].as_array().unwrap();
     assert!(!imported.is_empty(), "{text}");
     for target in imported {
-        assert!(target["signed_by"]["keys"][0].is_string(), "{target}");
+        assert!(target["signedBy"]["keys"][0].is_string(), "{target}");
     }
     // A backslash stands in no name of imgkit's own: told of, not lost.
     let left = collection["left"].as_array().unwrap();
@@ -439,6 +450,12 @@ fn a_collection_is_imported_with_its_delegations_and_history() {
     }
     let released = editions.iter().filter(|edition| edition["role"] == "targets/releases");
     assert!(released.count() >= 2, "{text}");
+    assert!(
+        editions.iter().all(|edition| edition["signedBy"][0].is_string()),
+        "{text}"
+    );
+    // Root keys were made: where the pin is, and what to do with them, is said.
+    assert!(json["result"]["new"]["pin"].is_string(), "{text}");
 
     // The new collection says the same, under its own keys.
     let (code, text) = run(own(&["ls"]).args(["--collection", &into]));
@@ -462,4 +479,39 @@ fn a_collection_is_imported_with_its_delegations_and_history() {
         .arg(client.trust_dir())
         .args(["--into", &second, GOLDEN]));
     assert_eq!(code, 0, "{text}");
+    // No version has a copy under its number there: who signed is who the present ones are trusted by.
+    let json: Value = text.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap();
+    let editions = json["result"]["collections"][0]["history"]["editions"]
+        .as_array()
+        .unwrap();
+    assert!(editions.len() >= 3, "{text}");
+    assert!(
+        editions.iter().all(|edition| edition["signedBy"][0].is_string()),
+        "{text}"
+    );
+
+    let third = format!("dir:{}", home.join("third").display());
+    let mut command = imgkit(home);
+    command.env("IMGKIT_PASSPHRASE", "a passphrase of tests");
+    command.args([
+        "trust",
+        "import",
+        "notary",
+        "--without-images",
+        "--at",
+        AT,
+        "--into",
+        &third,
+        GOLDEN,
+    ]);
+    command
+        .arg("--trust-dir")
+        .arg(client.trust_dir())
+        .arg("--key-dir")
+        .arg(&keys);
+    let (code, text) = run(&mut command);
+    assert!(
+        code == 0 && text.contains("Now back up the root key") && text.contains("Pin the root"),
+        "{text}"
+    );
 }

@@ -198,7 +198,7 @@ fn delegated_roles_come_over_and_are_asked_in_notarys_order() {
             .find(|target| target["notary"] == name)
             .unwrap()
     };
-    assert_eq!(target("top")["also_signed_by"][0]["role"], "targets/b");
+    assert_eq!(target("top")["alsoSignedBy"][0]["role"], "targets/b");
     assert_eq!(left(report), ["both", "tools/x1", "v1"], "{report}");
 
     // The owner sets policy as Notary had it: a role signs its own names alone, and two of its keys have to.

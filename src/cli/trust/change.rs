@@ -366,7 +366,7 @@ fn open_all<'a>(
 }
 
 /// How long a publisher who was overtaken waits: a random time, longer with each attempt, so that two do not meet for ever.
-fn pause(attempt: u32) -> Result<Duration, Failure> {
+pub(super) fn pause(attempt: u32) -> Result<Duration, Failure> {
     let random = getrandom::u32().map_err(|error| Failure::unavailable("random numbers", error))?;
     let longest = limit::FIRST_PAUSE * 2u32.pow(attempt.min(4));
     Ok(longest.mul_f64(f64::from(random) / f64::from(u32::MAX)))

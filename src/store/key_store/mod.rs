@@ -13,10 +13,14 @@ mod signed_root;
 pub use new_key::NewKey;
 pub use secrets::Secrets;
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, linkat};
+use rustix::io::Errno;
 
 use crate::failure::Failure;
 use crate::key::{KeyError, KeyFile, KeyId, Passphrase, Signer, SigningKey};
@@ -284,23 +288,42 @@ pub fn open_key(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, Fail
 /// Writes a file that is not there yet.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     match std::fs::symlink_metadata(path) {
-        Ok(_) => {
-            return Err(Failure::malformed(
-                path.display(),
-                "it is there already; move it away first",
-            ));
-        }
+        Ok(_) => return Err(is_there(path)),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(cannot("look for", path, &error)),
     }
     let mut file = NewFile::private_beside(path)?;
     file.write_all(bytes).map_err(|error| cannot("write", path, &error))?;
-    file.finish(path)
+    finish_new(file, path)
+}
+
+/// Gives a file its name, unless somebody else gave one that name meanwhile.
+fn finish_new(file: NewFile, path: &Path) -> Result<(), Failure> {
+    let synced = file.as_file().sync_all();
+    synced.map_err(|error| cannot("write", path, &error))?;
+    let open = format!("/proc/self/fd/{}", file.as_file().as_raw_fd());
+    match linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+        // The name is on the disk when its directory is; the temporary one goes with `file`.
+        Ok(()) => {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            let dir = dir.unwrap_or(Path::new("."));
+            let synced = File::open(dir).and_then(|dir| dir.sync_all());
+            synced.map_err(|error| cannot("sync the directory of", path, &error))
+        }
+        Err(Errno::EXIST) => Err(is_there(path)),
+        // Not every file system has hard links: there nothing but the look before tells.
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOENT) => file.finish(path),
+        Err(error) => Err(cannot("give the name", path, &error)),
+    }
+}
+
+fn is_there(path: &Path) -> Failure {
+    Failure::malformed(path.display(), "it is there already; move it away first")
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -370,5 +393,42 @@ mod tests {
         store.save_pin("c", b"one").unwrap();
         assert!(store.save_pin("c", b"two").is_err());
         assert_eq!(std::fs::read(store.pin("c").unwrap()).unwrap(), b"one");
+    }
+
+    #[test]
+    fn a_file_that_another_writes_meanwhile_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.json");
+        let mut late = NewFile::private_beside(&path).unwrap();
+        late.write_all(b"the loser's").unwrap();
+        write_new(&path, b"the winner's").unwrap();
+        let refused = finish_new(late, &path).unwrap_err();
+        assert!(matches!(refused, Failure::Malformed { .. }), "{refused:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"the winner's");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let names = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(names, 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn of_many_who_write_one_pin_one_does() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let store = KeyStore::at(dir.path().join(round.to_string()));
+            let write = |text: &'static [u8]| store.save_pin("c", text).is_ok().then_some(text);
+            let done: Vec<_> = std::thread::scope(|scope| {
+                let writers = [&b"one"[..], b"two", b"three", b"four"].map(|text| scope.spawn(move || write(text)));
+                writers
+                    .into_iter()
+                    .filter_map(|writer| writer.join().unwrap())
+                    .collect()
+            });
+            assert_eq!(done.len(), 1, "round {round}");
+            assert_eq!(
+                std::fs::read(store.pin("c").unwrap()).unwrap(),
+                done[0],
+                "round {round}"
+            );
+        }
     }
 }

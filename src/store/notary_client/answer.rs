@@ -1,11 +1,12 @@
 //! What a Notary server says when it does not do what it was asked.
 
 use std::fmt;
+use std::time::Duration;
 
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use super::super::registry::Trouble;
+use super::super::registry::{Trouble, later};
 use crate::failure::Failure;
 use crate::json::{self, Limits};
 use crate::limit;
@@ -16,12 +17,18 @@ pub(super) struct Problem {
     status: StatusCode,
     code: String,
     text: String,
+    /// How long the server asks to be left alone (Retry-After).
+    later: Option<Duration>,
 }
 
 impl Problem {
     /// Reads the answer's error: `{"errors":[{"code":C,"message":M,"detail":D}]}`, or the beginning of whatever it is.
     pub(super) async fn read(mut response: Response) -> Self {
         let status = response.status();
+        let later = match later(String::new(), &response) {
+            Trouble::Later(_, later) => Some(later),
+            Trouble::Passing(_) | Trouble::Final(_) => None,
+        };
         let mut bytes = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
             bytes.extend_from_slice(&chunk);
@@ -29,7 +36,10 @@ impl Problem {
                 break;
             }
         }
-        Self::of(status, &bytes)
+        Self {
+            later,
+            ..Self::of(status, &bytes)
+        }
     }
 
     fn of(status: StatusCode, bytes: &[u8]) -> Self {
@@ -54,6 +64,7 @@ impl Problem {
         };
         Self {
             status,
+            later: None,
             code: first
                 .and_then(|first| first.get("code")?.as_str())
                 .unwrap_or_default()
@@ -80,9 +91,11 @@ impl Problem {
 
     /// Says whether it may pass.
     pub(super) fn about(&self, subject: &str) -> Trouble {
-        match self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS {
-            true => Trouble::Passing(self.to_string()),
-            false => Failure::unavailable(subject, self).into(),
+        let may_pass = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
+        match self.later {
+            _ if !may_pass => Failure::unavailable(subject, self).into(),
+            Some(later) => Trouble::Later(self.to_string(), later),
+            None => Trouble::Passing(self.to_string()),
         }
     }
 }

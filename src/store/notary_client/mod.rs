@@ -8,6 +8,7 @@ mod answer;
 mod auth;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::redirect::Policy;
@@ -42,8 +43,13 @@ pub enum Posted {
     Accepted,
     /// Another was published in the meantime, so that versions or hashes no longer follow.
     Conflict(String),
-    /// The connection broke before the answer came; the server may have taken it or not.
-    Unknown(String),
+    /// The connection broke before the answer came, or the server is in trouble; it may have taken it or not.
+    Unknown {
+        /// What went wrong.
+        problem: String,
+        /// How long the server asks to be left alone.
+        later: Duration,
+    },
 }
 
 impl NotaryClient {
@@ -157,7 +163,11 @@ impl NotaryClient {
         });
         match answer {
             Ok(posted) => Ok(posted),
-            Err(Trouble::Passing(problem) | Trouble::Later(problem, _)) => Ok(Posted::Unknown(problem)),
+            Err(Trouble::Passing(problem)) => Ok(Posted::Unknown {
+                problem,
+                later: Duration::ZERO,
+            }),
+            Err(Trouble::Later(problem, later)) => Ok(Posted::Unknown { problem, later }),
             Err(Trouble::Final(failure)) => Err(failure),
         }
     }

@@ -6,6 +6,7 @@
 //! - Timestamp → snapshot → root again and targets, each exactly as long as, and with every hash that, the one before says.
 //! - What was trusted before counts if today's keys signed it (fast-forward recovery): nothing gets older, and one version
 //!   has one content. Notary's snapshot has no versions, so targets are compared with the targets that were trusted before.
+//! - For the owner, who signs it again, nothing has expired ([`NotaryChain::for_owner`]); all else is checked as for anybody.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,9 +43,19 @@ pub struct NotaryKnown {
 pub struct NotaryChain<S> {
     gun: String,
     pub(super) now: Time,
+    reader: Reader,
     pub(super) known: NotaryKnown,
     pub(super) root: Signed<Root>,
     pub(super) state: S,
+}
+
+/// For whom metadata are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// One who trusts what is in its time alone.
+    Client,
+    /// One who signs again what is not.
+    Owner,
 }
 
 /// A root is trusted.
@@ -91,10 +102,17 @@ impl NotaryChain<AtRoot> {
         Ok(Self {
             gun: gun.to_owned(),
             now,
+            reader: Reader::Client,
             known,
             root,
             state,
         })
+    }
+
+    /// Has nothing count as expired from here on: neither metadata nor the certificates of root keys.
+    pub fn for_owner(self) -> Self {
+        let reader = Reader::Owner;
+        Self { reader, ..self }
     }
 
     /// Tells whether the key `id`, which the user pinned, is one of the root's and signed it.
@@ -143,8 +161,10 @@ impl NotaryChain<AtRoot> {
             check_not_older("root", known.header.version, self.root.version())?;
         }
         // 5.3.10: freeze attack; and the certificates' own time.
-        self.root.check_not_expired(self.now)?;
-        check_dates(&self.root, self.now)?;
+        self.check_not_expired(&self.root)?;
+        if self.reader == Reader::Client {
+            check_dates(&self.root, self.now)?;
+        }
         let keys = self.root.body().role_keys("timestamp");
         // 5.4.2: arbitrary software attack.
         let max = limit::TIMESTAMP_BYTES;
@@ -152,7 +172,7 @@ impl NotaryChain<AtRoot> {
         // 5.4.3: rollback attack.
         check_known(self.known.timestamp.as_deref(), &timestamp, max, &keys)?;
         // 5.4.4: freeze attack.
-        timestamp.check_not_expired(self.now)?;
+        self.check_not_expired(&timestamp)?;
         let meta = timestamp.body().snapshot().cloned();
         let meta = meta.ok_or_else(|| TrustError::malformed("timestamp", "it does not name the snapshot"))?;
         Ok(self.at(AtTimestamp { timestamp, meta }))
@@ -211,7 +231,7 @@ impl NotaryChain<AtTimestamp> {
         // 5.5.5: rollback of metadata.
         check_known(self.known.snapshot.as_deref(), &snapshot, max, &keys)?;
         // 5.5.6: freeze attack.
-        snapshot.check_not_expired(self.now)?;
+        self.check_not_expired(&snapshot)?;
         let timestamp = self.state.timestamp.clone();
         let snapshot = Arc::new(snapshot);
         Ok(self.at(AtSnapshot { timestamp, snapshot }))
@@ -278,7 +298,7 @@ impl NotaryChain<AtSnapshot> {
         check_described("root", meta_of(&self.state.snapshot, "root")?, self.root.bytes())?;
         let keys = self.root.body().role_keys("targets");
         let meta = meta_of(&self.state.snapshot, "targets")?;
-        let targets = verify_targets(targets, meta, &keys, &self.known, self.now)?;
+        let targets = self.verify_targets(targets, meta, &keys)?;
         let AtSnapshot { timestamp, snapshot } = self.state.clone();
         Ok(self.at(AtTargets {
             timestamp,
@@ -300,10 +320,36 @@ impl<S> NotaryChain<S> {
         &self.gun
     }
 
+    /// Checks targets metadata of the top level or of a delegated role alike.
+    pub(super) fn verify_targets(
+        &self,
+        described: Described,
+        meta: &FileMeta,
+        keys: &RoleKeys<NotaryKey>,
+    ) -> Result<Signed<Targets>, TrustError> {
+        let targets = read_described(described, meta, keys.role())?;
+        // 5.6.3: arbitrary software attack.
+        let targets = targets.verify(keys)?;
+        // In the place of 5.6.4: the snapshot names no version, so what was trusted before is asked.
+        let known = self.known.targets.get(keys.role()).map(|known| known.as_ref());
+        check_known(known, &targets, limit::TARGETS_BYTES, keys)?;
+        // 5.6.5: freeze attack.
+        self.check_not_expired(&targets)?;
+        Ok(targets)
+    }
+
+    fn check_not_expired<T: Body>(&self, signed: &Signed<T>) -> Result<(), TrustError> {
+        match self.reader {
+            Reader::Client => signed.check_not_expired(self.now),
+            Reader::Owner => Ok(()),
+        }
+    }
+
     fn at<T>(self, state: T) -> NotaryChain<T> {
         NotaryChain {
             gun: self.gun,
             now: self.now,
+            reader: self.reader,
             known: self.known,
             root: self.root,
             state,
@@ -354,25 +400,6 @@ impl Described {
             bytes,
         })
     }
-}
-
-/// Checks targets metadata of the top level or of a delegated role alike.
-pub(super) fn verify_targets(
-    described: Described,
-    meta: &FileMeta,
-    keys: &RoleKeys<NotaryKey>,
-    known: &NotaryKnown,
-    now: Time,
-) -> Result<Signed<Targets>, TrustError> {
-    let targets = read_described(described, meta, keys.role())?;
-    // 5.6.3: arbitrary software attack.
-    let targets = targets.verify(keys)?;
-    // In the place of 5.6.4: the snapshot names no version, so what was trusted before is asked.
-    let known = known.targets.get(keys.role()).map(|known| known.as_ref());
-    check_known(known, &targets, limit::TARGETS_BYTES, keys)?;
-    // 5.6.5: freeze attack.
-    targets.check_not_expired(now)?;
-    Ok(targets)
 }
 
 /// Reads targets metadata that are what the snapshot says of `wanted`; who signed them is not looked at.

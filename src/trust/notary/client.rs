@@ -49,7 +49,26 @@ impl<S: Source> NotaryClient<S> {
         mut source: S,
         now: Time,
     ) -> Result<Self, TrustError> {
-        let mut chain = begin(gun, pin, known, &mut source, now)?;
+        let chain = begin(gun, pin, known, &mut source, now)?;
+        Self::walk(chain, source)
+    }
+
+    /// Checks the same as [`NotaryClient::refresh`], only that nothing counts as expired: for the owner, who signs it again.
+    ///
+    /// # Errors
+    /// As [`NotaryClient::refresh`].
+    pub fn refresh_for_owner(
+        gun: &str,
+        pin: &NotaryPin,
+        known: NotaryKnown,
+        mut source: S,
+        now: Time,
+    ) -> Result<Self, TrustError> {
+        let chain = begin(gun, pin, known, &mut source, now)?;
+        Self::walk(chain.for_owner(), source)
+    }
+
+    fn walk(mut chain: NotaryChain<AtRoot>, mut source: S) -> Result<Self, TrustError> {
         let mut roots = Bundle::default();
         roots.add(root_file(chain.version()).file, chain.newest_root().bytes());
         loop {
@@ -63,7 +82,7 @@ impl<S: Source> NotaryClient<S> {
         let timestamp = match fetch(&mut source, &timestamp_file())? {
             Some(bytes) => bytes,
             None => {
-                need_root(gun, &mut source)?;
+                need_root(chain.gun(), &mut source)?;
                 return Err(missing(&timestamp_file()));
             }
         };
@@ -72,7 +91,7 @@ impl<S: Source> NotaryClient<S> {
         let snapshot = cached_or(chain.cached(), &mut source, &wanted)?;
         let mut chain = chain.snapshot(&snapshot)?;
         if chain.names_another_root() {
-            let root = need_root(gun, &mut source)?;
+            let root = need_root(chain.gun(), &mut source)?;
             chain = chain.named_root(&root)?;
             roots.add(newest_root_file().file, root);
         }

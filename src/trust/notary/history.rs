@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::client::NotaryClient;
-use super::document::Unverified;
+use super::document::{Signed, Unverified};
 use super::file::FileMeta;
 use super::key::NotaryKey;
-use super::metadata::{Body, Root, Targets};
+use super::metadata::{Body, Targets};
 use crate::key::KeyId;
 use crate::limit;
 use crate::time::Time;
@@ -21,6 +21,7 @@ use crate::trust::TrustError;
 
 /// One version of a role's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Edition {
     /// The role.
     pub role: String,
@@ -34,6 +35,23 @@ pub struct Edition {
     pub changed: Vec<String>,
     /// Names that were in the version before.
     pub removed: Vec<String>,
+}
+
+/// One version of a role's metadata as it was come by.
+enum Copy<T: Body> {
+    /// A copy under its number, whose signatures nobody has checked.
+    Numbered(Unverified<T>),
+    /// The present version, where there is no copy under its number, and those by whose signatures the chain trusts it.
+    Present(T, Vec<KeyId>),
+}
+
+impl<T: Body> Copy<T> {
+    fn body(&self) -> &T {
+        match self {
+            Self::Numbered(document) => document.unverified_body(),
+            Self::Present(body, _) => body,
+        }
+    }
 }
 
 /// What could be read of a collection's past.
@@ -53,40 +71,30 @@ impl<S: Source> NotaryClient<S> {
     /// [`TrustError::Source`] when the source cannot be read.
     pub fn history(&mut self) -> Result<History, TrustError> {
         let mut history = History::default();
-        let root = self.chain().newest_root().body().clone();
-        let roots = self.editions::<Root>("root", &root, limit::ROOT_BYTES, &mut history)?;
+        let root = self.chain().newest_root().clone();
+        let roots = self.editions("root", &root, limit::ROOT_BYTES, &mut history)?;
         let mut keys: BTreeMap<String, BTreeMap<KeyId, NotaryKey>> = BTreeMap::new();
-        for (root, _) in &roots {
+        for root in roots.iter().map(Copy::body) {
             for name in ["root", "targets"] {
                 let given = root.role_keys(name).keys().clone();
                 keys.entry(name.to_owned()).or_default().extend(given);
             }
         }
-        for (root, document) in &roots {
-            history.add(
-                "root",
-                root,
-                document.as_ref(),
-                &keys,
-                &BTreeSet::new(),
-                &BTreeSet::new(),
-            );
+        for root in &roots {
+            history.add("root", root, &keys, &BTreeSet::new(), &BTreeSet::new());
         }
-        let present = self.chain().targets().body().clone();
-        let delegated: Vec<_> = self
-            .chain()
-            .roles()
-            .map(|(role, signed)| (role.to_owned(), signed.body().clone()))
+        let present = self.chain().targets().clone();
+        let delegated = self.chain().roles();
+        let delegated: Vec<_> = delegated
+            .map(|(role, signed)| (role.to_owned(), signed.clone()))
             .collect();
         let roles = std::iter::once(("targets".to_owned(), present)).chain(delegated);
         let mut all = Vec::new();
-        for (role, body) in roles {
-            all.push((
-                role.clone(),
-                self.editions::<Targets>(&role, &body, limit::TARGETS_BYTES, &mut history)?,
-            ));
+        for (role, present) in roles {
+            let editions = self.editions::<Targets>(&role, &present, limit::TARGETS_BYTES, &mut history)?;
+            all.push((role, editions));
         }
-        for (targets, _) in all.iter().flat_map(|(_, editions)| editions) {
+        for targets in all.iter().flat_map(|(_, editions)| editions).map(Copy::body) {
             for role in &targets.delegations.roles {
                 let given = targets.delegations.role_keys(role).keys().clone();
                 keys.entry(role.name.clone()).or_default().extend(given);
@@ -94,13 +102,13 @@ impl<S: Source> NotaryClient<S> {
         }
         for (role, editions) in &all {
             let mut before = &Table::<FileMeta>::default();
-            for (targets, document) in editions {
-                let now = &targets.targets;
+            for edition in editions {
+                let now = &edition.body().targets;
                 let changed = now.iter().filter(|(name, file)| before.get(name) != file.build());
                 let changed = changed.map(|(name, _)| name.to_owned()).collect();
                 let removed = before.keys().filter(|name| !now.contains_key(name));
                 let removed = removed.map(str::to_owned).collect();
-                history.add(role, targets, document.as_ref(), &keys, &changed, &removed);
+                history.add(role, edition, &keys, &changed, &removed);
                 before = now;
             }
         }
@@ -108,15 +116,14 @@ impl<S: Source> NotaryClient<S> {
     }
 
     /// Reads the versions of a role up to the present one, which is verified already.
-    #[allow(clippy::type_complexity)]
     fn editions<T: Body>(
         &mut self,
         role: &str,
-        present: &T,
+        present: &Signed<T>,
         max: usize,
         history: &mut History,
-    ) -> Result<Vec<(T, Option<Unverified<T>>)>, TrustError> {
-        let newest = present.header().version;
+    ) -> Result<Vec<Copy<T>>, TrustError> {
+        let newest = present.version();
         let first = newest.saturating_sub(limit::HISTORY_VERSIONS).max(1);
         let mut editions = Vec::new();
         for version in first..=newest {
@@ -126,7 +133,7 @@ impl<S: Source> NotaryClient<S> {
             };
             match Unverified::<T>::parse(role, &bytes, max) {
                 Ok(document) if document.unverified_body().header().version == version => {
-                    editions.push((document.unverified_body().clone(), Some(document)));
+                    editions.push(Copy::Numbered(document));
                 }
                 Ok(document) => {
                     let found = document.unverified_body().header().version;
@@ -135,9 +142,8 @@ impl<S: Source> NotaryClient<S> {
                 Err(error) => history.unreadable.push(format!("{file}: {error}")),
             }
         }
-        let has_present = editions.iter().any(|(body, _)| body.header().version == newest);
-        if !has_present {
-            editions.push((present.clone(), None));
+        if !editions.iter().any(|edition| edition.body().header().version == newest) {
+            editions.push(Copy::Present(present.body().clone(), present.signers().to_vec()));
         }
         Ok(editions)
     }
@@ -147,8 +153,7 @@ impl History {
     fn add<T: Body>(
         &mut self,
         role: &str,
-        body: &T,
-        document: Option<&Unverified<T>>,
+        edition: &Copy<T>,
         keys: &BTreeMap<String, BTreeMap<KeyId, NotaryKey>>,
         changed: &BTreeSet<String>,
         removed: &BTreeSet<String>,
@@ -157,17 +162,16 @@ impl History {
         let known = keys.get(role).unwrap_or(&none);
         let ids: Vec<_> = known.keys().cloned().collect();
         let keys = RoleKeys::of(role, &ids, 1, |id| known.get(id).cloned());
-        let header = body.header();
-        let signed_by = match document {
-            Some(document) => match keys.check(role, document.message(), document.signatures()) {
+        let header = edition.body().header();
+        let signed_by = match edition {
+            Copy::Numbered(document) => match keys.check(role, document.message(), document.signatures()) {
                 Ok(signers) => signers,
                 Err(error) => {
                     self.unreadable.push(format!("{}.{role}.json: {error}", header.version));
                     return;
                 }
             },
-            // The present version, of which the source has no copy by its number: the chain checked it.
-            None => Vec::new(),
+            Copy::Present(_, signers) => signers.clone(),
         };
         self.editions.push(Edition {
             role: role.to_owned(),

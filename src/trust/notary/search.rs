@@ -9,13 +9,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::ser::Error as _;
+use serde::ser::{Error as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::chain::{
-    AtTargets, Described, NotaryChain, NotaryKnown, hashed, is_same, meta_of, read_described, verify_targets,
-};
+use super::chain::{AtTargets, Described, NotaryChain, NotaryKnown, hashed, is_same, meta_of, read_described};
 use super::document::{Signed, Unverified};
 use super::file::{FileBrief, FileMeta};
 use super::key::NotaryKey;
@@ -78,14 +76,12 @@ pub enum NotarySearch {
 }
 
 /// A target that a role of the collection signed. Only a look-up makes one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct NotaryTarget {
     name: String,
     digests: Vec<Digest>,
     length: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     custom: Option<Value>,
-    #[serde(flatten)]
     evidence: Evidence,
 }
 
@@ -130,6 +126,17 @@ fn unreadable(role: &str, name: &str) -> TrustError {
     TrustError::malformed(role, format!("what it says of `{name}` cannot be read"))
 }
 
+/// What the signer says stands apart from what was found (docs/output.md).
+impl Serialize for NotaryTarget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut target = serializer.serialize_struct("NotaryTarget", 3)?;
+        target.serialize_field("name", &self.name)?;
+        target.serialize_field("signed", &self.signed())?;
+        target.serialize_field("evidence", &self.evidence)?;
+        target.end()
+    }
+}
+
 impl Serialize for Listed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.target().map_err(S::Error::custom)?.serialize(serializer)
@@ -165,6 +172,11 @@ impl NotaryTarget {
     /// Returns what the signer says beyond that.
     pub fn custom(&self) -> Option<&Value> {
         self.custom.as_ref()
+    }
+
+    /// Returns all that the signer says of the name.
+    pub fn signed(&self) -> Value {
+        json!({ "digests": self.digests, "length": self.length, "custom": self.custom })
     }
 
     /// Returns who signed it, and under which metadata.
@@ -407,7 +419,7 @@ impl NotaryChain<AtTargets> {
     pub fn delegated(&mut self, wanted: &NotaryWanted, targets: Described) -> Result<(), TrustError> {
         let meta = self.asked_for(wanted)?;
         // The snapshot names what the delegating role says by its hash, so that the keys are those of this collection as well.
-        let targets = verify_targets(targets, meta, &wanted.keys, &self.known, self.now)?;
+        let targets = self.verify_targets(targets, meta, &wanted.keys)?;
         self.check_room(wanted.role(), targets.body())?;
         self.state.delegated.insert(wanted.role().to_owned(), targets);
         Ok(())

@@ -1,13 +1,15 @@
 //! What a Notary server checks of an upload, and what it signs for it (reference: notary, `server/handlers/validation.go`).
 //!
-//! - Nothing is published that does not verify as a whole: root, targets and snapshot, by the keys of the new root, none of them expired.
+//! - Nothing is published that does not verify as a whole: root, targets and snapshot, by the keys of the new root.
+//! - Nothing that is uploaded has expired. What was published before and is not part of the upload may have, the root among it: who has
+//!   the keys of one role alone can renew that one.
 //! - A root follows the published one by one version and is signed by the keys of both. Targets and snapshot may skip versions; no
 //!   file goes back, leaps so far that few versions are left, or comes twice.
 //! - A snapshot names the files that will be there and no others. The server makes it when the upload has none and it holds the
 //!   role's key; the timestamp is always its own.
 //! - What comes of it clients can read: no file, and no number of roles, is beyond what they take.
 //! - What costs much to judge is refused before anything is built or checked of it.
-//! - What was published before and is not part of the upload has been judged: a delegation's old file stays as it is.
+//! - What was published before and is not part of the upload has been judged then: a delegation's old file stays as it is.
 
 mod census;
 

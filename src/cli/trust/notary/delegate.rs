@@ -13,8 +13,8 @@ use crate::failure::Failure;
 use crate::key::PublicKey;
 use crate::limit;
 use crate::store::file::read_limited;
+use crate::trust::edit::EditError;
 use crate::trust::notary::NotaryKey;
-use crate::trust::notary::edit::NotaryCollection;
 
 /// Looks after delegated roles.
 #[derive(Debug, Args)]
@@ -99,7 +99,7 @@ impl Add {
         }
         let signed = session.change(&self.gun, |collection| {
             let added = collection.delegate(&role, &keys, &paths, self.threshold);
-            added.map_err(|error| error.about(&session.subject(&self.gun)))
+            added.map_err(|error| session.cannot(&self.gun, error))
         })?;
         let ids: Vec<_> = keys.iter().map(|key| key.id()).collect();
         let mut text = format!("{role} of {} is trusted", self.gun);
@@ -120,8 +120,7 @@ impl Add {
 
 impl Ls {
     fn run(&self, session: &Session<'_>) -> Result<Report, Failure> {
-        let chain = session.load(&self.gun)?;
-        let collection = NotaryCollection::of(&chain);
+        let collection = session.load(&self.gun)?.collection;
         let mut text = String::new();
         let mut roles = Vec::new();
         for (_, targets) in collection.roles() {
@@ -170,7 +169,7 @@ impl Rm {
         let whole = self.key.is_empty() && self.path.is_empty();
         let mut first = true;
         let signed = session.change(&self.gun, |collection| {
-            let about = |error: crate::trust::edit::EditError| error.about(&session.subject(&self.gun));
+            let about = |error: EditError| session.cannot(&self.gun, error);
             let changed = match whole {
                 true if !first && collection.role_keys(&role).is_err() => false,
                 true => collection.undelegate(&role).map(|()| true).map_err(about)?,

@@ -9,6 +9,7 @@ mod import;
 mod init;
 mod passphrases;
 mod read;
+mod renew;
 mod rotate;
 mod session;
 mod sign;
@@ -24,8 +25,8 @@ use crate::cli::{Context, Report};
 use crate::failure::Failure;
 
 /// Commands that `trust` has for its own collections as well, and that `--server` makes commands of this module.
-const ALSO_OF_TRUST: [&str; 10] = [
-    "delegate", "delete", "init", "lookup", "ls", "rotate", "sign", "unsign", "verify", "witness",
+const ALSO_OF_TRUST: [&str; 11] = [
+    "delegate", "delete", "init", "lookup", "ls", "renew", "rotate", "sign", "unsign", "verify", "witness",
 ];
 
 /// Changes collections on a Notary server.
@@ -65,6 +66,8 @@ enum Action {
     Lookup(Lazy<read::Lookup>),
     /// List what a collection signs
     Ls(Lazy<read::Ls>),
+    /// Sign again, with later expiries, what is due: also metadata that have expired
+    Renew(Lazy<renew::Renew>),
     /// Give a role a new key, or have the server hold it
     Rotate(Lazy<rotate::Rotate>),
     /// Sign names: images, files, or any digests
@@ -87,6 +90,7 @@ impl Notary {
             Action::Init(command) => command.run(&session()?),
             Action::Lookup(command) => command.run(&session()?),
             Action::Ls(command) => command.run(&session()?),
+            Action::Renew(command) => command.run(&session()?),
             Action::Rotate(command) => command.run(&session()?),
             Action::Sign(command) => command.run(&session()?),
             Action::Unsign(command) => command.run(&session()?),
@@ -154,6 +158,10 @@ mod tests {
         assert_eq!(
             respelled("imgkit --output json trust --at 2026-01-01T00:00:00Z init --dialect notary a"),
             "imgkit --output json trust notary --at 2026-01-01T00:00:00Z init --dialect notary a"
+        );
+        assert_eq!(
+            respelled("imgkit trust renew --server=https://n a targets"),
+            "imgkit trust notary renew --server=https://n a targets"
         );
         assert_eq!(
             respelled("imgkit trust import notary --server https://n a --into b"),

@@ -49,7 +49,7 @@ impl Ls {
                     collection.describe_briefly(target, &mut text)?;
                 }
             }
-            OutputFormat::Json => json = json!({ "targets": targets, "unsigned_roles": unsigned }),
+            OutputFormat::Json => json = json!({ "targets": targets, "unsignedRoles": unsigned }),
         }
         drop(targets);
         collection.report(session, text, json)
@@ -70,7 +70,13 @@ impl Lookup {
         let mut collection = Collection::open(session, &self.gun)?;
         let target = collection.target(&self.name)?;
         let text = describe(&self.gun, &target, "");
-        collection.report(session, text, json!({ "target": target }))
+        collection.report(
+            session,
+            text,
+            json!({
+                "name": target.name(), "signed": target.signed(), "evidence": target.evidence(),
+            }),
+        )
     }
 }
 
@@ -97,7 +103,10 @@ impl Verify {
             compare(&target, path)?;
         }
         let text = describe(&self.gun, &target, "verified ");
-        collection.report(session, text, json!({ "target": target, "file": self.file }))
+        let json = json!({
+            "name": target.name(), "signed": target.signed(), "found": { "file": self.file }, "evidence": target.evidence(),
+        });
+        collection.report(session, text, json)
     }
 
     fn whole(&self, session: &Session<'_>) -> Result<Report, Failure> {
@@ -117,7 +126,7 @@ impl Verify {
         let unsigned = collection.unsigned_roles(session)?;
         let json = match session.context.output() {
             OutputFormat::Text => Value::Null,
-            OutputFormat::Json => json!({ "targets": targets, "unsigned_roles": unsigned }),
+            OutputFormat::Json => json!({ "targets": targets, "unsignedRoles": unsigned }),
         };
         drop(targets);
         collection.report(session, text, json)
@@ -218,19 +227,31 @@ impl<'a> Collection<'a> {
 /// Compares a file, of whatever size, with what was signed.
 fn compare(target: &NotaryTarget, path: &Path) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| Failure::unavailable(path.display(), format!("cannot read: {error}"));
+    let about = |error: TrustError| error.about(&path.display().to_string());
+    let most = target.length();
     // One byte more tells "too long" from "as long as signed".
-    let mut file = open_to_end(path)
-        .map_err(cannot)?
-        .take(target.length().saturating_add(1));
+    let mut file = open_to_end(path).map_err(cannot)?.take(most.saturating_add(1));
     let mut check = target.check();
     let mut buffer = vec![0; BUFFER];
+    let mut length = 0;
     loop {
         match file.read(&mut buffer).map_err(cannot)? {
             0 => break,
-            read => check.update(buffer.get(..read).unwrap_or_default()),
+            read => {
+                length += read as u64;
+                check.update(buffer.get(..read).unwrap_or_default());
+            }
         }
     }
-    check.finish().map_err(|error| error.about(&path.display().to_string()))
+    if length > most {
+        // How much longer it is was not read.
+        return Err(about(TrustError::Digest {
+            subject: format!("target {}", target.name()),
+            expected: format!("{most} bytes"),
+            found: format!("more than {most} bytes"),
+        }));
+    }
+    check.finish().map_err(about)
 }
 
 fn describe(gun: &str, target: &NotaryTarget, verb: &str) -> String {

@@ -8,6 +8,7 @@ use super::session::Session;
 use crate::cli::Report;
 use crate::failure::Failure;
 use crate::key::NotaryKeyInfo;
+use crate::trust::edit::EditError;
 
 /// Gives a role a new key.
 #[derive(Debug, Args)]
@@ -37,8 +38,18 @@ impl Rotate {
             }
             _ => false,
         };
-        // A collection that cannot be read is not given keys.
-        session.load(gun)?;
+        // A collection that cannot be read, or published again, is not given keys.
+        let mut collection = session.load(gun)?.collection;
+        let about = |error: EditError| session.cannot(gun, error);
+        let root = collection.role_keys("root").map_err(about)?;
+        session.check_enough(&root)?.map_err(about)?;
+        for signed in ["root", role]
+            .into_iter()
+            .filter(|signed| matches!(*signed, "root" | "targets"))
+        {
+            session.renew_role(&mut collection, signed)?;
+        }
+        session.freshen(&mut collection)?;
         let (key, file) = match (role, holds) {
             (_, true) => (server_key(&session.server.rotate_key(gun, role)?)?, None),
             ("root", _) => {
@@ -55,7 +66,7 @@ impl Rotate {
         };
         let signed = session.change(gun, |collection| {
             let rotated = collection.rotate(role, std::slice::from_ref(&key), 1);
-            rotated.map_err(|error| error.about(&session.subject(gun)))
+            rotated.map_err(about)
         })?;
         let whose = match &file {
             Some(path) => format!("kept in {}", path.display()),

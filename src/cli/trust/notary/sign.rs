@@ -42,7 +42,7 @@ impl Sign {
             for role in &roles {
                 for (name, file) in &files {
                     let put = collection.put_target(role, name, file.clone(), session.now);
-                    put.map_err(|error| error.about(&session.subject(&self.gun)))?;
+                    put.map_err(|error| session.cannot(&self.gun, error))?;
                 }
             }
             *signing.borrow_mut() = roles;
@@ -82,7 +82,7 @@ impl Unsign {
         let mut first = true;
         let removed = RefCell::new(BTreeSet::new());
         let signed = session.change(&self.gun, |collection| {
-            let about = |error: EditError| error.about(&session.subject(&self.gun));
+            let about = |error: EditError| session.cannot(&self.gun, error);
             let roles: Vec<String> = match self.role.is_empty() {
                 true => collection.roles().map(|(role, _)| role.to_owned()).collect(),
                 false => self.role.iter().map(|role| role_name(role)).collect(),
@@ -131,7 +131,7 @@ fn roles(session: &Session<'_>, collection: &NotaryCollection, named: &[String])
     let mut roles = BTreeSet::new();
     for delegation in top.iter().flat_map(|(_, targets)| &targets.delegations.roles) {
         let keys = collection.role_keys(&delegation.name);
-        let keys = keys.map_err(|error| error.about(&session.subject(collection.gun())))?;
+        let keys = keys.map_err(|error| session.cannot(collection.gun(), error))?;
         if session.has_key(&keys)? {
             roles.insert(delegation.name.clone());
         }

@@ -44,7 +44,7 @@ impl Witness {
         let mut first: Option<BTreeMap<String, Shown>> = None;
         let mut text = String::new();
         let signed = session.change_with(&self.gun, &roles, |collection| {
-            let about = |error: EditError| error.about(&session.subject(&self.gun));
+            let about = |error: EditError| session.cannot(&self.gun, error);
             let shown = witness(collection, &roles, session).map_err(about)?;
             match &first {
                 // Somebody published meanwhile: what is signed is still what was shown, or nothing is.

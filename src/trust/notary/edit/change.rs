@@ -172,6 +172,18 @@ impl NotaryCollection {
         Ok(vouched)
     }
 
+    /// Marks a role to be signed anew as it is, with a later expiry: the root, the snapshot, or one that has metadata here.
+    ///
+    /// # Errors
+    /// [`EditError::NoRole`]; [`EditError::Unvouched`] when what is published for the role is not trusted.
+    pub fn renew(&mut self, role: &str) -> Result<(), EditError> {
+        if !matches!(role, "root" | "snapshot") && !self.targets.contains_key(role) {
+            return Err(self.absent(role));
+        }
+        self.changed.insert(role.to_owned());
+        Ok(())
+    }
+
     /// Takes what is published for a role that cannot be trusted; nothing but [`NotaryCollection::witness`] uses it.
     pub fn set_unvouched(&mut self, role: &str, published: Unverified<Targets>) {
         self.unvouched.insert(role.to_owned(), published);

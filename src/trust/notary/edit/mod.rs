@@ -1,6 +1,8 @@
 //! The owner's side of Notary's dialect: whole collections, changed in memory and signed.
 //!
-//! - What is changed was verified as a client verifies it: nobody signs on top of what somebody else put there.
+//! - What is changed was verified as a client verifies it, only that nothing counts as expired: nobody signs on top of what somebody
+//!   else put there.
+//! - What has expired is signed again, or nothing on top of it is published ([`NotaryCollection::check_fresh`]).
 //! - What is published and cannot be trusted is neither changed nor begun anew: one who may sign for the role witnesses it first.
 //! - A change marks roles; [`NotaryCollection::sign`] gives these new versions and expiries, and signs them. The timestamp is
 //!   the server's; so is the snapshot where the server holds its key.
@@ -18,10 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{AtTargets, NotaryChain};
 use super::metadata::Snapshot;
-use super::{NotaryKey, Role, Root, Targets, Unverified, is_delegated_role};
+use super::{Certificate, NotaryKey, Role, Root, Signed, Targets, Unverified, is_delegated_role};
 use crate::time::{DAY, Time};
-use crate::trust::RoleKeys;
 use crate::trust::edit::EditError;
+use crate::trust::{Mark, RoleKeys, TrustError};
 
 /// The top-level role that signs names.
 const TARGETS: &str = "targets";
@@ -32,6 +34,11 @@ pub fn notary_lifetime(role: &str) -> i64 {
         "root" => 3650 * DAY,
         _ => 3 * 365 * DAY,
     }
+}
+
+/// How long before their expiry metadata of a role are due for renewal, in seconds: a quarter of their lifetime.
+pub fn notary_margin(role: &str) -> i64 {
+    notary_lifetime(role) / 4
 }
 
 /// The first keys of a collection, one for each role.
@@ -53,7 +60,7 @@ pub struct NotaryCollection {
     gun: String,
     root: Root,
     /// The root as it is published, if one is.
-    published: Option<Root>,
+    published: Option<Signed<Root>>,
     /// Metadata by role: `targets`, and delegated roles that have some.
     targets: BTreeMap<String, Targets>,
     /// What is published for roles that cannot be trusted, where it is to be signed anew.
@@ -97,11 +104,11 @@ impl NotaryCollection {
             .map(|(role, signed)| (role.to_owned(), signed.body().clone()))
             .collect();
         targets.insert(TARGETS.to_owned(), chain.targets().body().clone());
-        let root = chain.newest_root().body().clone();
+        let root = chain.newest_root();
         Self {
             gun: chain.gun().to_owned(),
             published: Some(root.clone()),
-            root,
+            root: root.body().clone(),
             targets,
             unvouched: BTreeMap::new(),
             snapshot: chain.snapshot().body().clone(),
@@ -179,7 +186,73 @@ impl NotaryCollection {
 
     /// Returns the keys with which the next root has to be signed besides its own: those of the published one.
     pub fn published_root_keys(&self) -> Option<RoleKeys<NotaryKey>> {
-        self.published.as_ref().map(|root| root.role_keys("root"))
+        self.published.as_ref().map(|root| root.body().role_keys("root"))
+    }
+
+    /// Returns version and expiry of what everybody but the server signs: root, snapshot and targets, then delegated roles.
+    pub fn marks(&self) -> impl Iterator<Item = (&str, Mark)> {
+        let top = [("root", &self.root.header), ("snapshot", &self.snapshot.header)];
+        let targets = self.targets.iter().map(|(role, body)| (role.as_str(), &body.header));
+        top.into_iter()
+            .chain(targets)
+            .map(|(role, header)| (role, header.into()))
+    }
+
+    /// Returns from when on too few certificates of the root's keys are in their time.
+    pub fn certificates_end(&self) -> Time {
+        let keys = self.root.role_keys("root");
+        let certificates = keys.keys().values().filter_map(NotaryKey::certificate);
+        let mut ends: Vec<_> = certificates.map(Certificate::not_after).collect();
+        ends.sort_by(|one, other| other.cmp(one));
+        let last = usize::try_from(keys.threshold())
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
+        ends.get(last).copied().unwrap_or(Time::EPOCH)
+    }
+
+    /// Returns the roles without which nobody trusts at `now` what is signed, as they have expired and are not signed again: the root
+    /// (also where its certificates are over), the top-level targets, and those above a role that is signed.
+    pub fn in_the_way(&self, now: Time) -> Vec<String> {
+        let is_above = |role: &str| {
+            let below = format!("{role}/");
+            self.changed.iter().any(|signed| signed.starts_with(&below))
+        };
+        // Whoever publishes has the snapshot signed again.
+        let needed = self.marks().filter(|(role, mark)| match *role {
+            "root" => self.certificates_end() <= now || (mark.expires <= now && !self.changed.contains("root")),
+            "snapshot" => false,
+            role => mark.expires <= now && !self.changed.contains(role) && (role == TARGETS || is_above(role)),
+        });
+        needed.map(|(role, _)| role.to_owned()).collect()
+    }
+
+    /// Refuses what nobody would trust at `now` once it is signed: [`NotaryCollection::in_the_way`].
+    ///
+    /// # Errors
+    /// [`TrustError::Expired`]; [`TrustError::CertificateDates`].
+    pub fn check_fresh(&self, now: Time) -> Result<(), TrustError> {
+        let in_the_way = self.in_the_way(now);
+        let Some((role, mark)) = self
+            .marks()
+            .find(|(role, _)| in_the_way.iter().any(|other| other == role))
+        else {
+            return Ok(());
+        };
+        let keys = self.root.role_keys("root");
+        for certificate in keys
+            .keys()
+            .values()
+            .filter_map(NotaryKey::certificate)
+            .filter(|_| role == "root")
+        {
+            certificate.check_dates(now)?;
+        }
+        Err(TrustError::Expired {
+            role: role.to_owned(),
+            version: mark.version,
+            expires: mark.expires,
+            now,
+        })
     }
 }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{NotaryCollection, notary_lifetime};
 use crate::key::{KeyError, KeyType, Scheme, Signer};
+use crate::limit;
 use crate::time::Time;
 use crate::trust::RoleKeys;
 use crate::trust::edit::EditError;
+use crate::trust::notary::chain::check_dates;
 use crate::trust::notary::metadata::Body;
-use crate::trust::notary::{Draft, FileMeta, NotaryKey};
+use crate::trust::notary::{Draft, FileMeta, NotaryKey, Root, Unverified};
 
 /// New files of a collection, by role, to be posted together.
 ///
@@ -36,12 +38,13 @@ impl NotaryCollection {
     /// The snapshot is signed as well where `keys` has its keys; otherwise it is left to the server.
     ///
     /// # Errors
-    /// [`EditError::Keys`] when too few of a role's keys are there, [`EditError`] when what comes of it cannot be written.
+    /// [`EditError::Keys`] when too few of a role's keys are there, [`EditError`] when what comes of it cannot be written, or is a root
+    /// that nobody would trust at `now`.
     pub fn sign(mut self, keys: &[&dyn Signer], now: Time) -> Result<NotaryPublication, EditError> {
         let mut files = Vec::new();
         if self.changed.contains("root") {
             let own = self.root.role_keys("root");
-            let old = self.published.as_ref().map(|root| root.role_keys("root"));
+            let old = self.published.as_ref().map(|root| root.body().role_keys("root"));
             let mut draft = next(
                 self.root.clone(),
                 "root",
@@ -52,9 +55,16 @@ impl NotaryCollection {
             for role in old.iter().chain([&own]) {
                 sign(&mut draft, role, keys)?;
             }
-            files.push(("root".to_owned(), draft.write()?));
+            let bytes = draft.write()?;
+            let signed = Unverified::<Root>::parse("root", &bytes, limit::ROOT_BYTES)?.verify(&own)?;
+            check_dates(&signed, now)?;
+            files.push(("root".to_owned(), bytes));
         }
-        for role in self.changed.iter().filter(|role| *role != "root") {
+        for role in self
+            .changed
+            .iter()
+            .filter(|role| !matches!(role.as_str(), "root" | "snapshot"))
+        {
             let no_role = || EditError::NoRole { role: role.clone() };
             let body = self.targets.get(role).ok_or_else(no_role)?.clone();
             let last = match self.snapshot.meta.contains_key(role) {
@@ -69,7 +79,7 @@ impl NotaryCollection {
             self.snapshot.meta.insert(role.clone(), FileMeta::describe(bytes));
         }
         let snapshot = self.root.role_keys("snapshot");
-        if own_keys(&snapshot, keys).next().is_some() {
+        if self.changed.contains("snapshot") || own_keys(&snapshot, keys).next().is_some() {
             let last = last(&self.snapshot, self.published.is_some());
             let mut draft = next(self.snapshot, "snapshot", last, now)?;
             sign(&mut draft, &snapshot, keys)?;

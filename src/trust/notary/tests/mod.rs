@@ -1,6 +1,7 @@
 //! The dialect's documents, over what the real server and client wrote.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+mod expired;
 mod plain;
 mod simulator;
 mod tamper;

@@ -37,7 +37,6 @@ use crate::trust::metadata::TargetFile;
 use crate::trust::notary::{Listed, NotaryClient, NotaryTarget};
 use crate::trust::{Hashes, Source, TrustError, check_target_name};
 use gun::Gun;
-use kept::from_directory;
 use report::{Imported, ImportedTarget, Left, Signed};
 use roles::Names;
 
@@ -94,7 +93,10 @@ impl Import {
                     let session = Session::open(context, options, server)?;
                     self.read(gun, session.client(gun)?, resolver.as_ref())?
                 }
-                None => self.read(gun, from_directory(options, context, gun)?, resolver.as_ref())?,
+                None => {
+                    let place = kept::in_directory(options, gun)?;
+                    self.read(gun, kept::read(options, context, gun, &place)?, resolver.as_ref())?
+                }
             });
         }
         // Time, pin and directory that were named are the Notary collection's.
@@ -103,11 +105,16 @@ impl Import {
         let keys = roles::open_keys(&self.key, &all, &secrets)?;
         let (place, keys_name) = own.place_of(context, &self.into)?;
         let is_new = !place.is_published()?;
+        let mut text = String::new();
+        let mut new = Value::Null;
         if is_new {
             let words = ["init".to_owned(), "--".to_owned(), self.into.to_string()];
             let made = NewCollection::try_parse_from(words);
             let made = made.map_err(|error| Failure::malformed("--into", error.to_string()))?;
-            made.init.run(context, &own)?;
+            // Root keys are made here: what `trust init` says of the pin, and of keeping them, is said here too.
+            let report = made.init.run(context, &own)?;
+            text = report.text + "\n";
+            new = report.json;
         }
         let place = own.place(context)?;
         let about = |error: crate::trust::edit::EditError| error.about(&place.subject());
@@ -124,14 +131,13 @@ impl Import {
             all.iter_mut().try_for_each(|imported| imported.put(collection, now))
         })?;
         all.iter_mut().for_each(Imported::leave_taken);
-        let mut text = String::new();
         all.iter().for_each(|imported| imported.write(&self.into, &mut text));
         Ok(Report {
             // What cannot be trusted is an error for what it covers, though the rest came over.
             yes: all.iter().all(|imported| imported.distrusted == 0),
             ..Report::new(
                 text,
-                json!({ "into": self.into.to_string(), "made": is_new, "collections": all }),
+                json!({ "into": self.into.to_string(), "made": is_new, "new": new, "collections": all }),
             )
         })
     }

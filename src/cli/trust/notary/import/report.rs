@@ -39,6 +39,7 @@ pub(super) struct Imported {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ImportedTarget {
     pub(super) name: String,
     pub(super) notary: String,

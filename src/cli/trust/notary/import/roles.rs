@@ -29,6 +29,7 @@ const OWNER: &str = "owner";
 
 /// A role of the new collection that holds what a role of Notary's signed.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Remade {
     pub(super) notary: String,
     /// Its name in the new collection.
