@@ -63,7 +63,7 @@ fn an_image_is_signed_and_verified_down_to_its_tree() {
     home.good(&["sign", name]);
     let verified = home.good(&["verify", name]);
     assert_eq!(verified["evidence"]["role"], "targets");
-    assert_eq!(verified["evidence"]["judged_at"], NOW);
+    assert_eq!(verified["evidence"]["judgedAt"], NOW);
     let listed = home.good(&["ls"]);
     let custom = &listed["targets"][0]["target"]["custom"]["imgkit"];
     assert_eq!(listed["targets"][0]["name"], name);

@@ -610,7 +610,7 @@ fn the_past_is_told_and_verified() {
     fs::remove_dir_all(home.path("keys/then")).unwrap();
     fs::remove_dir_all(home.path("trust/then")).unwrap();
     assert_eq!(difference["removed"][0]["name"], "spec/a");
-    let changed = difference["roles_changed"].as_array().unwrap();
+    let changed = difference["rolesChanged"].as_array().unwrap();
     let by_root = changed.iter().find(|role| role["by"] == "root").unwrap();
     assert_eq!(by_root["role"], "targets", "{changed:?}");
     let history = home.good(&["history"]);

@@ -169,6 +169,7 @@ impl ImageTarget {
 
 /// Who signed something, and under which metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// Keys of the root role in the newest trusted root: the collection's identity.
     pub root_keys: Vec<KeyId>,

@@ -49,6 +49,7 @@ struct Changed<T> {
 
 /// What two states differ in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Difference {
     /// Names that only the second signs.
     added: Vec<Named>,
