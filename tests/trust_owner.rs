@@ -6,8 +6,10 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::home::Home;
+use common::home::{Home, PASSPHRASE};
 use common::owner::Owner;
+use imgkit::key::Passphrase;
+use imgkit::store::key_store::open_key;
 use serde_json::{Value, json};
 
 /// A later time than the default root is good for.
@@ -341,4 +343,90 @@ fn a_change_of_which_nothing_is_left_is_not_published() {
         code == 2 && refused.to_string().contains("no change to publish"),
         "{refused}"
     );
+}
+
+#[test]
+fn what_goes_on_trusting_a_key_that_is_taken_away_is_told() {
+    let home = Home::with_collection(&["--role", "team=prod/*"]);
+    sign(&home, "prod/a", "team");
+    let owner = Owner::at(home.dir(), "c", &["team"]);
+    let stolen = owner.key("team");
+    let other = person(&home, "other");
+    home.good(&["signer", "add", "team", "--key", &other.public]);
+    // The other one signs too: bins of both keys.
+    let keys = json!([stolen.id(), other.id]);
+    let public = home.good(&["inspect"]).to_string();
+    assert!(public.contains(&other.id));
+    let object = |pem: &str| {
+        let key = open_key(Path::new(pem), &Passphrase::new(PASSPHRASE).unwrap()).unwrap();
+        key.tuf_key().to_json().clone()
+    };
+    let bins = json!({
+        "keys": { stolen.id().as_str(): stolen.tuf_key().to_json(), other.id.as_str(): object(&other.private) },
+        "succinct_roles": { "keyids": keys, "threshold": 1, "bit_length": 1, "name_prefix": "tb" },
+    });
+    let theirs = open_key(Path::new(&other.private), &Passphrase::new(PASSPHRASE).unwrap()).unwrap();
+    owner.forge("team", &theirs, |signed| signed["delegations"] = bins);
+    let id = stolen.id().to_string();
+    let (code, json) = home.run(&["signer", "rm", "team", &id]);
+    assert!(code == 2 && json.to_string().contains("0 at hand"), "{json}");
+    let (code, json) = home.run(&["revoke", &id, "--yes"]);
+    assert_eq!(
+        (code, &json["result"]["stillTrusted"]),
+        (1, &json!([{ "role": "tb-0", "by": "team" }])),
+        "{json}"
+    );
+    assert_eq!(json["result"]["signedByOthers"], json!(["prod/a"]));
+}
+
+#[test]
+fn a_place_that_hides_a_file_makes_nobody_give_the_role_up() {
+    let home = Home::with_collection(&["--role", "team=prod/*"]);
+    sign(&home, "prod/a", "team");
+    let change = home.text("change.json");
+    home.good(&["stage", &change, "rotate", "team"]);
+    let mut draft: Value = serde_json::from_slice(&fs::read(&change).unwrap()).unwrap();
+    let documents = draft["documents"].as_array_mut().unwrap();
+    documents.retain(|document| document["role"] == "targets");
+    fs::write(&change, draft.to_string()).unwrap();
+    let file = home.path("trust/c/2.team.json");
+    let content = fs::read(&file).unwrap();
+    assert_eq!(home.run(&["publish", &change]).0, 2);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(home.run(&["publish", &change]).0, 3);
+    fs::write(&file, "{}").unwrap();
+    assert_ne!(home.run(&["publish", &change]).0, 0);
+    fs::write(&file, content).unwrap();
+    home.good(&["lookup", "prod/a"]);
+}
+
+#[test]
+fn a_key_is_taken_away_from_a_role_whose_file_is_gone() {
+    let home = Home::with_collection(&["--role", "team=prod/*"]);
+    sign(&home, "prod/a", "team");
+    let id = Owner::at(home.dir(), "c", &["team"]).key("team").id().to_string();
+    let file = home.path("trust/c/2.team.json");
+    let content = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert_eq!(
+        home.run(&["revoke", &id, "--yes", "--new", "1"]).0,
+        1,
+        "it was not looked into"
+    );
+    fs::write(&file, content).unwrap();
+    assert_eq!(home.refused(&["lookup", "prod/a"]), "REVOKED");
+    fs::remove_file(&file).unwrap();
+    home.good(&["delegate", "rm", "team"]);
+}
+
+#[test]
+fn a_root_that_nobody_could_sign_is_not_remembered() {
+    let home = Home::with_collection(&[]);
+    let (first, second) = (home.text("first.json"), home.text("second.json"));
+    home.good(&["root", "propose", &first]);
+    let wrong = [("IMGKIT_PASSPHRASE", "wrong")];
+    assert_eq!(home.run_with(&["cosign", &first, "--yes"], &wrong).0, 2);
+    home.good(&["root", "propose", &second, "--role", "timestamp", "--new", "1"]);
+    home.good(&["cosign", &second, "--yes"]);
+    assert_eq!(home.refused(&["cosign", &first, "--yes"]), "ROLLBACK");
 }

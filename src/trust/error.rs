@@ -167,6 +167,16 @@ pub enum TrustError {
         /// The version found.
         found: u64,
     },
+    /// A delegated role lists more roles than its owner goes through.
+    #[error("{role}: it lists {found} roles; its owner goes through {most} at most")]
+    TooMany {
+        /// The role.
+        role: String,
+        /// How many it lists.
+        found: usize,
+        /// How many it may.
+        most: usize,
+    },
     /// Signatures are there, none of them good and by a key that counts.
     #[error("{role}: no good signature by {}; the signatures are by {}", list(.expected), list(.found))]
     WrongKey {
@@ -289,6 +299,12 @@ impl TrustError {
                 format!("a role `{role}` in the collection"),
                 "none".to_owned(),
                 "name a role that the collection delegates to, or delegate to it",
+            ),
+            Self::TooMany { most, .. } => (
+                Code::Malformed,
+                format!("a role that lists {most} roles at most"),
+                self.to_string(),
+                "have its signer trust fewer, or bins (TAP 15)",
             ),
             Self::OtherRole { expected, .. } => (
                 Code::DigestMismatch,

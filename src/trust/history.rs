@@ -78,6 +78,8 @@ pub fn history(
         source: &mut source,
         meta: BTreeMap::new(),
         bodies: BTreeMap::new(),
+        delegating: BTreeSet::new(),
+        stirred: false,
     };
     let mut epochs = Vec::new();
     for version in 1..=until {
@@ -91,6 +93,10 @@ struct Past<'a, S> {
     source: &'a mut S,
     meta: BTreeMap<String, MetaFile>,
     bodies: BTreeMap<String, Targets>,
+    /// The roles whose bodies delegate: few, where bins are many.
+    delegating: BTreeSet<String>,
+    /// Whether somebody trusts others than before this epoch.
+    stirred: bool,
 }
 
 impl<S: Source> Past<'_, S> {
@@ -151,11 +157,7 @@ impl<S: Source> Past<'_, S> {
             let change = self.change(&role, &BTreeSet::new())?;
             epoch.roles.push(change);
         }
-        let delegates = |change: &RoleChange| {
-            let body = self.bodies.get(&change.role);
-            body.is_some_and(|body| body.delegations.is_some())
-        };
-        if epoch.roles.iter().any(delegates) {
+        if std::mem::take(&mut self.stirred) {
             epoch.roles.extend(self.leave_out());
         }
         Ok(epoch)
@@ -183,6 +185,7 @@ impl<S: Source> Past<'_, S> {
             let Some(body) = self.bodies.remove(&role) else {
                 continue;
             };
+            self.delegating.remove(&role);
             changes.push(RoleChange {
                 version: body.header.version,
                 signers: Vec::new(),
@@ -237,6 +240,12 @@ impl<S: Source> Past<'_, S> {
                     .filter(|name| !body.targets.contains_key(*name))
                     .cloned()
                     .collect();
+                let had = self.bodies.get(role).and_then(|body| body.delegations.as_ref());
+                self.stirred |= had != body.delegations.as_ref();
+                match body.delegations.is_some() {
+                    true => self.delegating.insert(role.to_owned()),
+                    false => self.delegating.remove(role),
+                };
                 self.bodies.insert(role.to_owned(), body);
             }
             Err(error) => change.unknown = Some(error.to_string()),
@@ -317,11 +326,10 @@ impl<S: Source> Past<'_, S> {
             if name != role && body.delegation(role).is_some() {
                 found.push(body);
             }
-            queue.extend(
-                delegations(body)
-                    .map(|role| role.name.as_str())
-                    .filter(|name| seen.insert(name)),
-            );
+            let listed = delegations(body).map(|role| role.name.as_str());
+            let bins = self.delegating.iter().map(String::as_str);
+            let bins = bins.filter(|name| delegates_in_bins(body, name));
+            queue.extend(listed.chain(bins).filter(|name| seen.insert(name)));
         }
         found.sort_by_key(|body| !delegates_in_bins(body, role));
         found

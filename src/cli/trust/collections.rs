@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::drafting::Drafting;
-use super::word::line;
+use super::word::{line, word};
 use crate::cli::Context;
 use crate::cli::passphrase::{Asked, PassphraseOptions};
 use crate::cli::place::{CollectionName, StateOption, remember};
@@ -123,6 +123,16 @@ impl Place {
 }
 
 impl TrustOptions {
+    /// Returns the options by which the collection was named, for commands that people copy; nothing where it was not.
+    pub(super) fn as_named(&self) -> String {
+        let collection = self.collection.as_ref().map(ToString::to_string);
+        let named = [("--collection", collection), ("--keys-as", self.keys_as.clone())];
+        let named = named.into_iter().filter_map(|(option, value)| Some((option, value?)));
+        named
+            .map(|(option, value)| format!("{option} {} ", word(&value, "NAME")))
+            .collect()
+    }
+
     /// Returns the time that was named, if one was.
     pub(super) fn at(&self) -> Option<Time> {
         self.at

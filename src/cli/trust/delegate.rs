@@ -1,5 +1,6 @@
 //! `imgkit trust delegate`: roles that are trusted with names.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
@@ -188,7 +189,10 @@ impl Remove {
         // As far as it is trusted now.
         let loaded = collection.load_trusted();
         loaded.map_err(|error| error.about(&place.subject()))?;
-        let names = names_of(&collection, &self.role);
+        let names = match trusting.elsewhere.is_empty() {
+            true => names_of(&collection, &self.role),
+            false => BTreeSet::new(),
+        };
         let by: Vec<_> = trusting.here.iter().filter_map(|role| role.by.as_deref()).collect();
         let changed = options.change(context, |collection, now| match by.as_slice() {
             [] => Err(EditError::NoRole {

@@ -91,10 +91,10 @@ impl Doctor {
         }
         check_key_files(options.keys(context)?.dir(), &mut findings);
         // Where the collection had to be named, its commands need that too.
-        if let Some(name) = options.named(context)? {
-            let trust = format!("imgkit trust --collection {} ", word(&name, "NAME"));
+        let named = options.as_named();
+        if !named.is_empty() {
             for finding in &mut findings.0 {
-                finding.mend = finding.mend.replace("imgkit trust ", &trust);
+                finding.mend = finding.mend.replace("imgkit trust ", &format!("imgkit trust {named}"));
             }
         }
         let broken = findings.0.iter().any(|finding| finding.weight == Weight::Broken);

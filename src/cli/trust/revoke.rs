@@ -48,11 +48,12 @@ impl Revoke {
         // A key has to be taken away also where other roles are broken.
         let (mut collection, distrusted) = options.load_trusted(context, &place)?;
         let mut trusts = collection.trusts();
-        trusts.retain(|role| role.signs_as == role.name);
-        let key = find_key(&trusts, &self.key)?;
+        let parts = trusts.extract_if(.., |role| role.signs_as != role.name);
+        let mut parts: Vec<_> = parts.collect();
+        let key = find_key(&trusts, &self.key).map_err(|failure| unless_unknown(failure, &collection, &distrusted))?;
         let removed = Removed::find(&key, &trusts)?;
         trusts.retain(|role| removed.is_of(&role.keys));
-        let trusting = options.trusting(context, &place, &mut collection, trusts)?;
+        let mut trusting = options.trusting(context, &place, &mut collection, trusts)?;
         // Opened before anything is said: whether they can sign here is a part of it.
         let (secrets, store) = (options.secrets(context), options.keys(context)?);
         let replacement = self.replacement.open(&secrets, 0)?;
@@ -80,6 +81,11 @@ impl Revoke {
                 removed.take_from(&mut left);
                 loss.stands = collection.counts_with(&loss.role.name, &left).map_err(about)?;
             }
+            // What counts as before goes on trusting its parts to the key.
+            let own = parts.extract_if(.., |part| {
+                loss.stands && part.signs_as == loss.role.name && removed.is_of(&part.keys)
+            });
+            trusting.elsewhere.extend(own.take(1));
         }
         let mut text = format!("the key {key} is taken from:\n");
         let (mut stops, mut again, mut stands) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -202,6 +208,23 @@ impl Revoke {
             yes: trusting.elsewhere.is_empty() && looked_into,
             ..Report::new(text, changed.json(json))
         })
+    }
+}
+
+/// Says that a key that is not found may be one of a role's that could not be looked into.
+fn unless_unknown(failure: Failure, collection: &Collection<'_>, distrusted: &[Distrusted]) -> Failure {
+    let unknown = distrusted.iter().find(|one| collection.targets_of(&one.role).is_none());
+    match unknown {
+        None => failure,
+        Some(Distrusted { role, by, error }) => Failure::unavailable(
+            failure,
+            format!(
+                "{}, which {} does not trust now, was not looked into: {}",
+                role.escape_debug(),
+                by.escape_debug(),
+                line(&error.to_string())
+            ),
+        ),
     }
 }
 

@@ -133,7 +133,10 @@ impl Change<'_> {
             let mut spec = RoleSpec::of(&info.keys);
             (self.work)(&mut spec);
             let signs = options.has_keys_of(context, &place.keys, self.role, &spec)?;
-            let counts = !signs && info.by.is_some() && collection.counts_with(self.role, &spec).map_err(about)?;
+            let counts = !signs
+                && info.by.is_some()
+                && collection.counts_with(self.role, &spec).map_err(about)?
+                && !collection.has_parts(self.role).map_err(about)?;
             if counts { &mut stands } else { &mut again }.insert(info.by.clone());
         }
         let work = |collection: &mut Collection<'_>, now: Time| {

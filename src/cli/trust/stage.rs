@@ -1,6 +1,5 @@
 //! `imgkit trust stage`, `cosign` and `publish`: one change that several people sign before it is published.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -91,8 +90,9 @@ impl Cosign {
         // Whoever has two roots of one version signed shows each reader another.
         let root = draft.root_digest().map_err(|error| error.about(&place.subject()))?;
         if let Some((version, digest)) = root {
-            let files = options.key_files(context, &place.keys, &mut adopted, &BTreeSet::from(["root".to_owned()]))?;
-            if files.values().any(|files| !files.is_empty()) {
+            let roles = adopted.root_keys();
+            // Opened first: what nobody could sign is not remembered.
+            if !options.open_for(context, &place.keys, &roles)?.is_empty() {
                 options.keys(context)?.remember_root(&place.keys, version, digest)?;
             }
         }

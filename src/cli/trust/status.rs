@@ -70,8 +70,8 @@ pub(super) struct Renew {
     /// only where nobody signed that but keys that were revoked for the name
     #[arg(long, requires = "roles")]
     anew: bool,
-    /// Begin the roles without any names where their files are damaged or gone and nobody has a copy: what they said is lost, and has to
-    /// be signed again
+    /// Begin the roles without names and delegations where their files are damaged or gone and nobody has a copy: what they said is
+    /// lost, which keys they took away too, and has to be said again
     #[arg(long, requires = "roles", conflicts_with = "anew")]
     lost: bool,
 }
@@ -117,7 +117,9 @@ impl Renew {
         let mut text = String::new();
         for role in &signed {
             let lost = match self.lost && self.roles.contains(role) {
-                true => " without any names: sign again what it said",
+                true => {
+                    " without names and delegations: sign and delegate again what it said, and give no key that it had taken away"
+                }
                 false => "",
             };
             let _ = writeln!(text, "renewed {}{lost}", line(role));

@@ -94,6 +94,11 @@ impl Collection<'_> {
         Ok(())
     }
 
+    /// Returns the keys of which a new root needs signatures: the published root's, and its own.
+    pub fn root_keys(&self) -> Vec<RoleKeys> {
+        self.roles_of("root")
+    }
+
     /// Takes the next versions of roles from a draft to be published as they were signed: none but its snapshot and timestamp, which
     /// follow from the others, is signed here.
     ///

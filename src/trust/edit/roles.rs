@@ -221,10 +221,13 @@ impl Collection<'_> {
         let Some(body) = self.published_for(by, role)? else {
             return Ok(false);
         };
-        let listed = delegations(&body).count();
-        if listed > limit::LISTED_ROLES {
-            let problem = format!("it lists {listed} roles; expected {} at most", limit::LISTED_ROLES);
-            return Err(TrustError::malformed(format!("{role}.json"), problem).into());
+        let found = delegations(&body).count();
+        if found > limit::LISTED_ROLES {
+            return Err(EditError::Trust(TrustError::TooMany {
+                role: role.to_owned(),
+                found,
+                most: limit::LISTED_ROLES,
+            }));
         }
         let by = Some(by.to_owned());
         self.held.insert(role.to_owned(), Held { by, body });

@@ -93,7 +93,7 @@ impl Collection<'_> {
                     Ok(_) => {}
                     // What those say who are not trusted counts for nothing; it may be why nobody trusts the role.
                     Err(EditError::Trust(error)) if error.is_verdict() && child != role => nobody = error.into(),
-                    Err(EditError::Trust(error)) if error.is_verdict() => {}
+                    Err(EditError::Trust(error)) if error.is_settled() && child == role => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -301,6 +301,18 @@ impl Collection<'_> {
         Ok(left)
     }
 
+    /// Tells whether a role has parts, which are its keys' too.
+    ///
+    /// # Errors
+    /// [`EditError::Trust`] when that could not be found out.
+    pub fn has_parts(&mut self, role: &str) -> Result<bool, EditError> {
+        match self.find(role).and_then(|()| self.parts_of(role)) {
+            Ok(parts) => Ok(!parts.is_empty()),
+            Err(EditError::Trust(error)) if error.is_settled() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Tells whether what is published for a delegated role counts still where these are its keys, and is not changed.
     ///
     /// # Errors
@@ -327,8 +339,16 @@ impl Collection<'_> {
         {
             for role in self.trusted_otherwise(by) {
                 let released = self.released.contains(&(by.clone(), role.clone())) || self.untrusted.contains(&role);
-                if wanted(released) && Standing::of(self.published_before(by, &role))? == Standing::Counts {
-                    counted.push((by.clone(), role));
+                if !wanted(released) {
+                    continue;
+                }
+                match self.published_before(by, &role) {
+                    Ok(None) => {}
+                    Ok(Some(_)) => counted.push((by.clone(), role)),
+                    // Where the file is, it may count still; a place that hides it makes nobody give it up.
+                    Err(EditError::Trust(error)) if error.is_damage() && !released => counted.push((by.clone(), role)),
+                    Err(EditError::Trust(error)) if error.is_settled() => {}
+                    Err(error) => return Err(error),
                 }
             }
         }
