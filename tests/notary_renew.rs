@@ -392,3 +392,47 @@ fn years_later_all_is_renewed_with_a_new_certificate_for_the_root_key() {
         owner.good(&["verify", GUN, "v1", "--pin", pin, "--trust-dir", dir]);
     }
 }
+
+/// Another machine of the owner's, with all keys and nothing of what was trusted.
+fn with_the_keys_of(owner: &Owner) -> Owner {
+    let other = Owner::new(&owner.url, &owner.ca);
+    let (from, to) = (owner.trust().join("private"), other.trust().join("private"));
+    fs::create_dir_all(&to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    other
+}
+
+#[test]
+fn what_has_expired_and_was_never_seen_here_is_shown_before_it_is_signed_again() {
+    let setup = Setup::in_directory();
+    let server = setup.start(&[]);
+    let owner = Owner::new(server.url(), server.ca());
+    owner.good(&["init", GUN, "--new-root-key", "--server-managed"]);
+    owner.sign("v1", &[]);
+    let root = owner.trust().join(format!("tuf/{GUN}/metadata/root.json"));
+    let pin = ["--pin", root.to_str().unwrap()];
+    let (other, third) = (with_the_keys_of(&owner), with_the_keys_of(&owner));
+    // Whoever reads as an owner remembers it, as those do who look names up.
+    other.good(&[&["delegate", "ls", GUN][..], &pin].concat());
+    let remembered: Targets = other.read("targets");
+    assert!(remembered.targets.iter().any(|(name, _)| name == "v1"));
+    owner.expire(&["targets"]);
+    let sign = ["sign", GUN, "v2", "--digest", DIGEST, "--length", "11"];
+    for _ in 0..2 {
+        for words in [&["renew", GUN][..], &["renew", GUN, "targets"], &sign] {
+            let (code, json) = third.run(&[words, &pin].concat());
+            assert!(
+                code == 2 && json.to_string().contains("never had it"),
+                "{words:?}: {json}"
+            );
+        }
+    }
+    let (_, json) = third.run(&[&["renew", GUN][..], &pin].concat());
+    assert!(json.to_string().contains("v1"), "{json}");
+    third.good(&[&["renew", GUN, "--yes"][..], &pin].concat());
+    third.good(&[&sign[..], &pin].concat());
+    owner.good(&["verify", GUN, "v2"]);
+}

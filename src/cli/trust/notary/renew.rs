@@ -12,7 +12,11 @@ use serde_json::json;
 use super::init::server_key;
 use super::session::{Owned, Session};
 use super::sign::role_name;
+use super::witness::state;
 use crate::cli::Report;
+use crate::cli::trust::chosen::confirm;
+use crate::cli::trust::difference::Difference;
+use crate::cli::trust::states::State;
 use crate::cli::trust::word::line;
 use crate::failure::Failure;
 use crate::key::KeyId;
@@ -33,6 +37,9 @@ pub(super) struct Renew {
     /// How many days before its expiry a role is due [default: a quarter of its lifetime]
     #[arg(long, value_name = "DAYS", conflicts_with = "roles")]
     margin: Option<u16>,
+    /// Do not ask: of what has expired and the trust directory never had
+    #[arg(long)]
+    yes: bool,
 }
 
 /// What became of the roles.
@@ -57,6 +64,7 @@ impl Renew {
         }
         let mut due = Due::default();
         let mut pins: Vec<KeyId> = Vec::new();
+        let mut shown = String::new();
         let signed = session.renew(gun, |owned| {
             due = match roles.is_empty() {
                 true => self.due(session, owned)?,
@@ -70,7 +78,7 @@ impl Renew {
                 session.renew_role(&mut owned.collection, role)?;
             }
             pins = root_keys(&owned.collection).difference(&before).cloned().collect();
-            Ok(())
+            self.show_unseen(session, owned, &mut shown)
         })?;
         let mut text = String::new();
         for role in &signed {
@@ -109,6 +117,24 @@ impl Renew {
             yes: due.elsewhere.is_empty() && distrusted.is_empty(),
             ..Report::new(text, json)
         })
+    }
+
+    /// Shows what would be signed again that this directory never had, and asks, once for the same.
+    fn show_unseen(&self, session: &Session<'_>, owned: &Owned, shown: &mut String) -> Result<(), Failure> {
+        let mut text = String::new();
+        for role in owned.unseen(session.now) {
+            let said = state(&owned.collection, &role).map_err(|error| session.cannot(&self.gun, error))?;
+            let _ = writeln!(
+                text,
+                "{role} has expired, and the trust directory never had it: it may be an old state that somebody offers again; it says:"
+            );
+            text += &Difference::between(&State::default(), &said).text(true);
+        }
+        if !text.is_empty() && text != *shown {
+            confirm(session.context, self.yes, &text)?;
+            *shown = text;
+        }
+        Ok(())
     }
 
     /// Finds the roles that are due.

@@ -52,6 +52,27 @@ pub(super) struct Owned {
     is_kept: bool,
 }
 
+impl Owned {
+    /// Lists the roles with names that have expired, are signed again or needed for it, and were never trusted here: who never saw them
+    /// cannot tell them from an old state that somebody offers again.
+    pub(super) fn unseen(&self, now: Time) -> BTreeSet<String> {
+        let signed = self.collection.to_sign().iter().cloned();
+        let mut roles: BTreeSet<_> = signed.chain(self.collection.in_the_way(now)).collect();
+        let files = self.chain.files();
+        let seen = |role: &str| {
+            let file = files.iter().find(|(other, _)| other == role);
+            // One that is new is on nobody's server yet.
+            file.is_none_or(|(role, bytes)| self.chain.was_known(role, bytes))
+        };
+        let expired = self.collection.marks().filter(|(_, mark)| mark.expires <= now);
+        let expired: BTreeSet<_> = expired.map(|(role, _)| role).collect();
+        roles.retain(|role| {
+            !matches!(role.as_str(), "root" | "snapshot") && expired.contains(role.as_str()) && !seen(role)
+        });
+        roles
+    }
+}
+
 impl<'a> Session<'a> {
     pub(super) fn open(
         context: &'a Context,
@@ -152,9 +173,7 @@ impl<'a> Session<'a> {
             };
             match NotaryClient::refresh_for_owner(gun, &pin, known.clone(), files, self.now) {
                 Ok(client) => break client,
-                Err(TrustError::Source(_))
-                    if kept.is_none() && self.has_expired(&known) && known.timestamp.is_some() =>
-                {
+                Err(TrustError::Source(_)) if kept.is_none() && known.timestamp.is_some() && self.makes_none(gun) => {
                     self.warn(format!(
                         "the server has no timestamp, as it makes none once the root has expired: what was trusted last is gone on from, \
                          in {}",
@@ -178,6 +197,7 @@ impl<'a> Session<'a> {
         }
         let chain = client.into_chain();
         let mut collection = NotaryCollection::of(&chain);
+        self.remember(gun, &chain, &collection)?;
         for (role, published) in unvouched {
             collection.set_unvouched(role, published);
         }
@@ -198,11 +218,31 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Tells whether the root that was trusted last has expired.
-    fn has_expired(&self, known: &NotaryKnown) -> bool {
-        let root = known.root.as_deref();
-        let root = root.and_then(|root| Unverified::<Root>::parse("root", root, limit::ROOT_BYTES).ok());
-        root.is_some_and(|root| root.unverified_body().header.expires <= self.now)
+    /// Tells whether the server makes no timestamp any more, as its root has expired.
+    fn makes_none(&self, gun: &str) -> bool {
+        let file = |role: &str, max| self.server.file(gun, &format!("{role}.json"), max);
+        let root = file("root", limit::ROOT_BYTES).ok().flatten();
+        let root = root.and_then(|root| Unverified::<Root>::parse("root", &root, limit::ROOT_BYTES).ok());
+        let has_expired = root.is_some_and(|root| root.unverified_body().header.expires <= self.now);
+        has_expired && file("timestamp", limit::TIMESTAMP_BYTES).is_err()
+    }
+
+    /// Remembers what was read, so that nothing is signed on top of what is older; not what has expired, which may be an old state that
+    /// somebody offers again.
+    fn remember(
+        &self,
+        gun: &str,
+        chain: &NotaryChain<AtTargets>,
+        collection: &NotaryCollection,
+    ) -> Result<(), Failure> {
+        let expired = collection.marks().filter(|(_, mark)| mark.expires <= self.now);
+        let expired: BTreeSet<_> = expired.map(|(role, _)| role).collect();
+        let mut files = chain.files();
+        files.retain(|(role, bytes)| !expired.contains(role.as_str()) && !chain.was_known(role, bytes));
+        match files.is_empty() {
+            true => Ok(()),
+            false => self.trust.remember(gun, &files),
+        }
     }
 
     fn warn(&self, text: String) {
@@ -241,12 +281,20 @@ impl<'a> Session<'a> {
         mut work: impl FnMut(&mut NotaryCollection) -> Result<(), Failure>,
     ) -> Result<BTreeSet<String>, Failure> {
         self.publish(gun, witnessed, |owned| {
-            let collection = &mut owned.collection;
-            work(collection)?;
-            match collection.to_sign().is_empty() {
-                true => Ok(()),
-                false => self.freshen(collection),
+            work(&mut owned.collection)?;
+            if owned.collection.to_sign().is_empty() {
+                return Ok(());
             }
+            if let Some(role) = owned.unseen(self.now).into_iter().find(|role| !witnessed.contains(role)) {
+                let problem = format!(
+                    "{role} has expired, and {} never had it; look at it, and sign it again with `imgkit trust renew --server {} {} {role}`",
+                    self.trust.dir().display(),
+                    word(self.server.url(), "URL"),
+                    word(gun, "GUN")
+                );
+                return Err(Failure::malformed(self.subject(gun), problem));
+            }
+            self.freshen(&mut owned.collection)
         })
     }
 
@@ -337,7 +385,7 @@ impl<'a> Session<'a> {
                 }
             };
             attempts += 1;
-            waited += later;
+            waited = waited.saturating_add(later);
             if waited > limit::RETRY_AFTER {
                 let seconds = later.as_secs();
                 return give_up(format!(
@@ -411,11 +459,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Remembers what was published, so that the next command need not fetch it.
+    /// Remembers what was published, and what the server signed with it: it may sign no more once the root has expired.
     fn done(&self, gun: &str, publication: &NotaryPublication) -> Result<BTreeSet<String>, Failure> {
         let files = publication.files().iter();
         let files: Vec<_> = files.map(|(role, bytes)| (role.clone(), bytes.as_slice())).collect();
         self.trust.remember(gun, &files)?;
+        if let Ok((pin, known, files)) = self.beginning(gun)
+            && let Ok(client) = NotaryClient::refresh_for_owner(gun, &pin, known, files, self.now)
+        {
+            self.remember(gun, client.chain(), &NotaryCollection::of(client.chain()))?;
+        }
         Ok(publication.roles())
     }
 

@@ -97,7 +97,7 @@ fn check_shown(before: &BTreeMap<String, Shown>, now: &BTreeMap<String, Shown>) 
     moved.map_or(Ok(()), |(role, _)| Err(EditError::Moved { role: role.clone() }))
 }
 
-fn state(collection: &NotaryCollection, role: &str) -> Result<State, EditError> {
+pub(super) fn state(collection: &NotaryCollection, role: &str) -> Result<State, EditError> {
     match collection.targets_of(role) {
         Some(body) => Ok(State::of_notary(role, body)?),
         None => Ok(State::of_notary_root(collection.root())),
