@@ -301,19 +301,7 @@ fn a_killed_publisher_leaves_the_old_state_or_the_new_one() {
     user.good(&["init", &at, "--keys-as", "c"]);
     let pin = fs::read(user.pin("c")).unwrap();
     let file = user.file("f", "x");
-    let sign = |name: &str| {
-        user.command(&[
-            "sign",
-            "--file",
-            &file,
-            "--name",
-            name,
-            "--keys-as",
-            "c",
-            "--collection",
-            &at,
-        ])
-    };
+    let sign = |name: &str| user.command(&signing(&file, name, &at));
     let begin = Instant::now();
     assert!(sign("first").stdout(Stdio::null()).status().unwrap().success());
     let whole = begin.elapsed();
@@ -358,6 +346,21 @@ fn get(host: &str, path: &str) -> (u16, String, Vec<u8>) {
         .find_map(|line| line.strip_prefix("Content-Type: "))
         .unwrap_or_default();
     (status, kind.to_owned(), answer[end + 4..].to_vec())
+}
+
+/// The words that sign a file in the place of a collection whose keys are called `c`.
+fn signing<'a>(file: &'a str, name: &'a str, place: &'a str) -> [&'a str; 9] {
+    [
+        "sign",
+        "--file",
+        file,
+        "--name",
+        name,
+        "--keys-as",
+        "c",
+        "--collection",
+        place,
+    ]
 }
 
 /// Passes a registry's answer on as it is.
@@ -485,19 +488,7 @@ fn an_owner_signs_on_top_of_nothing_older_than_what_he_published() {
     let at = format!("oci://{}/{REPOSITORY}", registry.host());
     user.good(&["init", &at, "--keys-as", "c"]);
     let file = user.file("f", "x");
-    let sign = |name: &str, place: &str| {
-        user.run(&[
-            "sign",
-            "--file",
-            &file,
-            "--name",
-            name,
-            "--keys-as",
-            "c",
-            "--collection",
-            place,
-        ])
-    };
+    let sign = |name: &str, place: &str| user.run(&signing(&file, name, place));
     assert_eq!(sign("a", &at).0, 0);
     let tag = format!("/v2/{REPOSITORY}/manifests/imgkit-trust");
     let old = get(registry.host(), &tag).2;

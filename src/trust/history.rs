@@ -12,7 +12,7 @@ use super::chain::{AtTargets, Chain, check_described, top_level_keys};
 use super::document::Unverified;
 use super::metadata::{MetaFile, Root, Snapshot, TargetFile, Targets};
 use super::role_keys::RoleKeys;
-use super::search::{delegated_keys, delegates_in_bins, delegations};
+use super::search::{delegated_keys, delegates_in_bins};
 use super::{Source, TrustError, names};
 use crate::key::KeyId;
 use crate::limit;
@@ -326,10 +326,9 @@ impl<S: Source> Past<'_, S> {
             if name != role && body.delegation(role).is_some() {
                 found.push(body);
             }
-            let listed = delegations(body).map(|role| role.name.as_str());
-            let bins = self.delegating.iter().map(String::as_str);
-            let bins = bins.filter(|name| delegates_in_bins(body, name));
-            queue.extend(listed.chain(bins).filter(|name| seen.insert(name)));
+            // Only those are of interest who delegate themselves, and they are few.
+            let next = self.delegating.iter().map(String::as_str);
+            queue.extend(next.filter(|name| body.delegation(name).is_some() && seen.insert(name)));
         }
         found.sort_by_key(|body| !delegates_in_bins(body, role));
         found
